@@ -1,0 +1,6 @@
+//go:build !ramdisk
+
+package main
+
+// applets is everything that runs on a booted device.
+var applets = []applet{}

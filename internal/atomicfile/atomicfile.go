@@ -1,0 +1,53 @@
+// Package atomicfile writes files that are either wholly there or not at all,
+// also after a power cut.
+package atomicfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Write replaces the file at path by what r yields: a temporary name in the
+// same folder, fsync, rename, fsync of the folder. On an error the old file
+// stays as it was and the temporary one is gone.
+func Write(path string, r io.Reader, perm fs.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Chmod(perm), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return SyncDir(dir)
+}
+
+// WriteBytes is [Write] of b.
+func WriteBytes(path string, b []byte, perm fs.FileMode) error {
+	return Write(path, bytes.NewReader(b), perm)
+}
+
+// SyncDir makes the names in the folder at path durable.
+func SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
