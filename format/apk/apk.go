@@ -1,0 +1,63 @@
+// Package apk reads and writes Android packages: the ZIP file, strictly, and
+// its binary AndroidManifest.xml.
+//
+// It does not judge signatures: package apksig does, and its Inspect gives the
+// facts of a package together with who signed it.
+package apk
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A FormatError says where a package breaks the format, and how.
+type FormatError struct {
+	Off int64  // in bytes from the start of the file, or of the entry that Msg begins with
+	Msg string // what is wrong there
+}
+
+func (e *FormatError) Error() string { return fmt.Sprintf("apk: offset %#x: %s", e.Off, e.Msg) }
+
+func bad(off int64, format string, args ...any) error {
+	return &FormatError{off, fmt.Sprintf(format, args...)}
+}
+
+// Info is what a package says of itself. Nothing of it is proven: see
+// apksig.Inspect.
+type Info struct {
+	Manifest
+	ABIs []string // folders below lib/, sorted; empty: the package runs anywhere
+}
+
+// Inspect reads the facts of the package in the first size bytes of r.
+func Inspect(r io.ReaderAt, size int64) (*Info, error) {
+	f, err := Open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return f.Info()
+}
+
+// Info reads the facts of the package.
+func (f *File) Info() (*Info, error) {
+	b, err := f.ReadFile(ManifestName, MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseManifest(b)
+	if err != nil {
+		return nil, err
+	}
+	info := &Info{Manifest: *m}
+	for _, e := range f.Entries {
+		if dir, ok := strings.CutPrefix(e.Name, "lib/"); ok {
+			if abi, file, ok := strings.Cut(dir, "/"); ok && file != "" && !slices.Contains(info.ABIs, abi) {
+				info.ABIs = append(info.ABIs, abi)
+			}
+		}
+	}
+	slices.Sort(info.ABIs)
+	return info, nil
+}
