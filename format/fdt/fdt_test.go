@@ -60,7 +60,7 @@ func TestParseErrors(t *testing.T) {
 		"struct":    patch(good, 36, 0xff),
 		"strings":   patch(good, 32, 0xff),
 		"version":   patch(good, 23, 3),
-		"token":     patch(good, len(good)-60, 0x77),
+		"token":     patch(good, 75, 0x77),
 	} {
 		_, err := fdt.Parse(b)
 		if _, ok := errors.AsType[*fdt.FormatError](err); !ok {
