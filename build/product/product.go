@@ -1,0 +1,224 @@
+// Package product reads product definitions: the one YAML file from which a
+// product's images are built.
+package product
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"mios"
+	"mios/api"
+)
+
+// A Product is a product definition.
+type Product struct {
+	Name  string      `yaml:"product"` // ro.product.name
+	Class string      `yaml:"class"`   // phone, watch, iot or car
+	Base  string      `yaml:"base"`    // core
+	Arch  []mios.Arch `yaml:"arch"`
+
+	Kernel     Kernel     `yaml:"kernel"`
+	Partitions Partitions `yaml:"partitions"`
+	Keys       Keys       `yaml:"keys"`
+
+	Repository []string `yaml:"repository"` // addresses, tried in turn
+	Hosts      []string `yaml:"hosts"`      // all that the device may talk to on its own account
+	Channel    string   `yaml:"channel"`
+	Regions    []string `yaml:"regions"` // ISO 3166 codes that it ships in
+
+	// RollbackIndex is AVB's, for both slots: raise it when older builds must
+	// never boot again.
+	RollbackIndex uint64 `yaml:"rollback_index"`
+
+	Update Update        `yaml:"update"`
+	Health []HealthCheck `yaml:"health"`
+}
+
+// Kernel says which kernel a product boots, and with what.
+type Kernel struct {
+	Line    string  `yaml:"line"`    // of Debian's kernel packages
+	Cmdline string  `yaml:"cmdline"` // the console is added by architecture
+	Modules Modules `yaml:"modules"`
+}
+
+// Modules lists modules by when they are loaded; what they need is added.
+type Modules struct {
+	ROM   []string `yaml:"rom"`   // by the loader
+	Early []string `yaml:"early"` // by the first stage, from the ramdisk
+	Late  []string `yaml:"late"`  // by init, from the system partition
+}
+
+// Partitions holds the partitions' sizes in bytes.
+type Partitions struct {
+	Boot     Size `yaml:"boot"`   // of each slot
+	Super    Size `yaml:"super"`  // holds both slots' system
+	System   Size `yaml:"system"` // of each slot
+	Metadata Size `yaml:"metadata"`
+	Userdata Size `yaml:"userdata"`
+}
+
+// Keys names the keys that play a role, where a product does not use those
+// that are named after the role.
+type Keys struct {
+	AVB string `yaml:"avb"`
+	OTA string `yaml:"ota"`
+}
+
+// Update says how devices update themselves.
+type Update struct {
+	Interval       Duration `yaml:"interval"`
+	MaxMetadataAge Duration `yaml:"max_metadata_age"`
+	AutoReboot     bool     `yaml:"auto_reboot"`
+	Budget         Size     `yaml:"budget"`
+}
+
+// A HealthCheck is an [api.HealthCheck] as people write it.
+type HealthCheck struct {
+	Name     string   `yaml:"name"`
+	Service  string   `yaml:"service"`
+	Property string   `yaml:"property"`
+	HTTP     string   `yaml:"http"`
+	Exec     []string `yaml:"exec"`
+	Timeout  Duration `yaml:"timeout"`
+}
+
+const maxFile = 1 << 20
+
+// Load reads the definition in the file at path.
+func Load(path string) (*Product, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%s: product definition of more than %d bytes: %w", path, maxFile, mios.ErrInvalid)
+	}
+	p, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%w", path, err)
+	}
+	return p, nil
+}
+
+// Parse reads a definition. An unknown field, a field twice and a value of the
+// wrong kind are errors that begin with line and column, "12:3: …".
+func Parse(b []byte) (*Product, error) {
+	p := &Product{
+		Kernel:  Kernel{Line: "linux-image-6.1-cloud"},
+		Keys:    Keys{AVB: "avb", OTA: "ota"},
+		Channel: "stable",
+		Update:  Update{Interval: Duration(6 * time.Hour), MaxMetadataAge: Duration(7 * 24 * time.Hour)},
+	}
+	if err := yaml.UnmarshalWithOptions(b, p, yaml.Strict()); err != nil {
+		return nil, located(err)
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("1:1: %v: %w", err, mios.ErrInvalid)
+	}
+	return p, nil
+}
+
+// located puts line and column in front of a YAML error.
+func located(err error) error {
+	var y yaml.Error
+	if errors.As(err, &y) {
+		if t := y.GetToken(); t != nil && t.Position != nil {
+			return fmt.Errorf("%d:%d: %s: %w", t.Position.Line, t.Position.Column, y.GetMessage(), mios.ErrInvalid)
+		}
+	}
+	return fmt.Errorf("1:1: %v: %w", err, mios.ErrInvalid)
+}
+
+func (p *Product) check() error {
+	switch {
+	case !isName(p.Name):
+		return fmt.Errorf("product is %q, want lower-case letters, digits, - and _", p.Name)
+	case !slices.Contains([]string{"phone", "watch", "iot", "car"}, p.Class):
+		return fmt.Errorf("class is %q, want phone, watch, iot or car", p.Class)
+	case p.Base != "core":
+		return fmt.Errorf("base is %q, want core", p.Base)
+	case len(p.Arch) == 0:
+		return errors.New("arch is empty, want amd64, arm64 or both")
+	case len(p.Repository) == 0:
+		return errors.New("repository is empty: the device would never find an update")
+	case p.Update.MaxMetadataAge <= 0:
+		return errors.New("update.max_metadata_age is not above zero")
+	}
+	for _, a := range p.Arch {
+		if a.ABI() == "" {
+			return fmt.Errorf("arch %q, want amd64 or arm64", a)
+		}
+	}
+	if err := p.Partitions.check(); err != nil {
+		return err
+	}
+	for _, r := range p.Repository {
+		u, err := url.Parse(r)
+		if err != nil || u.Hostname() == "" {
+			return fmt.Errorf("repository %q is not an address", r)
+		}
+		if !slices.Contains(p.Hosts, u.Hostname()) {
+			return fmt.Errorf("repository %q: host %q is not among hosts", r, u.Hostname())
+		}
+	}
+	for i := range p.Health {
+		h := p.Health[i].api()
+		if err := (&api.Device{Product: p.Name, Arch: p.Arch[0], Variant: "user", BuildTime: 1, MaxMetadataAge: 1, Health: []api.HealthCheck{h}}).Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Partitions) check() error {
+	for name, v := range map[string]Size{
+		"boot": s.Boot, "super": s.Super, "system": s.System, "metadata": s.Metadata, "userdata": s.Userdata,
+	} {
+		if v <= 0 || v%(1<<20) != 0 {
+			return fmt.Errorf("partitions.%s is %d bytes, want a multiple of 1 MiB", name, v)
+		}
+	}
+	if need := 2*s.System + 2<<20; s.Super < need {
+		return fmt.Errorf("partitions.super is %v, want at least %v: two of system and 2 MiB of metadata", s.Super, need)
+	}
+	return nil
+}
+
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// Device returns the description that goes into a build's system image.
+func (p *Product) Device(arch mios.Arch, variant, version string, buildTime int64) *api.Device {
+	d := &api.Device{
+		Product: p.Name, Class: p.Class, Arch: arch, Variant: variant, Version: version, BuildTime: buildTime,
+		Channel: p.Channel, Repository: p.Repository, Hosts: p.Hosts,
+		MaxMetadataAge: p.Update.MaxMetadataAge.seconds(),
+		Update: api.Update{
+			Interval: p.Update.Interval.seconds(), AutoReboot: p.Update.AutoReboot, Budget: int64(p.Update.Budget),
+		},
+	}
+	for _, h := range p.Health {
+		d.Health = append(d.Health, h.api())
+	}
+	return d
+}
+
+func (h HealthCheck) api() api.HealthCheck {
+	return api.HealthCheck{
+		Name: h.Name, Service: h.Service, Property: h.Property, HTTP: h.HTTP, Exec: h.Exec, Timeout: h.Timeout.seconds(),
+	}
+}
