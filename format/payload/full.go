@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/dsnet/compress/bzip2"
 	"github.com/ulikunitz/xz"
-	"golang.org/x/sync/errgroup"
 
 	"mios"
 )
@@ -173,24 +173,30 @@ func (f *Full) compress(ctx context.Context, m *Manifest, data io.Writer) error 
 		workers = runtime.GOMAXPROCS(0)
 	}
 	work, order := make(chan *chunk), make(chan *chunk, 2*workers)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		defer close(work)
 		defer close(order)
-		return f.chunks(ctx, work, order)
+		if err := f.chunks(ctx, work, order); err != nil {
+			cancel(err)
+		}
 	})
 	for range workers {
-		g.Go(func() error {
+		wg.Go(func() {
 			var e encoders
 			for c := range work {
 				c.typ, c.data, c.err = e.smallest(c.plain)
 				close(c.done)
 			}
-			return nil
 		})
 	}
-	g.Go(func() error { return f.collect(ctx, m, order, data) })
-	return g.Wait()
+	if err := f.collect(ctx, m, order, data); err != nil {
+		cancel(err)
+	}
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // chunks reads the images and hands each chunk to a worker and to the one who
