@@ -6,10 +6,7 @@
 // byte for byte.
 package gpt
 
-import (
-	"fmt"
-	"io"
-)
+import "fmt"
 
 // SectorSize is the only size of a logical block that the package knows, in
 // bytes.
@@ -70,21 +67,6 @@ type Copies struct {
 	MBR, Primary, Backup error
 }
 
-// New lays partitions out in their order on a disk of size bytes (a multiple
-// of [SectorSize]), each at a multiple of [Align]. GUIDs are derived from seed
-// and names: the same arguments give the same bytes.
-func New(seed string, size int64, parts []Spec) (*Table, error) { return nil, errNew }
-
-// Read reads the table of the disk that r holds in its first size bytes. The
-// table comes from the primary copy, or from the backup if that is broken;
-// Copies says which part is. If neither is whole, the error joins what is wrong
-// with both; errors in the format are [*FormatError].
-func Read(r io.ReaderAt, size int64) (*Table, Copies, error) { return nil, Copies{}, errNew }
-
-// WriteDisk writes the MBR and both copies to a disk of t.Sectors sectors, and
-// nothing between them.
-func (t *Table) WriteDisk(w io.WriterAt) error { return errNew }
-
 // Find returns the partition of that name.
 func (t *Table) Find(name string) (Partition, bool) {
 	for _, p := range t.Partitions {
@@ -94,5 +76,3 @@ func (t *Table) Find(name string) (Partition, bool) {
 	}
 	return Partition{}, false
 }
-
-var errNew = fmt.Errorf("gpt: only the API is here")
