@@ -35,7 +35,10 @@ type env struct {
 }
 
 // commands is in the order in which a person meets them.
-var commands = []command{}
+var commands = []command{
+	keysInit, keysList, keysHelper,
+	kernelPin,
+}
 
 // errUsage makes run print a command's usage and exit with 2. Wrap it to say
 // what was wrong.
