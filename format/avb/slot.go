@@ -123,7 +123,9 @@ func (e *SlotError) Error() string { return e.Reason }
 // avb_slot_verify does; each is read and hashed once, in one pass. The error is
 // a [*SlotError] and bears the result; with [SlotAllowVerificationError] there
 // may be data beside an error.
-func VerifySlot(ops Ops, req SlotRequest) (*SlotData, error) { return nil, errors.New("avb: VerifySlot") }
+func VerifySlot(ops Ops, req SlotRequest) (*SlotData, error) {
+	return nil, errors.New("avb: VerifySlot")
+}
 
 // VBMetaDigest returns the digest over all vbmeta images of the slot, which
 // androidboot.vbmeta.digest holds in hexadecimal; hash is "sha256" or "sha512".
