@@ -54,7 +54,10 @@ func parseV3(r *reader) (*Image, error) {
 	if err := r.align("header", PageSize); err != nil {
 		return nil, err
 	}
-	return m, m.sections(r, []uint32{h.KernelSize, h.RamdiskSize, signature})
+	if err := m.sections(r, []uint32{h.KernelSize, h.RamdiskSize, signature}); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func parseLegacy(r *reader) (*Image, error) {

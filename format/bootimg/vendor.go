@@ -41,7 +41,10 @@ func ParseVendor(b []byte) (*Vendor, error) {
 	if v.Name, err = str(h.Name[:], 2080, "name"); err != nil {
 		return nil, err
 	}
-	return v, v.sections(r, &h, &v4)
+	if err := v.sections(r, &h, &v4); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func (v *Vendor) sections(r *reader, h *vendorHeader, v4 *vendorV4Fields) (err error) {

@@ -243,7 +243,7 @@ func TestConformance(t *testing.T) {
 // written as it was read. The seed's middle is left out: a fuzzer needs small
 // inputs.
 func FuzzRead(f *testing.F) {
-	table, err := gpt.New("seed", 2<<20, []gpt.Spec{{Name: "x", Size: 512}, {Name: "y", Size: 4096}})
+	table, err := gpt.New("seed", 4<<20, []gpt.Spec{{Name: "x", Size: 512}, {Name: "y", Size: 4096}})
 	if err != nil {
 		f.Fatal(err)
 	}
