@@ -1,0 +1,168 @@
+package property
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"mios"
+	"mios/internal/atomicfile"
+)
+
+// maxPersistent is the most bytes that the file of persistent properties may
+// have.
+const maxPersistent = 4 << 20
+
+// OpenPersistent sets the persist. properties that the file at path holds,
+// which has the format of AOSP's /data/property/persistent_properties (the
+// protobuf message PersistentProperties); they win over defaults that were set
+// before. From here on, what is set is kept in the file. One that cannot be
+// read is put beside under the name path.broken, and the error says so; the
+// store then works on with a new one.
+func (s *Store) OpenPersistent(path string) error {
+	loaded, err := readPersistent(path)
+	if err != nil {
+		if renameErr := os.Rename(path, path+".broken"); renameErr != nil {
+			return errors.Join(err, renameErr)
+		}
+		err = fmt.Errorf("%w; it is kept as %s, the properties in it are lost", err, path+".broken")
+	}
+	saved := make(map[string]string)
+	for _, p := range loaded {
+		if setErr := s.Set(p.Name, p.Value); setErr != nil {
+			err = errors.Join(err, setErr)
+			continue
+		}
+		saved[p.Name] = p.Value
+	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	s.persistent, s.saved = path, saved
+	return err
+}
+
+// save keeps a persist. property. The caller holds setting. Before
+// OpenPersistent it does nothing.
+func (s *Store) save(name, value string) error {
+	if s.persistent == "" {
+		return nil
+	}
+	if old, known := s.saved[name]; known && old == value {
+		return nil
+	}
+	next := maps.Clone(s.saved)
+	next[name] = value
+	if err := os.MkdirAll(filepath.Dir(s.persistent), 0o700); err != nil {
+		return err
+	}
+	if err := atomicfile.WriteBytes(s.persistent, formatPersistent(next), 0o600); err != nil {
+		return err
+	}
+	s.saved = next
+	return nil
+}
+
+// formatPersistent writes the message PersistentProperties.
+func formatPersistent(values map[string]string) []byte {
+	var b []byte
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		var rec []byte
+		rec = protowire.AppendTag(rec, 1, protowire.BytesType)
+		rec = protowire.AppendString(rec, name)
+		rec = protowire.AppendTag(rec, 2, protowire.BytesType)
+		rec = protowire.AppendString(rec, values[name])
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendBytes(b, rec)
+	}
+	return b
+}
+
+func readPersistent(path string) ([]Property, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPersistent+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxPersistent {
+		return nil, fmt.Errorf("%s: more than %d bytes", path, maxPersistent)
+	}
+	list, err := parsePersistent(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+// parsePersistent reads the message PersistentProperties.
+func parsePersistent(b []byte) ([]Property, error) {
+	var list []Property
+	err := eachField(b, func(num protowire.Number, rec []byte) error {
+		if num != 1 {
+			return nil
+		}
+		var p Property
+		err := eachField(rec, func(num protowire.Number, text []byte) error {
+			switch num {
+			case 1:
+				p.Name = string(text)
+			case 2:
+				p.Value = string(text)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(p.Name, "persist.") {
+			return fmt.Errorf("%.80q is not a persistent property", p.Name)
+		}
+		list = append(list, p)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", mios.ErrInvalid, err)
+	}
+	return list, nil
+}
+
+// eachField calls f for each length-delimited field and skips others.
+func eachField(b []byte, f func(protowire.Number, []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if typ != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		if err := f(num, v); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
