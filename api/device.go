@@ -129,3 +129,7 @@ func (h *HealthCheck) check() error {
 	}
 	return nil
 }
+
+// SDK is the version of Android's APIs that a device of base core claims, for
+// an app's minSdkVersion and for choosing signature schemes.
+const SDK = 34

@@ -34,6 +34,11 @@ type Product struct {
 	Channel    string   `yaml:"channel"`
 	Regions    []string `yaml:"regions"` // ISO 3166 codes that it ships in
 
+	// TrustStore is the file, beside the definition, with the certificates of
+	// the authorities that the device trusts for TLS, in PEM. Without one it
+	// trusts none.
+	TrustStore string `yaml:"trust_store"`
+
 	// RollbackIndex is AVB's, for both slots: raise it when older builds must
 	// never boot again.
 	RollbackIndex uint64 `yaml:"rollback_index"`
@@ -61,7 +66,6 @@ type Partitions struct {
 	Boot     Size `yaml:"boot"`   // of each slot
 	Super    Size `yaml:"super"`  // holds both slots' system
 	System   Size `yaml:"system"` // of each slot
-	Metadata Size `yaml:"metadata"`
 	Userdata Size `yaml:"userdata"`
 }
 
@@ -185,7 +189,7 @@ func (p *Product) check() error {
 
 func (s Partitions) check() error {
 	for name, v := range map[string]Size{
-		"boot": s.Boot, "super": s.Super, "system": s.System, "metadata": s.Metadata, "userdata": s.Userdata,
+		"boot": s.Boot, "super": s.Super, "system": s.System, "userdata": s.Userdata,
 	} {
 		if v <= 0 || v%(1<<20) != 0 {
 			return fmt.Errorf("partitions.%s is %d bytes, want a multiple of 1 MiB", name, v)

@@ -36,6 +36,7 @@ type env struct {
 
 // commands is in the order in which a person meets them.
 var commands = []command{
+	buildCmd,
 	keysInit, keysList, keysHelper,
 	kernelPin,
 }

@@ -1,0 +1,199 @@
+// Package image builds a product's images: from a definition, a kernel and
+// miosd to signed partitions, the loader's ROM and a manifest of all inputs.
+//
+// The same configuration gives the same bytes, wherever and whenever it runs.
+// What a device finds where stands in docs/device.md.
+package image
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mios"
+	"mios/api"
+	"mios/build/product"
+	"mios/internal/debian"
+)
+
+// The build variants, as in AOSP.
+const (
+	User      = "user"      // locked, no adb
+	Userdebug = "userdebug" // adb with authorised keys
+)
+
+// A Config is everything that a build depends on.
+type Config struct {
+	Product   *product.Product
+	Arch      mios.Arch
+	Variant   string
+	Version   string
+	BuildTime time.Time // the release's build timestamp, in whole seconds
+
+	Kernel *debian.Kernel
+	// Miosd and MiosdRamdisk are files: the whole program, and the small one
+	// for the loader and the first stage.
+	Miosd, MiosdRamdisk string
+
+	AVBKey crypto.Signer    // RSA; signs vbmeta
+	OTAKey crypto.PublicKey // RSA; verifies payloads
+	Root   []byte           // the repository's root.json
+
+	TrustStore []byte // PEM certificates for TLS, may be empty
+	ADBKeys    []byte // adb_keys; userdebug only
+
+	// Extra is added to the system image by absolute path, for products with
+	// files of their own.
+	Extra map[string][]byte
+
+	// RollbackIndex replaces the product's where it is not 0.
+	RollbackIndex uint64
+
+	// Note is told what is being done; it may be nil.
+	Note func(what string)
+}
+
+// Names of the files in a build's folder.
+const (
+	BootImage   = "boot.img"
+	VBMetaImage = "vbmeta.img"
+	SystemImage = "system.img"
+	ROMKernel   = "rom/kernel"
+	ROMRamdisk  = "rom/initrd"
+	ROMCmdline  = "rom/cmdline"
+	ManifestSPD = "sbom.spdx.json"
+	BuildFile   = "build.json"
+)
+
+func (c *Config) note(format string, args ...any) {
+	if c.Note != nil {
+		c.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Arch.ABI() == "":
+		return fmt.Errorf("architecture %q: %w: want amd64 or arm64", c.Arch, mios.ErrInvalid)
+	case c.Variant != User && c.Variant != Userdebug:
+		return fmt.Errorf("variant %q: %w: want user or userdebug", c.Variant, mios.ErrInvalid)
+	case c.Variant == User && len(c.ADBKeys) > 0:
+		return fmt.Errorf("adb key: %w: a user build has no adb; build userdebug, or leave the key out", mios.ErrInvalid)
+	case c.Version == "":
+		return fmt.Errorf("version: %w: it is empty", mios.ErrInvalid)
+	case c.BuildTime.Unix() <= 0:
+		return fmt.Errorf("build time %v: %w: want a time after 1970", c.BuildTime, mios.ErrInvalid)
+	case c.AVBKey == nil:
+		return errors.New("the key that signs vbmeta (role avb) is missing: make one with \"mios keys init\"")
+	case c.OTAKey == nil:
+		return errors.New("the key that verifies payloads (role ota) is missing: make one with \"mios keys init\"")
+	case len(c.Root) == 0:
+		return errors.New("the repository's root.json is missing: make a repository with \"mios repo init\"")
+	}
+	return nil
+}
+
+// Build makes all images in the folder dir, which it replaces as a whole once
+// all of them are there.
+func Build(ctx context.Context, c Config, dir string) (*Manifest, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return nil, err
+	}
+	m, err := build(ctx, &c, tmp)
+	if err != nil {
+		return nil, err
+	}
+	return m, replaceDir(dir, tmp)
+}
+
+func build(ctx context.Context, c *Config, dir string) (*Manifest, error) {
+	b := &builder{Config: c, dir: dir}
+	for _, step := range []struct {
+		what string
+		run  func() error
+	}{
+		{"read the inputs", b.readInputs},
+		{"system image", b.system},
+		{"boot image", b.boot},
+		{"sign vbmeta", b.vbmeta},
+		{"loader", b.rom},
+		{"manifest", b.manifest},
+	} {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c.note("%s", step.what)
+		if err := step.run(); err != nil {
+			return nil, fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return b.out, nil
+}
+
+// A builder is a build under way.
+type builder struct {
+	*Config
+	dir string
+
+	miosd, ramdisk []byte
+	device         *api.Device
+	parts          []partition
+	out            *Manifest
+}
+
+func (b *builder) readInputs() (err error) {
+	if b.miosd, err = os.ReadFile(b.Miosd); err != nil {
+		return miosdMissing(err)
+	}
+	if b.ramdisk, err = os.ReadFile(b.MiosdRamdisk); err != nil {
+		return miosdMissing(err)
+	}
+	b.device = b.Product.Device(b.Arch, b.Variant, b.Version, b.BuildTime.Unix())
+	return b.device.Check()
+}
+
+func miosdMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: miosd for each architecture stands beside mios; \"make build\" makes it", err)
+	}
+	return err
+}
+
+func (b *builder) rollbackIndex() uint64 {
+	if b.RollbackIndex != 0 {
+		return b.RollbackIndex
+	}
+	return b.Product.RollbackIndex
+}
+
+// path returns the path of an output.
+func (b *builder) path(name string) string { return filepath.Join(b.dir, name) }
+
+// replaceDir puts the folder tmp in dir's place. Between the two renames there
+// is no folder of that name: a crash there leaves the new one under tmp's name.
+func replaceDir(dir, tmp string) error {
+	old := tmp + ".old"
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(old)
+}

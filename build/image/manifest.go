@@ -1,0 +1,136 @@
+package image
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"mios"
+	"mios/format/avb"
+)
+
+// A partition is one that has been built.
+type partition struct {
+	name    string // without slot suffix
+	file    string
+	size    int64 // of the image, bytes
+	limit   int64 // of the partition, bytes
+	logical bool  // lies in super
+	desc    avb.Descriptor
+}
+
+// A Manifest is what build.json in a build's folder says: all that the later
+// stages need to know of a build.
+type Manifest struct {
+	Product       string      `json:"product"`
+	Class         string      `json:"class"`
+	Arch          mios.Arch   `json:"arch"`
+	Variant       string      `json:"variant"`
+	Version       string      `json:"version"`
+	BuildTime     int64       `json:"build_time"` // seconds since 1970
+	Channel       string      `json:"channel"`
+	Regions       []string    `json:"regions,omitempty"`
+	RollbackIndex uint64      `json:"rollback_index"`
+	AVBKey        mios.Digest `json:"avb_key"` // SHA-256 of avb_pkmd.bin
+	SuperSize     int64       `json:"super_size"`
+	UserdataSize  int64       `json:"userdata_size"`
+	Partitions    []Partition `json:"partitions"`
+}
+
+// A Partition is one of a build's images.
+type Partition struct {
+	Name    string      `json:"name"` // without slot suffix
+	File    string      `json:"file"` // in the build's folder
+	Size    int64       `json:"size"` // of the image, bytes
+	SHA256  mios.Digest `json:"sha256"`
+	Limit   int64       `json:"partition_size"` // bytes
+	Logical bool        `json:"logical"`        // lies in super
+}
+
+func (b *builder) manifest() error {
+	pub, err := b.avbPublicKey()
+	if err != nil {
+		return err
+	}
+	p := b.Product.Partitions
+	m := &Manifest{
+		Product: b.Product.Name, Class: b.Product.Class, Arch: b.Arch, Variant: b.Variant, Version: b.Version,
+		BuildTime: b.BuildTime.Unix(), Channel: b.Product.Channel, Regions: b.Product.Regions,
+		RollbackIndex: b.rollbackIndex(), AVBKey: mios.Sum(pub), SuperSize: int64(p.Super), UserdataSize: int64(p.Userdata),
+	}
+	for _, p := range b.parts {
+		sum, err := sumFile(b.path(p.file))
+		if err != nil {
+			return err
+		}
+		m.Partitions = append(m.Partitions, Partition{p.name, p.file, p.size, sum, p.limit, p.logical})
+	}
+	if err := b.spdx(m); err != nil {
+		return err
+	}
+	out, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	b.out = m
+	return os.WriteFile(b.path(BuildFile), append(out, '\n'), 0o644)
+}
+
+func sumFile(name string) (d mios.Digest, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return d, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return d, err
+	}
+	return mios.Digest(h.Sum(nil)), nil
+}
+
+// ReadManifest reads the manifest in a build's folder.
+func ReadManifest(dir string) (*Manifest, error) {
+	name := filepath.Join(dir, BuildFile)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds no build: make one with \"mios build\": %w", dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	m := new(Manifest)
+	if err := dec.Decode(m); err != nil {
+		return nil, fmt.Errorf("%s: %v: %w", name, err, mios.ErrInvalid)
+	}
+	for _, p := range m.Partitions {
+		if p.File != filepath.Base(p.File) || p.Name == "" || p.Size < 0 || p.Size > p.Limit {
+			return nil, fmt.Errorf("%s: partition %q in file %q: %w", name, p.Name, p.File, mios.ErrInvalid)
+		}
+	}
+	return m, nil
+}
+
+// Find returns the partition of that name, or nil.
+func (m *Manifest) Find(name string) *Partition {
+	for i := range m.Partitions {
+		if m.Partitions[i].Name == name {
+			return &m.Partitions[i]
+		}
+	}
+	return nil
+}
+
+// digestHex returns the SHA-256 of b in hexadecimal.
+func digestHex(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}

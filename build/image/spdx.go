@@ -1,0 +1,135 @@
+package image
+
+import (
+	"debug/buildinfo"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// The types below are the part of SPDX 2.3 that the manifest of inputs uses.
+type spdxDocument struct {
+	Version     string             `json:"spdxVersion"`
+	ID          string             `json:"SPDXID"`
+	Name        string             `json:"name"`
+	Namespace   string             `json:"documentNamespace"`
+	DataLicense string             `json:"dataLicense"`
+	Creation    spdxCreation       `json:"creationInfo"`
+	Packages    []spdxPackage      `json:"packages"`
+	Relations   []spdxRelationship `json:"relationships"`
+}
+
+type spdxCreation struct {
+	Created  string   `json:"created"`
+	Creators []string `json:"creators"`
+}
+
+type spdxPackage struct {
+	ID        string         `json:"SPDXID"`
+	Name      string         `json:"name"`
+	Version   string         `json:"versionInfo"`
+	Download  string         `json:"downloadLocation"`
+	Analyzed  bool           `json:"filesAnalyzed"`
+	Checksums []spdxChecksum `json:"checksums,omitempty"`
+	Concluded string         `json:"licenseConcluded"`
+	Declared  string         `json:"licenseDeclared"`
+	Copyright string         `json:"copyrightText"`
+	Comment   string         `json:"comment,omitempty"`
+}
+
+type spdxChecksum struct {
+	Algorithm string `json:"algorithm"`
+	Value     string `json:"checksumValue"`
+}
+
+type spdxRelationship struct {
+	Element string `json:"spdxElementId"`
+	Related string `json:"relatedSpdxElement"`
+	Type    string `json:"relationshipType"`
+}
+
+// spdx writes the manifest of every input: kernel package, miosd and the
+// modules that it was built from, configuration.
+func (b *builder) spdx(m *Manifest) error {
+	doc := &spdxDocument{
+		Version: "SPDX-2.3", ID: "SPDXRef-DOCUMENT", DataLicense: "CC0-1.0",
+		Name: fmt.Sprintf("%s-%s-%s-%s", m.Product, m.Arch, m.Variant, m.Version),
+		Creation: spdxCreation{
+			Created:  time.Unix(m.BuildTime, 0).UTC().Format(time.RFC3339),
+			Creators: []string{"Tool: mios"},
+		},
+	}
+	doc.add(spdxPackage{
+		Name: b.Kernel.Package, Version: b.Kernel.Version, Declared: b.Kernel.License,
+		Checksums: []spdxChecksum{{"SHA256", b.Kernel.SHA256}},
+		Comment:   "Debian package; kernel and modules of boot, system and the loader",
+	})
+	for _, f := range []struct {
+		path string
+		data []byte
+	}{{b.Miosd, b.miosd}, {b.MiosdRamdisk, b.ramdisk}} {
+		if err := doc.addProgram(f.path, f.data); err != nil {
+			return err
+		}
+	}
+	doc.add(spdxPackage{
+		Name: "root.json", Version: m.Version, Declared: "NONE", Checksums: []spdxChecksum{{"SHA256", digestHex(b.Root)}},
+		Comment: "the repository's root of trust",
+	})
+	for _, p := range m.Partitions {
+		doc.add(spdxPackage{
+			Name: p.File, Version: m.Version, Declared: "NOASSERTION",
+			Checksums: []spdxChecksum{{"SHA256", p.SHA256.String()}}, Comment: "an image of this build",
+		})
+	}
+	doc.Namespace = "urn:mios:" + doc.Name + ":" + m.Find("vbmeta").SHA256.String()
+	out, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(b.path(ManifestSPD), append(out, '\n'), 0o644)
+}
+
+// addProgram adds a Go program and the modules in it.
+func (d *spdxDocument) addProgram(path string, data []byte) error {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	tags := ""
+	for _, s := range info.Settings {
+		if s.Key == "-tags" || s.Key == "GOARCH" {
+			tags += " " + s.Key + "=" + s.Value
+		}
+	}
+	d.add(spdxPackage{
+		Name: "miosd", Version: info.Main.Version, Declared: "Apache-2.0",
+		Checksums: []spdxChecksum{{"SHA256", digestHex(data)}}, Comment: strings.TrimSpace(info.GoVersion + tags),
+	})
+	d.add(spdxPackage{Name: "go", Version: info.GoVersion, Declared: "BSD-3-Clause", Comment: "standard library and runtime"})
+	for _, dep := range info.Deps {
+		d.add(spdxPackage{
+			Name: dep.Path, Version: dep.Version, Declared: License(dep.Path),
+			Comment: "Go module " + dep.Sum, // h1: is the SHA-256 of the module's file list
+		})
+	}
+	return nil
+}
+
+// add adds a package once.
+func (d *spdxDocument) add(p spdxPackage) {
+	for _, q := range d.Packages {
+		if q.Name == p.Name && q.Version == p.Version && q.Comment == p.Comment {
+			return
+		}
+	}
+	p.ID = fmt.Sprintf("SPDXRef-%d", len(d.Packages)+1)
+	p.Download, p.Concluded, p.Copyright = "NOASSERTION", p.Declared, "NOASSERTION"
+	if p.Version == "" {
+		p.Version = "NOASSERTION"
+	}
+	d.Packages = append(d.Packages, p)
+	d.Relations = append(d.Relations, spdxRelationship{"SPDXRef-DOCUMENT", p.ID, "DESCRIBES"})
+}

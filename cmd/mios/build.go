@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"mios"
+	"mios/build/image"
+	"mios/build/product"
+	"mios/internal/debian"
+	"mios/internal/progress"
+	"mios/key"
+)
+
+var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed images",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e, command{name: "build", args: "[flags] PRODUCT", help: "build a product's signed images: PRODUCT is a definition's file, or a name below products/"})
+		var o buildOptions
+		fs.StringVar(&o.arch, "arch", "", "architecture, amd64 or arm64 (default: the product's first)")
+		fs.StringVar(&o.variant, "variant", image.User, "user (locked, no adb) or userdebug (adb)")
+		fs.StringVar(&o.version, "version", "", "version that people see (default: the build time)")
+		fs.StringVar(&o.time, "build-time", os.Getenv("SOURCE_DATE_EPOCH"), "release's timestamp in seconds since 1970 (default: SOURCE_DATE_EPOCH, or now)")
+		fs.StringVar(&o.keys, "keys", "keys", "folder of keys")
+		fs.StringVar(&o.root, "root", "", "root.json of the repository that devices trust")
+		fs.StringVar(&o.adbKey, "adb-key", "", "adb public key to authorise; userdebug only")
+		fs.StringVar(&o.cache, "cache", defaultCache(), "folder for fetched kernels")
+		fs.StringVar(&o.out, "out", "", "folder for the images (default: out/PRODUCT-ARCH-VARIANT)")
+		if err := parse(fs, args, 1, 1); err != nil {
+			return err
+		}
+		return o.run(ctx, e, fs.Arg(0))
+	}}
+
+type buildOptions struct {
+	arch, variant, version, time, keys, root, adbKey, cache, out string
+}
+
+func (o *buildOptions) run(ctx context.Context, e env, name string) error {
+	story := progress.New(e.stdout)
+	cfg, err := o.config(name)
+	if err != nil {
+		return err
+	}
+	err = story.Step(ctx, "kernel "+cfg.Product.Kernel.Line, func(ctx context.Context, t *progress.Task) (err error) {
+		k := debian.Kernels{Cache: o.cache, Notice: func(msg string) { story.Say("%s", msg) }, Progress: t.Bytes}
+		cfg.Kernel, err = k.Open(ctx, cfg.Product.Kernel.Line, string(cfg.Arch))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer cfg.Kernel.Close()
+	out := o.out
+	if out == "" {
+		out = filepath.Join("out", fmt.Sprintf("%s-%s-%s", cfg.Product.Name, cfg.Arch, cfg.Variant))
+	}
+	return story.Step(ctx, fmt.Sprintf("build %s %s for %s (%s)", cfg.Product.Name, cfg.Version, cfg.Arch, cfg.Variant), func(ctx context.Context, t *progress.Task) error {
+		cfg.Note = func(what string) { t.Note("%s", what) }
+		m, err := image.Build(ctx, *cfg, out)
+		if err != nil {
+			return err
+		}
+		var size int64
+		for _, p := range m.Partitions {
+			size += p.Size
+		}
+		t.Done("built %s %s for %s (%s, %.1f MiB) in %s", m.Product, m.Version, m.Arch, m.Variant, float64(size)/(1<<20), out)
+		return nil
+	})
+}
+
+// config gathers what the images are built from, save the kernel.
+func (o *buildOptions) config(name string) (*image.Config, error) {
+	def, err := findProduct(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := product.Load(def)
+	if err != nil {
+		return nil, err
+	}
+	c := &image.Config{Product: p, Arch: mios.Arch(o.arch), Variant: o.variant, Version: o.version}
+	if o.arch == "" {
+		c.Arch = p.Arch[0]
+	}
+	if c.BuildTime, err = buildTime(o.time); err != nil {
+		return nil, err
+	}
+	if c.Version == "" {
+		c.Version = c.BuildTime.UTC().Format("2006.01.02.150405")
+	}
+	if c.Miosd, c.MiosdRamdisk, err = findMiosd(c.Arch); err != nil {
+		return nil, err
+	}
+	if p.TrustStore != "" {
+		if c.TrustStore, err = os.ReadFile(filepath.Join(filepath.Dir(def), p.TrustStore)); err != nil {
+			return nil, err
+		}
+	}
+	if o.adbKey != "" {
+		if c.ADBKeys, err = os.ReadFile(o.adbKey); err != nil {
+			return nil, err
+		}
+	}
+	if o.root == "" {
+		return nil, fmt.Errorf("%w: --root is missing: devices must know the repository's root.json; \"mios repo init\" makes one", errUsage)
+	}
+	if c.Root, err = os.ReadFile(o.root); err != nil {
+		return nil, err
+	}
+	return c, o.loadKeys(c)
+}
+
+func (o *buildOptions) loadKeys(c *image.Config) error {
+	set, err := key.Open(o.keys, key.FromEnv)
+	if err != nil {
+		return err
+	}
+	if c.AVBKey, err = set.Signer(c.Product.Keys.AVB); err != nil {
+		return err
+	}
+	pub, err := set.Public(c.Product.Keys.OTA)
+	if err != nil {
+		return err
+	}
+	if len(pub) == 0 {
+		return fmt.Errorf("key %q: %w: \"mios keys init\" makes it", c.Product.Keys.OTA, mios.ErrNotFound)
+	}
+	c.OTAKey = pub[0]
+	return nil
+}
+
+// findProduct returns the definition's file for a file's or a product's name.
+func findProduct(name string) (string, error) {
+	for _, p := range []string{name, filepath.Join("products", name, "product.yaml")} {
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("product %q: %w: neither a file nor products/%s/product.yaml", name, mios.ErrNotFound, name)
+}
+
+// findMiosd returns the device's programs for an architecture, which stand
+// beside mios: miosd-ARCH and miosd-ramdisk-ARCH.
+func findMiosd(arch mios.Arch) (full, ramdisk string, err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", "", err
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		return "", "", err
+	}
+	dir := filepath.Dir(exe)
+	if d := os.Getenv("MIOS_MIOSD"); d != "" {
+		dir = d
+	}
+	full, ramdisk = filepath.Join(dir, "miosd-"+string(arch)), filepath.Join(dir, "miosd-ramdisk-"+string(arch))
+	for _, f := range []string{full, ramdisk} {
+		if _, err := os.Stat(f); errors.Is(err, fs.ErrNotExist) {
+			return "", "", fmt.Errorf("%s: %w: the device's programs stand beside mios; \"make build\" makes them", f, mios.ErrNotFound)
+		}
+	}
+	return full, ramdisk, nil
+}
+
+func buildTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Now().Truncate(time.Second), nil
+	}
+	sec, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || sec <= 0 {
+		return time.Time{}, fmt.Errorf("%w: build time %q is not a number of seconds since 1970", errUsage, s)
+	}
+	return time.Unix(sec, 0), nil
+}
+
+func defaultCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return filepath.Join("out", "cache")
+	}
+	return filepath.Join(dir, "mios")
+}
