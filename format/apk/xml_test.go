@@ -1,0 +1,163 @@
+package apk_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"mios/format/apk"
+)
+
+func TestManifest(t *testing.T) {
+	m, err := apk.ParseManifest(compile(t, manifestText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &apk.Manifest{
+		Package: "org.mios.test", VersionCode: 7, VersionName: "1.2", MinSDK: 24, TargetSDK: 35,
+		TargetSandboxVersion: 1, Label: "Test Ünit",
+		Permissions: []apk.UsesPermission{{Name: "android.permission.INTERNET"}, {Name: "android.permission.VIBRATE", MaxSDK: 30}},
+		MetaData:    map[string]string{"mios.executable": "hello", "port": "8080"},
+	}
+	if !reflect.DeepEqual(m, want) {
+		t.Errorf("manifest:\n%+v\nwant\n%+v", m, want)
+	}
+	if !m.Uses(apk.PermissionInternet, 35) || m.Uses("android.permission.VIBRATE", 31) || !m.Uses("android.permission.VIBRATE", 30) {
+		t.Error("Uses does not heed maxSdkVersion")
+	}
+}
+
+func TestManifestRefuses(t *testing.T) {
+	const head = `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="a.b">`
+	for _, tt := range []struct{ text, want string }{
+		{`<application/>`, "root element is application"},
+		{`<manifest package="nodot"/>`, `package name "nodot"`},
+		{`<manifest package="a..b"/>`, `package name "a..b"`},
+		{`<manifest package="a.b/../c"/>`, "package name"},
+		{`<manifest/>`, `package name ""`},
+		{head + `<application><meta-data android:name="x" android:value="1"/><meta-data android:name="x" android:value="2"/></application></manifest>`, `"x" twice`},
+	} {
+		if _, err := apk.ParseManifest(compile(t, tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("ParseManifest(%s) = %v, want an error with %q", tt.text, err, tt.want)
+		}
+	}
+}
+
+func TestParseTextErrors(t *testing.T) {
+	const ns = `xmlns:android="http://schemas.android.com/apk/res/android"`
+	for _, tt := range []struct{ text, want string }{
+		{"", "1:1: no element"},
+		{"<manifest>", "1:1: unexpected EOF"},
+		{"<manifest>\n <a b='1' b='2'/></manifest>", "2:2: element a: attribute b twice"},
+		{"<manifest>text</manifest>", "1:11: text \"text\" between elements"},
+		{"<!DOCTYPE x><manifest/>", "1:1: a document type"},
+		{"<manifest " + ns + " android:nope='1'/>", "android:nope is not known here"},
+		{"<manifest " + ns + " android:label='@string/x'/>", "refers to a resource"},
+		{"<manifest " + ns + " android:debuggable='maybe'/>", "want true or false"},
+		{"<manifest " + ns + " android:versionCode='4294967296'/>", "want a whole number of 32 bits"},
+		{"<manifest " + ns + " android:installLocation='nowhere'/>", "want one of the names"},
+		{"<manifest android:label='x'/>", "undeclared prefix"},
+		{"<a/><b/>", "1:5: a second root element b"},
+		{"<x:a xmlns:x='y'/>", "element a in a namespace"},
+		{strings.Repeat("<a>", 200), "too many"},
+	} {
+		_, err := apk.ParseText([]byte(tt.text))
+		if _, ok := errors.AsType[*apk.TextError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("ParseText(%.60s) = %v, want a TextError with %q", tt.text, err, tt.want)
+		}
+	}
+}
+
+// TestAttributeIDs compares the table with Android's own resources.
+func TestAttributeIDs(t *testing.T) {
+	const framework = "/usr/share/android-framework-res/framework-res.apk"
+	if _, err := os.Stat(framework); err != nil {
+		t.Skipf("%v: install the Debian package android-framework-res", err)
+	}
+	text := `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="a.b">`
+	names := []string{"allowBackup", "debuggable", "enabled", "exported", "extractNativeLibs", "hasCode", "multiArch", "persistent",
+		"required", "testOnly", "usesCleartextTraffic"}
+	for _, n := range names {
+		text += `<x android:` + n + `="true"/>`
+	}
+	for _, n := range []string{"glEsVersion", "maxSdkVersion", "minSdkVersion", "targetSandboxVersion", "targetSdkVersion", "versionCode", "versionCodeMajor"} {
+		text += `<x android:` + n + `="1"/>`
+	}
+	for _, n := range []string{"label", "name", "permission", "process", "value", "versionName"} {
+		text += `<x android:` + n + `="s"/>`
+	}
+	text += `<x android:installLocation="auto"/><x android:appCategory="game"/></manifest>`
+	root, err := apk.ParseText([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "AndroidManifest.xml"), filepath.Join(dir, "a.apk")
+	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := exec.Command("aapt", "package", "-f", "-M", in, "-I", framework, "-F", out).CombinedOutput(); err != nil {
+		t.Fatalf("aapt: %v\n%s", err, msg)
+	}
+	tree, err := exec.Command("aapt", "dump", "xmltree", out, "AndroidManifest.xml").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{}
+	for _, m := range regexp.MustCompile(`android:(\w+)\(0x([0-9a-f]{8})\)`).FindAllStringSubmatch(string(tree), -1) {
+		ids[m[1]] = m[2]
+	}
+	for _, e := range root.Children {
+		a := e.Attrs[0]
+		if got := hex32(a.ResID); ids[a.Name] != got {
+			t.Errorf("android:%s is %s here and %q in aapt", a.Name, got, ids[a.Name])
+		}
+	}
+}
+
+func hex32(n uint32) string {
+	const digits = "0123456789abcdef"
+	b := make([]byte, 8)
+	for i := range b {
+		b[7-i] = digits[n>>(4*i)&15]
+	}
+	return string(b)
+}
+
+// FuzzParseXML checks that nothing makes the parser panic, and that what it
+// reads survives being written.
+func FuzzParseXML(f *testing.F) {
+	f.Add(compile(f, manifestText))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		root, err := apk.ParseXML(b)
+		if err != nil {
+			return
+		}
+		apk.NewManifest(root)
+		again, err := apk.ParseXML(apk.AppendXML(nil, root))
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		if _, err := apk.ParseXML(apk.AppendXML(nil, again)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzParseText(f *testing.F) {
+	f.Add([]byte(manifestText))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		root, err := apk.ParseText(b)
+		if err != nil {
+			return
+		}
+		if _, err := apk.ParseXML(apk.AppendXML(nil, root)); err != nil {
+			t.Fatalf("ParseXML(AppendXML(%q)): %v", b, err)
+		}
+	})
+}
