@@ -19,8 +19,8 @@ import (
 )
 
 // sections returns an image's parts under the names that unpack_bootimg gives
-// their files. Like that tool, it has kernel and ramdisk even if they are
-// empty.
+// their files. Like that tool, it has kernel, ramdisk and bootconfig even if
+// they are empty.
 func sections(s fmt.Stringer) map[string][]byte {
 	m := map[string][]byte{}
 	add := func(name string, b []byte) {
@@ -37,9 +37,10 @@ func sections(s fmt.Stringer) map[string][]byte {
 		add("boot_signature", s.Signature)
 	case vendor:
 		add("dtb", s.DTB)
-		add("bootconfig", s.Bootconfig)
 		if s.Version == 3 {
 			add("vendor_ramdisk", s.Ramdisk)
+		} else {
+			m["bootconfig"] = s.Bootconfig
 		}
 		for i, f := range s.Fragments {
 			m[fmt.Sprintf("vendor_ramdisk%02d", i)] = s.Ramdisk[f.Offset:][:f.Size]
