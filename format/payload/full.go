@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -264,8 +265,12 @@ func (f *Full) collect(ctx context.Context, m *Manifest, order <-chan *chunk, da
 type encoders struct{ bz, xz bytes.Buffer }
 
 // smallest returns the smallest form of a chunk, the cheapest to read of those
-// of the same size.
+// of the same size. Noise, which costs the encoders most, is left as it is: what
+// deflate gains nothing from, they would gain nothing worth having from.
 func (e *encoders) smallest(plain []byte) (OpType, []byte, error) {
+	if noise, err := incompressible(plain); noise || err != nil {
+		return Replace, plain, err
+	}
 	e.bz.Reset()
 	e.xz.Reset()
 	bz, err := bzip2.NewWriter(&e.bz, &bzip2.WriterConfig{Level: bzip2.BestCompression})
@@ -287,6 +292,15 @@ func (e *encoders) smallest(plain []byte) (OpType, []byte, error) {
 	return typ, bytes.Clone(best), nil
 }
 
+// incompressible reports whether deflate makes nothing smaller of b.
+func incompressible(b []byte) (bool, error) {
+	n := &countWriter{w: io.Discard}
+	w, err := flate.NewWriter(n, flate.BestSpeed)
+	err = finish(w, err, b)
+	return n.n >= int64(len(b)), err
+}
+
+// finish writes plain to an encoder that was made with err, and ends it.
 func finish(w io.WriteCloser, err error, plain []byte) error {
 	if err != nil {
 		return err
