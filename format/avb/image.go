@@ -22,6 +22,9 @@ type FooterOptions struct {
 	Salt          []byte
 	Flags         DescriptorFlags
 	FECRoots      int // hashtree only: 2 is AOSP's; 0 for none
+	// PersistentDigest leaves the digest out of the descriptor: the device
+	// keeps it (avbtool's --use_persistent_digest).
+	PersistentDigest bool
 
 	// VBMeta is what goes into the image's own vbmeta image, after the new
 	// descriptor; it is signed with Key and VBMeta.Algorithm, and not changed.
@@ -113,7 +116,10 @@ func AddHashFooter(f File, size int64, o FooterOptions) (d *HashDescriptor, err 
 	}
 	d = &HashDescriptor{
 		ImageSize: uint64(size), HashAlgorithm: o.hash(), PartitionName: o.PartitionName,
-		Salt: o.Salt, Digest: h.Sum(nil), Flags: o.Flags,
+		Salt: o.Salt, Flags: o.Flags,
+	}
+	if !o.PersistentDigest {
+		d.Digest = h.Sum(nil)
 	}
 	if o.VBMeta == nil {
 		return d, nil
@@ -172,6 +178,9 @@ func appendHashtree(f File, size int64, o FooterOptions) (*HashtreeDescriptor, i
 		DMVerityVersion: 1, ImageSize: uint64(imageSize), TreeOffset: uint64(imageSize), TreeSize: uint64(treeSize),
 		DataBlockSize: BlockSize, HashBlockSize: BlockSize, HashAlgorithm: o.hash(),
 		PartitionName: o.PartitionName, Salt: o.Salt, RootDigest: root, Flags: o.Flags,
+	}
+	if o.PersistentDigest {
+		d.RootDigest = nil
 	}
 	if o.FECRoots > 0 {
 		if err := WriteFEC(io.NewOffsetWriter(f, end), f, end, o.FECRoots); err != nil {
