@@ -39,6 +39,7 @@ var commands = []command{
 	buildCmd,
 	keysInit, keysList, keysHelper,
 	kernelPin,
+	otaFull,
 }
 
 // errUsage makes run print a command's usage and exit with 2. Wrap it to say
