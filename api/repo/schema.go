@@ -41,7 +41,7 @@ const SignedAt = "x-mios-signed-at"
 const (
 	MaxRoot      = 512 << 10
 	MaxTimestamp = 16 << 10
-	MaxMetadata  = 16 << 20 // of any role, whatever its signed length
+	MaxMetadata  = 16 << 20 // of any role or small target, whatever its signed length
 	MaxRoots     = 1024     // rotations walked in one go
 )
 
@@ -121,22 +121,34 @@ func OSPath(product string, arch mios.Arch, version string, buildTime int64) str
 
 // An AppRelease is one APK.
 type AppRelease struct {
-	Target      Target `json:"-"`
+	Target      Target `json:"target"`
 	Package     string `json:"package"`
 	VersionCode int64  `json:"version_code"`
 	VersionName string `json:"version_name"`
 	Label       string `json:"label,omitempty"`
-	// Signers are the SHA-256 of the certificates that signed the APK.
+	// Signers are the SHA-256 of the certificates that signed the APK. Who
+	// installs it compares them with the APK's own.
 	Signers []mios.Digest `json:"signers"`
 	MinSDK  int           `json:"min_sdk"`
 	// ABIs are those that the APK has native code for; none means any.
 	ABIs []string `json:"abis,omitempty"`
 }
 
-// AppPath is the target path of an APK.
+// AppPath is where an APK lies, without the hash in its name. The apps role
+// vouches for it through the package's [Package].
 func AppPath(pkg string, versionCode int64) string {
 	return fmt.Sprintf("apps/%s/%d.apk", pkg, versionCode)
 }
+
+// A Package is the content of one target of the apps role's bins: the releases
+// of one app, newest first.
+type Package struct {
+	Package  string       `json:"package"`
+	Releases []AppRelease `json:"releases"`
+}
+
+// PackagePath is the target that holds a [Package].
+func PackagePath(pkg string) string { return "apps/" + pkg + ".json" }
 
 // A Claim says which signers own a package: SHA-256 of their certificates.
 type Claim struct {
@@ -168,7 +180,7 @@ type Rollout struct {
 // release's own limit counts as that limit.
 type Narrow struct {
 	Share     Share `json:"share"`
-	Halted    bool  `json:"halted,omitempty"`    // for now: devices wait
+	Halted    bool  `json:"halted,omitempty"`    // until told otherwise: devices wait
 	Withdrawn bool  `json:"withdrawn,omitempty"` // for good
 }
 
@@ -236,6 +248,8 @@ func (r *AppRelease) Check() error {
 	switch {
 	case r.VersionCode <= 0:
 		return fmt.Errorf("app release %s: version code %d: %w", r.Package, r.VersionCode, mios.ErrInvalid)
+	case r.Target.Path != AppPath(r.Package, r.VersionCode):
+		return fmt.Errorf("app release %s: its path is %q: %w: want %s", r.Package, r.Target.Path, mios.ErrInvalid, AppPath(r.Package, r.VersionCode))
 	case len(r.Signers) == 0:
 		return fmt.Errorf("app release %s: no signer: %w", r.Package, mios.ErrInvalid)
 	}
@@ -260,4 +274,15 @@ func TargetOf(name string, f *metadata.TargetFiles, custom any) (Target, error) 
 		}
 	}
 	return t, nil
+}
+
+// Check compares the whole content of a target with what was signed for.
+func (t Target) Check(b []byte) error {
+	if int64(len(b)) != t.Length {
+		return fmt.Errorf("%s: %d bytes, %d were signed for: %w", t.Path, len(b), t.Length, ErrLength)
+	}
+	if mios.Sum(b) != t.SHA256 {
+		return fmt.Errorf("%s: SHA-256 is %s, %s was signed for: %w", t.Path, mios.Sum(b), t.SHA256, ErrHash)
+	}
+	return nil
 }

@@ -1,0 +1,281 @@
+package repo
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+)
+
+// What the parts of TUF's metadata are called here, for brevity.
+type (
+	rootMeta      = metadata.Metadata[metadata.RootType]
+	timestampMeta = metadata.Metadata[metadata.TimestampType]
+	snapshotMeta  = metadata.Metadata[metadata.SnapshotType]
+	targetsMeta   = metadata.Metadata[metadata.TargetsType]
+)
+
+// maxBits bounds the apps role's bins to 16,384.
+const maxBits = 14
+
+// parseRoot reads root metadata that its own keys sign.
+func parseRoot(b []byte) (*rootMeta, error) {
+	m, err := new(rootMeta).FromBytes(b)
+	if err != nil {
+		return nil, fmt.Errorf("root metadata: %v: %w", err, mios.ErrInvalid)
+	}
+	if err := checkKeys(m.Signed.Keys); err != nil {
+		return nil, fmt.Errorf("root metadata: %w", err)
+	}
+	for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
+		if m.Signed.Roles[name] == nil {
+			return nil, fmt.Errorf("root metadata: it names no role %s: %w", name, mios.ErrInvalid)
+		}
+	}
+	for name, role := range m.Signed.Roles {
+		if role == nil {
+			return nil, fmt.Errorf("root metadata: role %q is null: %w", name, mios.ErrInvalid)
+		}
+	}
+	if !m.Signed.ConsistentSnapshot {
+		return nil, fmt.Errorf("root metadata: without consistent snapshots: %w", mios.ErrInvalid)
+	}
+	if m.Signed.Version < 1 {
+		return nil, fmt.Errorf("root metadata: version %d: %w", m.Signed.Version, mios.ErrInvalid)
+	}
+	if err := m.VerifyDelegate(metadata.ROOT, m); err != nil {
+		return nil, fmt.Errorf("root version %d, by its own keys: %w: %v", m.Signed.Version, ErrSignature, err)
+	}
+	return m, nil
+}
+
+// nextRoot reads the root that follows cur: one version up, signed by the keys
+// of both. Expiry does not matter on the way to the newest.
+func nextRoot(cur *rootMeta, b []byte) (*rootMeta, error) {
+	m, err := new(rootMeta).FromBytes(b)
+	if err != nil {
+		return nil, fmt.Errorf("root metadata after version %d: %v: %w", cur.Signed.Version, err, mios.ErrInvalid)
+	}
+	if err := cur.VerifyDelegate(metadata.ROOT, m); err != nil {
+		return nil, fmt.Errorf("root version %d, by the keys of version %d: %w: %v", m.Signed.Version, cur.Signed.Version, ErrSignature, err)
+	}
+	if m, err = parseRoot(b); err != nil {
+		return nil, err
+	}
+	switch want := cur.Signed.Version + 1; {
+	case m.Signed.Version < want:
+		return nil, fmt.Errorf("root version %d came where version %d must: %w", m.Signed.Version, want, ErrRollback)
+	case m.Signed.Version > want:
+		return nil, fmt.Errorf("root version %d came where version %d must: %w", m.Signed.Version, want, ErrMix)
+	}
+	return m, nil
+}
+
+// checkKeys refuses keys that go-tuf would stumble over.
+func checkKeys(keys map[string]*metadata.Key) error {
+	for id, k := range keys {
+		if k == nil {
+			return fmt.Errorf("key %.16q is null: %w", id, mios.ErrInvalid)
+		}
+		pub, err := k.ToPublicKey()
+		if err != nil {
+			return fmt.Errorf("key %.16q: %v: %w", id, err, mios.ErrInvalid)
+		}
+		if ed, ok := pub.(ed25519.PublicKey); ok && len(ed) != ed25519.PublicKeySize {
+			return fmt.Errorf("key %.16q has %d bytes: %w", id, len(ed), mios.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// parseTimestamp reads timestamp metadata that root's keys sign.
+func parseTimestamp(root *rootMeta, b []byte) (*timestampMeta, error) {
+	m, err := new(timestampMeta).FromBytes(b)
+	if err != nil {
+		return nil, fmt.Errorf("timestamp metadata: %v: %w", err, mios.ErrInvalid)
+	}
+	if err := root.VerifyDelegate(metadata.TIMESTAMP, m); err != nil {
+		return nil, fmt.Errorf("timestamp version %d: %w: %v", m.Signed.Version, ErrSignature, err)
+	}
+	if err := checkMeta(m.Signed.Meta[metadata.SNAPSHOT+".json"]); err != nil {
+		return nil, fmt.Errorf("timestamp version %d: snapshot: %w", m.Signed.Version, err)
+	}
+	signed, err := signedAt(m.Signed.UnrecognizedFields)
+	if err != nil || signed.IsZero() || signed.After(m.Signed.Expires) {
+		return nil, fmt.Errorf("timestamp version %d: it does not say when it was signed, before it expires: %w", m.Signed.Version, mios.ErrInvalid)
+	}
+	return m, nil
+}
+
+// checkMeta refuses metadata of which it is not said how long it is.
+func checkMeta(f *metadata.MetaFiles) error {
+	switch {
+	case f == nil:
+		return fmt.Errorf("it is not named: %w", mios.ErrInvalid)
+	case f.Version < 1 || f.Length < 1 || len(f.Hashes["sha256"]) != sha256.Size:
+		return fmt.Errorf("no version, length or SHA-256: %w", mios.ErrInvalid)
+	case f.Length > MaxMetadata:
+		return fmt.Errorf("%d bytes, want at most %d: %w", f.Length, MaxMetadata, ErrLength)
+	}
+	return nil
+}
+
+// checkFile compares a metadata file with what the file above says of it.
+func checkFile(what string, f *metadata.MetaFiles, b []byte) error {
+	if int64(len(b)) != f.Length {
+		return fmt.Errorf("%s: %d bytes, %d were signed for: %w", what, len(b), f.Length, ErrLength)
+	}
+	if mios.Sum(b) != mios.Digest(f.Hashes["sha256"]) {
+		return fmt.Errorf("%s is not the file that belongs to the others: %w", what, ErrMix)
+	}
+	return nil
+}
+
+// parseSnapshot reads the snapshot that the timestamp names.
+func parseSnapshot(root *rootMeta, ts *timestampMeta, b []byte) (*snapshotMeta, error) {
+	f := ts.Signed.Meta[metadata.SNAPSHOT+".json"]
+	if err := checkFile(fmt.Sprintf("snapshot version %d", f.Version), f, b); err != nil {
+		return nil, err
+	}
+	m, err := new(snapshotMeta).FromBytes(b)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot metadata: %v: %w", err, mios.ErrInvalid)
+	}
+	if err := root.VerifyDelegate(metadata.SNAPSHOT, m); err != nil {
+		return nil, fmt.Errorf("snapshot version %d: %w: %v", m.Signed.Version, ErrSignature, err)
+	}
+	if m.Signed.Version != f.Version {
+		return nil, fmt.Errorf("snapshot version %d came where the timestamp names version %d: %w", m.Signed.Version, f.Version, ErrMix)
+	}
+	for name, f := range m.Signed.Meta {
+		if err := checkMeta(f); err != nil {
+			return nil, fmt.Errorf("snapshot version %d: %s: %w", m.Signed.Version, name, err)
+		}
+	}
+	return m, nil
+}
+
+// checkSnapshotRollback refuses a snapshot that lacks a file of the old one, or
+// has an older version of it.
+func checkSnapshotRollback(old, m *snapshotMeta) error {
+	for name, was := range old.Signed.Meta {
+		f, ok := m.Signed.Meta[name]
+		switch {
+		case !ok:
+			return fmt.Errorf("snapshot version %d has no %s, which version %d had: %w", m.Signed.Version, name, old.Signed.Version, ErrRollback)
+		case f.Version < was.Version:
+			return fmt.Errorf("snapshot version %d has version %d of %s, and version %d was there before: %w", m.Signed.Version, f.Version, name, was.Version, ErrRollback)
+		}
+	}
+	return nil
+}
+
+// A delegator is metadata that names other roles' keys.
+type delegator interface {
+	VerifyDelegate(role string, m any) error
+}
+
+// parseTargets reads the metadata of a targets role that the snapshot names.
+func parseTargets(by delegator, role string, snap *snapshotMeta, b []byte) (*targetsMeta, error) {
+	f := snap.Signed.Meta[role+".json"]
+	if f == nil {
+		return nil, fmt.Errorf("role %s: the snapshot does not name it: %w", role, mios.ErrNotFound)
+	}
+	if err := checkFile(fmt.Sprintf("%s version %d", role, f.Version), f, b); err != nil {
+		return nil, err
+	}
+	m, err := new(targetsMeta).FromBytes(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s metadata: %v: %w", role, err, mios.ErrInvalid)
+	}
+	if err := by.VerifyDelegate(role, m); err != nil {
+		return nil, fmt.Errorf("%s version %d: %w: %v", role, m.Signed.Version, ErrSignature, err)
+	}
+	if m.Signed.Version != f.Version {
+		return nil, fmt.Errorf("%s version %d came where the snapshot names version %d: %w", role, m.Signed.Version, f.Version, ErrMix)
+	}
+	for name, f := range m.Signed.Targets {
+		if f == nil {
+			return nil, fmt.Errorf("%s version %d: target %q is null: %w", role, m.Signed.Version, name, mios.ErrInvalid)
+		}
+	}
+	if d := m.Signed.Delegations; d != nil {
+		if err := checkKeys(d.Keys); err != nil {
+			return nil, fmt.Errorf("%s version %d: %w", role, m.Signed.Version, err)
+		}
+		if s := d.SuccinctRoles; s != nil && (s.BitLength < 0 || s.BitLength > maxBits) {
+			return nil, fmt.Errorf("%s version %d: 2^%d bins: %w", role, m.Signed.Version, s.BitLength, mios.ErrInvalid)
+		}
+	}
+	return m, nil
+}
+
+// delegated returns a target of a role, if the role may speak of that path.
+func delegated(targets *targetsMeta, role string, m *targetsMeta, name string) (*metadata.TargetFiles, error) {
+	f := m.Signed.Targets[name]
+	if f == nil {
+		return nil, fmt.Errorf("%s: %w", name, mios.ErrNotFound)
+	}
+	return f, mayName(targets, role, name)
+}
+
+// mayName says why a role may not speak of a path, or nil.
+func mayName(targets *targetsMeta, role, name string) error {
+	if d := targets.Signed.Delegations; d != nil {
+		for _, r := range d.Roles {
+			if ok, err := r.IsDelegatedPath(name); r.Name == role && ok && err == nil {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("role %s speaks of %s: %w", role, name, ErrRole)
+}
+
+// signedAt returns the time in a [SignedAt] field, or 0 where there is none.
+func signedAt(fields map[string]any) (time.Time, error) {
+	v, ok := fields[SignedAt]
+	if !ok {
+		return time.Time{}, nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%s is not a string: %w", SignedAt, mios.ErrInvalid)
+	}
+	return time.Parse(time.RFC3339, s)
+}
+
+// sameKeys tells whether a role has the same keys and threshold in both roots.
+func sameKeys(a, b *rootMeta, role string) bool {
+	ra, rb := a.Signed.Roles[role], b.Signed.Roles[role]
+	if ra.Threshold != rb.Threshold || len(ra.KeyIDs) != len(rb.KeyIDs) {
+		return false
+	}
+	has := map[string]bool{}
+	for _, id := range ra.KeyIDs {
+		has[id] = true
+	}
+	for _, id := range rb.KeyIDs {
+		if !has[id] {
+			return false
+		}
+	}
+	return true
+}
+
+// bin returns which of the apps role's bins a target belongs to.
+func bin(apps *targetsMeta, name string) (string, error) {
+	if d := apps.Signed.Delegations; d != nil && d.SuccinctRoles != nil {
+		return d.SuccinctRoles.GetRolesForTarget(name)[0].Name, nil
+	}
+	return "", fmt.Errorf("role %s has no bins: %w", RoleApps, mios.ErrInvalid)
+}
+
+// isBin tells whether a role is one of the apps role's bins.
+func isBin(apps *targetsMeta, role string) bool {
+	d := apps.Signed.Delegations
+	return d != nil && d.SuccinctRoles != nil && d.SuccinctRoles.IsDelegatedRole(role)
+}
