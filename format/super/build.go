@@ -32,7 +32,7 @@ func Build(s Spec) (*Image, error) {
 	s.defaults()
 	g := Geometry{s.MetadataMaxSize, s.Slots, s.BlockSize}
 	if err := g.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("super: %w", err)
 	}
 	if s.Alignment%s.BlockSize != 0 || s.Size < g.MetadataSize() || s.Size%int64(s.BlockSize) != 0 {
 		return nil, fmt.Errorf("super: size %d, alignment %d: want multiples of the block of %d bytes", s.Size, s.Alignment, s.BlockSize)

@@ -122,11 +122,11 @@ func parseGeometry(b []byte, off int64) (Geometry, error) {
 func (g Geometry) check() error {
 	switch {
 	case g.MetadataMaxSize == 0 || g.MetadataMaxSize%SectorSize != 0 || g.MetadataMaxSize > maxMetadata:
-		return fmt.Errorf("super: metadata slot of %d bytes, want a multiple of %d up to %d", g.MetadataMaxSize, SectorSize, maxMetadata)
+		return fmt.Errorf("metadata slot of %d bytes, want a multiple of %d up to %d", g.MetadataMaxSize, SectorSize, maxMetadata)
 	case g.SlotCount == 0 || g.SlotCount > maxSlots:
-		return fmt.Errorf("super: %d metadata slots, want 1 to %d", g.SlotCount, maxSlots)
+		return fmt.Errorf("%d metadata slots, want 1 to %d", g.SlotCount, maxSlots)
 	case g.BlockSize == 0 || g.BlockSize%SectorSize != 0:
-		return fmt.Errorf("super: block of %d bytes, want a multiple of %d", g.BlockSize, SectorSize)
+		return fmt.Errorf("block of %d bytes, want a multiple of %d", g.BlockSize, SectorSize)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (g Geometry) check() error {
 // bytes returns the geometry's block.
 func (g Geometry) bytes() ([]byte, error) {
 	if err := g.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("super: %w", err)
 	}
 	b, err := binary.Append(make([]byte, 0, GeometrySize), binary.LittleEndian, geometry{Magic: geometryMagic, Size: geometryBytes, Geometry: g})
 	if err != nil {

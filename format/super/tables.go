@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// parseTables reads the four tables, which stand at off, in the order and
-// without the gaps that liblp leaves none of.
+// parseTables reads the four tables, which stand at off, in liblp's
+// order and without gaps.
 func (m *Metadata) parseTables(h *header, b []byte, off int64) error {
 	var parts []partitionEntry
 	var extents []extentEntry
@@ -105,7 +105,7 @@ func (m *Metadata) set(parts []partitionEntry, extents []extentEntry, groups []g
 // tables returns the encoded tables and sets their descriptors in h.
 func (m *Metadata) tables(h *header) ([]byte, error) {
 	if err := m.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("super: %w", err)
 	}
 	var parts []partitionEntry
 	var extents []extentEntry
@@ -149,7 +149,7 @@ func (m *Metadata) tables(h *header) ([]byte, error) {
 // extents lie on their devices behind the metadata, without overlap.
 func (m *Metadata) check() error {
 	if len(m.Devices) == 0 {
-		return fmt.Errorf("super: no block device")
+		return fmt.Errorf("no block device")
 	}
 	var names []string
 	for _, g := range m.Groups {
@@ -162,22 +162,22 @@ func (m *Metadata) check() error {
 	for _, p := range m.Partitions {
 		names = append(names, "partition "+p.Name)
 		if !slices.ContainsFunc(m.Groups, func(g Group) bool { return g.Name == p.Group }) {
-			return fmt.Errorf("super: partition %q: no group %q", p.Name, p.Group)
+			return fmt.Errorf("partition %q: no group %q", p.Name, p.Group)
 		}
 		sum := uint64(0)
 		for i, e := range p.Extents {
 			sum += e.Sectors
 			if e.Sectors == 0 || e.Sectors > 1<<50 || sum > 1<<50 {
-				return fmt.Errorf("super: partition %q: extent %d of %d sectors", p.Name, i, e.Sectors)
+				return fmt.Errorf("partition %q: extent %d of %d sectors", p.Name, i, e.Sectors)
 			}
 			if e.Zero {
 				if e.Physical != 0 || e.Device != 0 {
-					return fmt.Errorf("super: partition %q: extent %d of zeros has a place", p.Name, i)
+					return fmt.Errorf("partition %q: extent %d of zeros has a place", p.Name, i)
 				}
 				continue
 			}
 			if err := m.onDevice(e); err != nil {
-				return fmt.Errorf("super: partition %q: extent %d: %w", p.Name, i, err)
+				return fmt.Errorf("partition %q: extent %d: %w", p.Name, i, err)
 			}
 			used = append(used, e)
 		}
@@ -186,7 +186,7 @@ func (m *Metadata) check() error {
 	for i, n := range names {
 		_, s, _ := bytes.Cut([]byte(n), []byte(" "))
 		if len(n) > len("block device ")+36 || bytes.IndexByte(s, 0) >= 0 || len(s) == 0 || i > 0 && n == names[i-1] {
-			return fmt.Errorf("super: %q: names must be there once and have 1 to 36 bytes, none of them zero", n)
+			return fmt.Errorf("%q: names must be there once and have 1 to 36 bytes, none of them zero", n)
 		}
 	}
 	return overlap(used)
@@ -215,7 +215,7 @@ func overlap(used []Extent) error {
 	for i := 1; i < len(used); i++ {
 		a, b := used[i-1], used[i]
 		if a.Device == b.Device && b.Physical < a.Physical+a.Sectors {
-			return fmt.Errorf("super: two extents share sector %d", b.Physical)
+			return fmt.Errorf("two extents share sector %d", b.Physical)
 		}
 	}
 	return nil
