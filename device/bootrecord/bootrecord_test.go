@@ -1,0 +1,86 @@
+package bootrecord_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mios/device/bootrecord"
+)
+
+func misc(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "misc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := f.Truncate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func read(t *testing.T, f *os.File) []bootrecord.Refusal {
+	t.Helper()
+	r, err := bootrecord.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Refusals
+}
+
+func TestAdd(t *testing.T) {
+	f := misc(t)
+	if got := read(t, f); len(got) != 0 {
+		t.Errorf("an empty misc has %v", got)
+	}
+	when := time.Unix(1700000000, 0).UTC()
+	for i := range 10 {
+		err := bootrecord.Add(f, bootrecord.Refusal{Slot: "_b", Partition: "boot_b", Reason: fmt.Sprint("reason ", i), Time: when})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := read(t, f)
+	if len(got) != 8 || got[7] != (bootrecord.Refusal{"_b", "boot_b", "reason 9", when}) || got[0].Reason != "reason 2" {
+		t.Errorf("Read = %v, want the newest 8", got)
+	}
+	for range 9 { // what is too long is cut, what does not fit is dropped
+		if err := bootrecord.Add(f, bootrecord.Refusal{Slot: "_a", Reason: strings.Repeat("\x01", 5000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(t, f); len(got) != 1 || len(got[0].Reason) != 400 {
+		t.Errorf("%d refusals, want the newest", len(got))
+	}
+}
+
+// TestBroken flips each byte of a record: it may be lost, but never fails.
+func TestBroken(t *testing.T) {
+	f := misc(t)
+	if err := bootrecord.Add(f, bootrecord.Refusal{Slot: "_b", Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	if _, err := f.ReadAt(b, bootrecord.Offset); err != nil {
+		t.Fatal(err)
+	}
+	for i := range b {
+		b[i] ^= 0xff
+		if _, err := f.WriteAt(b, bootrecord.Offset); err != nil {
+			t.Fatal(err)
+		}
+		b[i] ^= 0xff
+		read(t, f)
+	}
+	if err := f.Truncate(100); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, f); len(got) != 0 {
+		t.Errorf("a short misc has %v", got)
+	}
+}
