@@ -3,4 +3,6 @@
 package main
 
 // applets is everything that runs on a booted device.
-var applets = []applet{}
+var applets = []applet{
+	{"logcat", logcat},
+}
