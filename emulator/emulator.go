@@ -6,80 +6,112 @@ package emulator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"regexp"
+	"net"
+	"os"
+	"syscall"
 	"time"
+
+	"mios/internal/tool"
 )
 
 // Config is what a machine is started with.
 type Config struct {
 	Arch    string // "amd64" or "arm64"
 	Kernel  string // file of the ROM's kernel: bzImage, ELF vmlinux (PVH) or Image
-	Initrd  string // file of the ROM's initramfs
-	Cmdline string // the ROM's command line; console= is added for the architecture
+	Initrd  string // file of the ROM's initramfs; may be empty
+	Cmdline string // the ROM's command line; console= is added if it has none
 
-	Disk   *Disk // nil: the machine has none
+	Disk   *Disk // the first virtio disk, /dev/vda; nil: the machine has none
 	Memory int   // MiB; 0: 512
 	CPUs   int   // 0: 1
 
-	// Forward maps host ports to ports of the guest. A host port of 0 takes a
-	// free one; Machine.Port tells which.
-	Forward  []Forward
-	Restrict bool // the guest reaches no host but this one's forwarded ports and GuestServers
-	// GuestServers makes a TCP server of this host reachable at 10.0.2.100:Guest
-	// even when Restrict is set.
-	GuestServers []Forward
+	// Forward leads TCP ports of this host's 127.0.0.1 to ports of the guest. A
+	// host port of 0 takes a free one; Machine.Port tells which.
+	Forward []Forward
+	// Restrict keeps the guest from reaching anything: only what comes in by a
+	// forwarded port is answered. Without it the guest reaches what this host
+	// reaches, and this host itself at 10.0.2.2.
+	Restrict bool
+	Capture  string // file that gets all of the guest's packets, as pcap; may be empty
 
 	Clock    time.Time // what the guest's clock starts at; zero: the host's
 	Watchdog bool      // adds an i6300esb that resets the machine
 
-	Dir     string    // folder for console.log, the sockets and QEMU's messages; empty: a temporary one
+	Dir     string    // folder for console.log and qemu.log, made when it is not there
 	Console io.Writer // gets what the console says as well; may be nil
 }
 
 // Forward is a pair of TCP ports.
 type Forward struct{ Host, Guest int }
 
-// Machine is a running device.
-type Machine struct{}
+// ErrPortTaken says that a host port to forward is in use.
+var ErrPortTaken = errors.New("the port is taken")
+
+// startTime bounds how long QEMU may take until it answers.
+const startTime = 60 * time.Second
 
 // Start starts a machine. It runs until Stop, PowerCut, its own power-off or
-// the end of ctx.
-func Start(ctx context.Context, c Config) (*Machine, error) { return nil, errors.ErrUnsupported }
-
-// Port returns the port of 127.0.0.1 that leads to the guest's TCP port.
-func (m *Machine) Port(guest int) int { return 0 }
-
-// ConsoleFile returns the file that all consoles' output goes to.
-func (m *Machine) ConsoleFile() string { return "" }
-
-// WaitFor waits until a console line matches and returns that line. It looks
-// at what came after the last line that a WaitFor returned, so that calls in
-// sequence find lines in sequence. It ends with an error, which holds the
-// console's last lines, when the machine stops or ctx ends.
-func (m *Machine) WaitFor(ctx context.Context, line *regexp.Regexp) (string, error) {
-	return "", errors.ErrUnsupported
+// the end of ctx, which is a Stop.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	a, ok := arches[c.Arch]
+	if !ok {
+		return nil, fmt.Errorf("emulator: architecture %q: want amd64 or arm64", c.Arch)
+	}
+	program, err := tool.Look(a.program)
+	if err != nil {
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	m, err := launch(program, a, c)
+	if err != nil {
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	if err := m.connect(ctx); err != nil {
+		m.kill(nil)
+		<-m.done
+		if m.err != nil {
+			err = m.err // what QEMU said is more
+		}
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { m.kill(nil) })
+	go func() { <-m.done; stop() }()
+	return m, nil
 }
 
-// Type writes to the guest's console.
-func (m *Machine) Type(s string) error { return errors.ErrUnsupported }
-
-// Reset pulls the reset line: memory is lost, the disk's cache is not.
-func (m *Machine) Reset() error { return errors.ErrUnsupported }
-
-// PowerCut stops the machine as a cut of its power does: what was not flushed
-// is kept, dropped or torn, sector by sector, as the seed says. The disk can be
-// used again when it returns.
-func (m *Machine) PowerCut(seed uint64) (Damage, error) { return Damage{}, errors.ErrUnsupported }
-
-// Damage says what a power cut did to the sectors (512 bytes) that were written and not flushed.
-type Damage struct{ Kept, Dropped, Torn int }
-
-// Stop ends the machine at once; what it wrote is kept, flushed or not.
-func (m *Machine) Stop() error { return errors.ErrUnsupported }
-
-// Wait waits for the machine's end. A guest that powered off is no error.
-func (m *Machine) Wait(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Done is closed when the machine has ended.
-func (m *Machine) Done() <-chan struct{} { return nil }
+// check finds what QEMU would say less clearly.
+func (c *Config) check() error {
+	if c.Dir == "" {
+		return errors.New("no folder given")
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return err
+	}
+	files := []string{c.Kernel}
+	if c.Initrd != "" {
+		files = append(files, c.Initrd)
+	}
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			return err
+		}
+	}
+	for _, f := range c.Forward {
+		if f.Host == 0 {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", f.Host))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("127.0.0.1:%d: %w: end what uses it, or take another port", f.Host, ErrPortTaken)
+		}
+		if err != nil {
+			return err
+		}
+		l.Close()
+	}
+	return nil
+}
