@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -95,7 +93,7 @@ func (o *buildOptions) config(name string) (*image.Config, error) {
 	if c.Version == "" {
 		c.Version = c.BuildTime.UTC().Format("2006.01.02.150405")
 	}
-	if c.Miosd, c.MiosdRamdisk, err = findMiosd(c.Arch); err != nil {
+	if c.Miosd, c.MiosdRamdisk, err = image.Programs(c.Arch); err != nil {
 		return nil, err
 	}
 	if p.TrustStore != "" {
@@ -144,29 +142,6 @@ func findProduct(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("product %q: %w: neither a file nor products/%s/product.yaml", name, mios.ErrNotFound, name)
-}
-
-// findMiosd returns the device's programs for an architecture, which stand
-// beside mios: miosd-ARCH and miosd-ramdisk-ARCH.
-func findMiosd(arch mios.Arch) (full, ramdisk string, err error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", "", err
-	}
-	if exe, err = filepath.EvalSymlinks(exe); err != nil {
-		return "", "", err
-	}
-	dir := filepath.Dir(exe)
-	if d := os.Getenv("MIOS_MIOSD"); d != "" {
-		dir = d
-	}
-	full, ramdisk = filepath.Join(dir, "miosd-"+string(arch)), filepath.Join(dir, "miosd-ramdisk-"+string(arch))
-	for _, f := range []string{full, ramdisk} {
-		if _, err := os.Stat(f); errors.Is(err, fs.ErrNotExist) {
-			return "", "", fmt.Errorf("%s: %w: the device's programs stand beside mios; \"make build\" makes them", f, mios.ErrNotFound)
-		}
-	}
-	return full, ramdisk, nil
 }
 
 func buildTime(s string) (time.Time, error) {
