@@ -1,0 +1,82 @@
+// Package kmod loads kernel modules. It does not resolve dependencies or
+// aliases: whoever builds the image lists the modules in the order in which
+// they load.
+package kmod
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListName is the list's name in the modules' folder, as in AOSP: a path
+// relative to the folder on each line; empty lines and those that begin with #
+// are skipped.
+const ListName = "modules.load"
+
+// LoadAll loads the modules that the list in the folder dir names, in their
+// order. One that is in the kernel already is fine. The error names the module
+// that could not be loaded; those before it stay. Root only.
+func LoadAll(dir string) error { return loadAll(dir, initModule) }
+
+func loadAll(dir string, init func(f *os.File) error) error {
+	list, err := os.ReadFile(filepath.Join(dir, ListName))
+	if err != nil {
+		return fmt.Errorf("kernel modules: %w", err)
+	}
+	for _, name := range parseList(list) {
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("kernel module %s: not in %s", name, dir)
+		}
+		if err := load(filepath.Join(dir, name), init); err != nil {
+			return fmt.Errorf("kernel module %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func parseList(b []byte) (names []string) {
+	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
+		if name := strings.TrimSpace(s.Text()); name != "" && name[0] != '#' {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func load(path string, init func(f *os.File) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := init(f); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
+}
+
+// Load loads the module in the file at path.
+func Load(path string) error {
+	if err := load(path, initModule); err != nil {
+		return fmt.Errorf("kernel module %s: %w", path, err)
+	}
+	return nil
+}
+
+// initModule gives the module to the kernel, which decompresses it if its name
+// says so and the kernel can.
+func initModule(f *os.File) error {
+	flags := 0
+	switch filepath.Ext(f.Name()) {
+	case ".xz", ".gz", ".zst":
+		flags = unix.MODULE_INIT_COMPRESSED_FILE
+	}
+	return unix.FinitModule(int(f.Fd()), "", flags)
+}
