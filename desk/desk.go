@@ -247,4 +247,3 @@ func (d *Desk) Payload(ctx context.Context, build string, progress func(done, to
 	_, err = f.WriteDir(ctx, dir)
 	return dir, false, err
 }
-
