@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func Add(misc File, refusal Refusal) error {
 		return err
 	}
 	if len(refusal.Reason) > maxReason {
-		refusal.Reason = refusal.Reason[:maxReason]
+		refusal.Reason = strings.ToValidUTF8(refusal.Reason[:maxReason], "")
 	}
 	r.Refusals = append(r.Refusals, refusal)
 	r.Refusals = r.Refusals[max(0, len(r.Refusals)-maxRefusals):]
