@@ -26,6 +26,7 @@ type Config struct {
 	Disk   *Disk // the first virtio disk, /dev/vda; nil: the machine has none
 	Memory int   // MiB; 0: 512
 	CPUs   int   // 0: 1
+	NoKVM  bool  // emulates the processor even where the host's could be used
 
 	// Forward leads TCP ports of this host's 127.0.0.1 to ports of the guest. A
 	// host port of 0 takes a free one; Machine.Port tells which.
@@ -52,6 +53,9 @@ var ErrPortTaken = errors.New("the port is taken")
 // startTime bounds how long QEMU may take until it answers.
 const startTime = 60 * time.Second
 
+// endTime bounds how long QEMU may take to end after it has refused to start.
+const endTime = 2 * time.Second
+
 // Start starts a machine. It runs until Stop, PowerCut, its own power-off or
 // the end of ctx, which is a Stop.
 func Start(ctx context.Context, c Config) (*Machine, error) {
@@ -71,8 +75,12 @@ func Start(ctx context.Context, c Config) (*Machine, error) {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
 	if err := m.connect(ctx); err != nil {
-		m.kill(nil)
-		<-m.done
+		select {
+		case <-m.done: // QEMU refused something: it ends by itself
+		case <-time.After(endTime):
+			m.kill(nil)
+			<-m.done
+		}
 		if m.err != nil {
 			err = m.err // what QEMU said is more
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -33,7 +34,8 @@ var arches = map[string]arch{
 }
 
 // canKVM says whether guests of the architecture may run on this machine's own
-// processor.
+// processor. On amd64 the device alone proves nothing: there are kernels that
+// have it, for guests of their own kind, on processors that cannot virtualise.
 func canKVM(goarch string) bool {
 	if goarch != runtime.GOARCH {
 		return false
@@ -43,14 +45,21 @@ func canKVM(goarch string) bool {
 		return false
 	}
 	f.Close()
-	return true
+	if goarch != "amd64" {
+		return true
+	}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	return err == nil && virtualises.Match(info)
 }
+
+// virtualises matches the flags of Intel's and AMD's extensions.
+var virtualises = regexp.MustCompile(`(?m)^flags\s*:.* (vmx|svm)( |$)`)
 
 // arguments returns QEMU's arguments.
 func (c *Config) arguments(a arch) []string {
 	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none"}, a.machine...)
 	switch {
-	case canKVM(a.goarch):
+	case !c.NoKVM && canKVM(a.goarch):
 		args = append(args, "-accel", "kvm", "-cpu", "max")
 	case a.goarch == "arm64":
 		args = append(args, "-accel", "tcg", "-cpu", "cortex-a72") // max spends its time on pointer authentication
