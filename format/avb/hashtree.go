@@ -304,3 +304,21 @@ func (d *HashtreeDescriptor) tree() (*tree, error) {
 	}
 	return t, nil
 }
+
+// Check says whether dm-verity can be put over a partition of that many bytes
+// as the descriptor says: version and sizes are known ones, and data, tree and
+// parity lie in the partition.
+func (d *HashtreeDescriptor) Check(partitionSize int64) error {
+	t, err := d.tree()
+	if err != nil {
+		return err
+	}
+	size := uint64(partitionSize)
+	if d.ImageSize > size || !(extent{d.TreeOffset, d.TreeSize}).within(size) || !(extent{d.FECOffset, d.FECSize}).within(size) {
+		return fmt.Errorf("avb: partition %s: data, hash tree or FEC pass its end at %d", d.PartitionName, size)
+	}
+	if d.TreeOffset%BlockSize != 0 || d.FECOffset%BlockSize != 0 || d.FECRoots > maxRoots || t.blocks == 0 {
+		return fmt.Errorf("avb: partition %s: hash tree at %d, FEC at %d with %d roots: want multiples of %d", d.PartitionName, d.TreeOffset, d.FECOffset, d.FECRoots, BlockSize)
+	}
+	return nil
+}

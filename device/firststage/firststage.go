@@ -1,0 +1,217 @@
+// Package firststage is the first stage of init: PID 1 of the boot ramdisk. It
+// loads the modules that the disk needs, maps the system partition out of
+// super, puts dm-verity over it as the vbmeta image says that the loader
+// verified, mounts it, makes it the root and executes the second stage there.
+//
+// It trusts the kernel's command line alone: androidboot.vbmeta.digest is what
+// the loader verified. Anything that does not match is refused: the reason
+// goes to the console and into the boot record, and the device restarts, so
+// that the loader can try again or take the other slot.
+package firststage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mios/device/bootrecord"
+	"mios/device/dm"
+	"mios/device/kmod"
+)
+
+// Where things are in the ramdisk, and what is executed on the system
+// partition.
+const (
+	moduleDir = "/lib/modules"
+	fstabPath = "/fstab"
+	newRoot   = "/newroot"
+	secondary = "/system/bin/miosd"
+)
+
+// deviceWait is how long block devices may take to appear after the modules
+// are loaded.
+const deviceWait = 20 * time.Second
+
+// A refusal is why the slot cannot run.
+type refusal struct {
+	partition string // with suffix, or "" if it is about none
+	err       error
+}
+
+func (e *refusal) Error() string {
+	if e.partition == "" {
+		return e.err.Error()
+	}
+	return fmt.Sprintf("partition %s: %v", e.partition, e.err)
+}
+
+func (e *refusal) Unwrap() error { return e.err }
+
+// stage is what the phases hand to each other.
+type stage struct {
+	started time.Duration // since the kernel started
+	boot    bootArgs
+	mounts  []Entry // of the first stage
+	disk    partitions
+	control *dm.Control
+}
+
+// phases is the first stage, in order.
+var phases = []struct {
+	name string
+	run  func(*stage) error
+}{
+	{"mount the kernel's file systems", mountKernel},
+	{"read the kernel's command line", (*stage).readCmdline},
+	{"load modules", func(*stage) error { return kmod.LoadAll(moduleDir) }},
+	{"read the list of file systems", (*stage).readFstab},
+	{"find partitions", (*stage).findPartitions},
+	{"mount", (*stage).mountSystem},
+	{"switch root", (*stage).switchRoot},
+	{"execute the second stage", (*stage).execute},
+}
+
+// Main runs the first stage. It returns only if it is not PID 1, or if not
+// even a restart is possible.
+func Main() int {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init: the first stage is PID 1 of the boot ramdisk, not a command")
+		return 2
+	}
+	s := &stage{started: sinceBoot()}
+	for _, p := range phases {
+		if err := p.run(s); err != nil {
+			s.fail(fmt.Errorf("%s: %w", p.name, err))
+			return 1
+		}
+	}
+	return 1 // execute does not return without an error
+}
+
+// sinceBoot returns the time since the kernel started.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+func (s *stage) readCmdline() error {
+	b, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	s.boot, err = parseBootArgs(string(b))
+	return err
+}
+
+func (s *stage) readFstab() error {
+	b, err := os.ReadFile(fstabPath)
+	if err != nil {
+		return err
+	}
+	all, err := ParseFstab(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", fstabPath, err)
+	}
+	s.mounts, err = firstStageMounts(all)
+	return err
+}
+
+// findPartitions waits for those that the mounts need.
+func (s *stage) findPartitions() error {
+	var names []string
+	for _, m := range s.mounts {
+		names = append(names, m.AVB+s.boot.suffix)
+		if m.Logical {
+			names = append(names, superName)
+		} else {
+			names = append(names, m.partition(s.boot.suffix))
+		}
+	}
+	var err error
+	s.disk, err = waitForPartitions(names, deviceWait)
+	return err
+}
+
+func (s *stage) mountSystem() error {
+	var err error
+	if s.control, err = dm.Open(); err != nil {
+		return err
+	}
+	defer s.control.Close()
+	if err := os.MkdirAll(newRoot, 0o755); err != nil {
+		return err
+	}
+	for _, m := range s.mounts {
+		name := m.partition(s.boot.suffix)
+		if err := s.mountVerified(m, name); err != nil {
+			return &refusal{name, err}
+		}
+	}
+	return nil
+}
+
+// execute replaces this program by the second stage's. The environment is what
+// AOSP's first stage leaves.
+func (s *stage) execute() error {
+	logKernel("first stage took %v", (sinceBoot() - s.started).Round(time.Millisecond))
+	return syscall.Exec(secondary, []string{secondary, "init", "second_stage"}, []string{
+		"PATH=/system/bin",
+		fmt.Sprintf("FIRST_STAGE_STARTED_AT=%d", s.started.Nanoseconds()),
+	})
+}
+
+// fail says why, leaves it for the system to read, and restarts.
+func (s *stage) fail(err error) {
+	slot := strings.TrimPrefix(s.boot.suffix, "_")
+	if slot == "" {
+		slot = "?"
+	}
+	text := fmt.Sprintf("init: first stage: slot %s: %v", slot, err)
+	if rerr := s.record(err); rerr != nil {
+		text += fmt.Sprintf(" (not recorded: %v)", rerr)
+	}
+	fmt.Fprintf(os.Stderr, "%s: restarting, so that the loader tries again or takes the other slot\n", text)
+	unix.Sync()
+	err = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	fmt.Fprintf(os.Stderr, "init: restart: %v: switch the device off and on\n", err)
+	select {} // PID 1 must not end: the kernel would panic
+}
+
+// record leaves the reason in misc.
+func (s *stage) record(err error) error {
+	path, ok := s.disk[miscName]
+	if !ok {
+		if s.disk, _ = scanPartitions(sysBlock); s.disk[miscName] == "" {
+			return fmt.Errorf("partition %s is not there", miscName)
+		}
+		path = s.disk[miscName]
+	}
+	misc, oerr := os.OpenFile(path, os.O_RDWR, 0)
+	if oerr != nil {
+		return oerr
+	}
+	defer misc.Close()
+	r := bootrecord.Refusal{Slot: s.boot.suffix, Reason: err.Error(), Time: time.Now()}
+	if ref, ok := errors.AsType[*refusal](err); ok {
+		r.Partition, r.Reason = ref.partition, ref.err.Error()
+	}
+	return bootrecord.Add(misc, r)
+}
+
+// logKernel puts a line into the kernel's log, if it is there.
+func logKernel(format string, args ...any) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "<6>init: "+format+"\n", args...)
+}
