@@ -1,0 +1,319 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+	"mios/api/repo"
+	"mios/key"
+	"mios/storage/tree"
+)
+
+// Refresh signs freshness again, and the other online roles when half of their
+// life is over. A repository wants it several times in the life of its
+// timestamp.
+func (r *Repo) Refresh(ctx context.Context) (*Result, error) {
+	return r.change(ctx, func(t *tx) error {
+		t.force = true
+		for role, d := range t.view.docs {
+			if kr, err := key.FindRole(keyRole(role)); err != nil || kr.Offline {
+				continue
+			}
+			if d.expires().Sub(t.signed) < r.cfg.Lifetimes.of(role)/2 {
+				if _, err := t.next(role); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// AddProduct lets the os keys of a set sign the releases of a product. A
+// product that is there gets these keys instead of its own.
+func (r *Repo) AddProduct(ctx context.Context, product string, keys PublicKeys, threshold int) (*Result, error) {
+	if err := repo.CheckName(product); err != nil {
+		return nil, fmt.Errorf("product %w", err)
+	}
+	var thresholds map[string]int
+	if threshold > 0 {
+		thresholds = map[string]int{key.OS: threshold}
+	}
+	role := repo.OSRole(product)
+	g, err := groupOf(keys, role, thresholds)
+	if err != nil {
+		return nil, err
+	}
+	return r.change(ctx, func(t *tx) error {
+		targets, err := t.edit(metadata.TARGETS)
+		if err != nil {
+			return err
+		}
+		delegate(targets, role, []string{"os/" + product + "/*/*/*"}, g)
+		if t.has(role) {
+			_, err := t.next(role)
+			return err
+		}
+		d := &document{role: role, targets: metadata.Targets()}
+		t.stamp(d)
+		t.docs[role] = d
+		return nil
+	})
+}
+
+// HasProduct tells whether a product's releases may be published.
+func (r *Repo) HasProduct(ctx context.Context, product string) (bool, error) {
+	v, err := r.view(ctx)
+	if err != nil {
+		return false, err
+	}
+	staged, err := r.loadStaged(v)
+	return v.docs[repo.OSRole(product)] != nil || staged[repo.OSRole(product)] != nil, err
+}
+
+// store copies the bytes of a target into the tree, and fails if they are not
+// those that it names.
+func (t *tx) store(target repo.Target, b io.Reader) error {
+	if f, err := t.r.tree.Open(t.ctx, target.File()); err == nil && f.Size() == target.Length {
+		return f.Close() // its name has its hash
+	} else if err == nil {
+		f.Close()
+	} else if !errors.Is(err, mios.ErrNotFound) {
+		return err
+	}
+	return t.r.tree.Create(t.ctx, target.File(), &checkedReader{r: b, target: target, h: sha256.New()})
+}
+
+// A checkedReader fails at the end if it was not the target's bytes.
+type checkedReader struct {
+	r      io.Reader
+	target repo.Target
+	h      hash.Hash
+	n      int64
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.h.Write(p[:n])
+	if err == io.EOF && (c.n != c.target.Length || mios.Digest(c.h.Sum(nil)) != c.target.SHA256) {
+		return n, fmt.Errorf("%s: it changed while it was read: %w", c.target.Path, mios.ErrConflict)
+	}
+	return n, err
+}
+
+// PublishOS stores a payload and makes it a release of its product, at first
+// with the given share of today.
+func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Reader, share repo.Share) (*Result, error) {
+	if err := rel.Check(); err != nil {
+		return nil, err
+	}
+	if want := repo.OSPath(rel.Product, rel.Arch, rel.Version, rel.BuildTime); rel.Target.Path != want {
+		return nil, fmt.Errorf("os release %s: its path is %q: %w: want %s", rel.Version, rel.Target.Path, mios.ErrInvalid, want)
+	}
+	if share > rel.MaxShare {
+		return nil, fmt.Errorf("os release %s: a share of %s is above its limit of %s: %w", rel.Version, share, rel.MaxShare, mios.ErrInvalid)
+	}
+	return r.change(ctx, func(t *tx) error {
+		role := repo.OSRole(rel.Product)
+		if !t.has(role) {
+			return fmt.Errorf("product %s: %w in this repository: mios repo product adds it", rel.Product, mios.ErrNotFound)
+		}
+		if old := t.current(role).targets.Signed.Targets[rel.Target.Path]; old != nil {
+			if was, err := repo.TargetOf(rel.Target.Path, old, nil); err != nil || was != rel.Target {
+				return fmt.Errorf("os release %s of %d: %w: another payload of that version and build time is published", rel.Version, rel.BuildTime, mios.ErrConflict)
+			}
+		}
+		if err := t.store(rel.Target, payload); err != nil {
+			return err
+		}
+		m, err := t.edit(role)
+		if err != nil {
+			return err
+		}
+		if err := setTarget(m, rel.Target, rel); err != nil {
+			return err
+		}
+		return t.narrow(rel.Product, rel.Target.SHA256, repo.Narrow{Share: share})
+	})
+}
+
+// SetRollout says how far a release goes today, by the SHA-256 of its payload.
+func (r *Repo) SetRollout(ctx context.Context, product string, payload mios.Digest, n repo.Narrow) (*Result, error) {
+	if n.Share < 0 || n.Share > repo.Everyone {
+		return nil, fmt.Errorf("share %s: %w", n.Share, mios.ErrInvalid)
+	}
+	return r.change(ctx, func(t *tx) error { return t.narrow(product, payload, n) })
+}
+
+func (t *tx) narrow(product string, payload mios.Digest, n repo.Narrow) error {
+	rollout := &repo.Rollout{Product: product, Releases: map[mios.Digest]repo.Narrow{}}
+	name := repo.RolloutPath(product)
+	if err := t.content(repo.RoleRollout, name, rollout); err != nil && !errors.Is(err, mios.ErrNotFound) {
+		return err
+	}
+	rollout.Releases[payload] = n
+	m, err := t.edit(repo.RoleRollout)
+	if err != nil {
+		return err
+	}
+	return t.putTarget(m, name, rollout, nil)
+}
+
+// content reads a small target of a role's newest version.
+func (t *tx) content(role, name string, v any) error {
+	d := t.current(role)
+	if d == nil || d.targets.Signed.Targets[name] == nil {
+		return fmt.Errorf("%s: %w", name, mios.ErrNotFound)
+	}
+	return t.r.read(t.ctx, name, d.targets.Signed.Targets[name], v)
+}
+
+// read reads a small target.
+func (r *Repo) read(ctx context.Context, name string, f *metadata.TargetFiles, v any) error {
+	target, err := repo.TargetOf(name, f, nil)
+	if err != nil {
+		return err
+	}
+	b, err := tree.ReadAll(ctx, r.tree, target.File(), repo.MaxMetadata)
+	if err != nil {
+		return err
+	}
+	if err := target.Check(b); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// Claim says which signers own a package from now on: SHA-256 of their
+// certificates.
+func (r *Repo) Claim(ctx context.Context, c repo.Claim) (*Result, error) {
+	if err := repo.CheckPackage(c.Package); err != nil {
+		return nil, err
+	}
+	if len(c.Signers) == 0 {
+		return nil, fmt.Errorf("claim of %s: no signer: %w", c.Package, mios.ErrInvalid)
+	}
+	return r.change(ctx, func(t *tx) error {
+		var claims repo.Claims
+		name := repo.ClaimsPath(c.Package)
+		if err := t.content(repo.RoleClaims, name, &claims); err != nil && !errors.Is(err, mios.ErrNotFound) {
+			return err
+		}
+		claims.Claims = slices.DeleteFunc(claims.Claims, func(o repo.Claim) bool { return o.Package == c.Package })
+		claims.Claims = append(claims.Claims, c)
+		slices.SortFunc(claims.Claims, func(a, b repo.Claim) int { return strings.Compare(a.Package, b.Package) })
+		m, err := t.edit(repo.RoleClaims)
+		if err != nil {
+			return err
+		}
+		return t.putTarget(m, name, claims, nil)
+	})
+}
+
+// ClaimOf returns who owns a package, as published or as it waits for
+// signatures. The error wraps [mios.ErrNotFound] where nobody does.
+func (r *Repo) ClaimOf(ctx context.Context, pkg string) (c repo.Claim, published bool, err error) {
+	v, err := r.view(ctx)
+	if err != nil {
+		return c, false, err
+	}
+	staged, err := r.loadStaged(v)
+	if err != nil {
+		return c, false, err
+	}
+	for _, d := range []*document{v.docs[repo.RoleClaims], staged[repo.RoleClaims]} {
+		if d == nil || d.targets.Signed.Targets[repo.ClaimsPath(pkg)] == nil {
+			continue
+		}
+		var claims repo.Claims
+		if err := r.read(ctx, repo.ClaimsPath(pkg), d.targets.Signed.Targets[repo.ClaimsPath(pkg)], &claims); err != nil {
+			return c, false, err
+		}
+		for _, c := range claims.Claims {
+			if c.Package == pkg {
+				return c, d == v.docs[repo.RoleClaims], nil
+			}
+		}
+	}
+	return c, false, fmt.Errorf("package %s: nobody owns it: %w", pkg, mios.ErrNotFound)
+}
+
+// maxVersions is how many releases of an app stay published.
+const maxVersions = 8
+
+// PublishApp stores an APK and makes it the newest release of its package,
+// whose claim must name its signers.
+func (r *Repo) PublishApp(ctx context.Context, rel *repo.AppRelease, apk io.Reader) (*Result, error) {
+	if err := rel.Check(); err != nil {
+		return nil, err
+	}
+	claim, _, err := r.ClaimOf(ctx, rel.Package)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range rel.Signers {
+		if !slices.Contains(claim.Signers, s) {
+			return nil, fmt.Errorf("app %s: its signer %s does not own the package: %w: sign it with the owner's key", rel.Package, s, mios.ErrDenied)
+		}
+	}
+	return r.change(ctx, func(t *tx) error {
+		name := repo.PackagePath(rel.Package)
+		role, err := t.bin(name)
+		if err != nil {
+			return err
+		}
+		p := repo.Package{Package: rel.Package}
+		if err := t.content(role, name, &p); err != nil && !errors.Is(err, mios.ErrNotFound) {
+			return err
+		}
+		if err := addVersion(&p, rel); err != nil {
+			return err
+		}
+		if err := t.store(rel.Target, apk); err != nil {
+			return err
+		}
+		m, err := t.edit(role)
+		if err != nil {
+			return err
+		}
+		return t.putTarget(m, name, p, nil)
+	})
+}
+
+// addVersion puts a release before the others of its package.
+func addVersion(p *repo.Package, rel *repo.AppRelease) error {
+	for _, old := range p.Releases {
+		switch {
+		case old.VersionCode == rel.VersionCode && old.Target.SHA256 != rel.Target.SHA256:
+			return fmt.Errorf("app %s version %d: %w: another APK of that version code is published: raise it", rel.Package, rel.VersionCode, mios.ErrConflict)
+		case old.VersionCode > rel.VersionCode:
+			return fmt.Errorf("app %s version %d: %w: version %d is published: raise the version code", rel.Package, rel.VersionCode, mios.ErrConflict, old.VersionCode)
+		}
+	}
+	p.Releases = slices.DeleteFunc(p.Releases, func(old repo.AppRelease) bool { return old.VersionCode == rel.VersionCode })
+	p.Releases = append(p.Releases, *rel)
+	slices.SortFunc(p.Releases, func(a, b repo.AppRelease) int { return cmp.Compare(b.VersionCode, a.VersionCode) })
+	p.Releases = p.Releases[:min(len(p.Releases), maxVersions)]
+	return nil
+}
+
+// bin returns the role that signs a target of the apps role.
+func (t *tx) bin(name string) (string, error) {
+	d := t.current(repo.RoleApps).targets.Signed.Delegations
+	if d == nil || d.SuccinctRoles == nil {
+		return "", fmt.Errorf("role %s has no bins: %w", repo.RoleApps, mios.ErrInvalid)
+	}
+	return d.SuccinctRoles.GetRolesForTarget(name)[0].Name, nil
+}

@@ -1,0 +1,228 @@
+package repo
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+	"mios/api/repo"
+)
+
+// commit signs, publishes what is signed well enough, and stages the rest.
+func (t *tx) commit() (*Result, error) {
+	if err := t.sign(); err != nil {
+		return nil, err
+	}
+	accepted := t.accept()
+	res := &Result{Roles: slices.SortedFunc(maps.Keys(accepted), byRank)}
+	if t.view.timestamp != nil {
+		res.Timestamp = t.view.timestamp.Signed.Version
+	}
+	for role, d := range t.docs {
+		if accepted[role] != nil {
+			continue
+		}
+		if t.view.root() == nil {
+			return nil, fmt.Errorf("role %s: too few of its private keys are at hand: %w: a new repository wants those of all roles but os", role, mios.ErrInvalid)
+		}
+		if err := t.r.stage(d); err != nil {
+			return nil, err
+		}
+		res.Waiting = append(res.Waiting, t.waiting(d))
+	}
+	slices.SortFunc(res.Waiting, func(a, b Waiting) int { return byRank(a.Role, b.Role) })
+	if len(accepted) > 0 || t.force {
+		if err := t.publish(accepted, res); err != nil {
+			return nil, err
+		}
+	}
+	for role := range accepted {
+		if err := t.r.unstage(role); err != nil {
+			return nil, err
+		}
+	}
+	res.Warnings = t.warnings(accepted)
+	return res, nil
+}
+
+// waiting says how many signatures a document has of how many.
+func (t *tx) waiting(d *document) Waiting {
+	w := Waiting{Role: d.role, Version: d.version()}
+	groups, err := t.groups(d, t.current)
+	if err != nil {
+		return w
+	}
+	for _, g := range groups {
+		w.Have += min(g.count(d), g.Threshold)
+		w.Need += g.Threshold
+	}
+	return w
+}
+
+// publish writes the accepted documents and what says that they belong
+// together. Every file before the pointer has a name of its own, so that a
+// kill anywhere leaves the tree as it was.
+func (t *tx) publish(accepted map[string]*document, res *Result) error {
+	root := t.view.docs[metadata.ROOT]
+	if d := accepted[metadata.ROOT]; d != nil {
+		root = d
+	}
+	files := map[string][]byte{} // by role
+	for role, d := range accepted {
+		b, err := d.bytes()
+		if err != nil {
+			return err
+		}
+		files[role] = b
+	}
+	snap, snapRaw, err := t.snapshot(root.root, accepted, files)
+	if err != nil {
+		return err
+	}
+	stamp, stampRaw, err := t.timestamp(root.root, snap, snapRaw)
+	if err != nil {
+		return err
+	}
+	var steps []func() error
+	create := func(role string, version int64, b []byte) func() error {
+		return func() error {
+			return t.r.tree.Create(t.ctx, repo.MetadataPath(role, version), bytes.NewReader(b))
+		}
+	}
+	for _, role := range res.Roles {
+		if role != metadata.ROOT {
+			steps = append(steps, create(role, accepted[role].version(), files[role]))
+		}
+	}
+	steps = append(steps, create(metadata.SNAPSHOT, snap.Signed.Version, snapRaw), func() error {
+		return t.r.tree.Point(t.ctx, repo.MetadataPath(metadata.TIMESTAMP, 0), t.view.pointer, stampRaw)
+	})
+	if d := accepted[metadata.ROOT]; d != nil {
+		// Clients walk to the newest root first. It comes last if those who know
+		// the old one only can still read the rest; otherwise first, and for the
+		// moment between the two writes clients fail and keep what they have.
+		write := create(metadata.ROOT, d.version(), files[metadata.ROOT])
+		if old := t.view.root(); old == nil || t.readable(old, accepted, snap, stamp) {
+			steps = append(steps, write)
+		} else {
+			steps = append([]func() error{write}, steps...)
+		}
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+	}
+	res.Published, res.Timestamp = true, stamp.Signed.Version
+	return nil
+}
+
+// readable tells whether a client that knows only the root old can verify what
+// is being published.
+func (t *tx) readable(old *rootMeta, accepted map[string]*document, snap *snapshotMeta, stamp *timestampMeta) bool {
+	targets := t.view.docs[metadata.TARGETS]
+	if d := accepted[metadata.TARGETS]; d != nil {
+		targets = d
+	}
+	return old.VerifyDelegate(metadata.SNAPSHOT, snap) == nil &&
+		old.VerifyDelegate(metadata.TIMESTAMP, stamp) == nil &&
+		old.VerifyDelegate(metadata.TARGETS, targets.targets) == nil
+}
+
+func (t *tx) snapshot(root *rootMeta, accepted map[string]*document, files map[string][]byte) (*snapshotMeta, []byte, error) {
+	snap := metadata.Snapshot(t.signed.Add(t.r.cfg.Lifetimes.of(metadata.SNAPSHOT)))
+	snap.Signed.Version = t.view.used[metadata.SNAPSHOT] + 1
+	snap.Signed.Meta = map[string]*metadata.MetaFiles{}
+	if t.view.snapshot != nil {
+		maps.Copy(snap.Signed.Meta, t.view.snapshot.Signed.Meta)
+	}
+	for role, b := range files {
+		if role != metadata.ROOT {
+			snap.Signed.Meta[role+".json"] = metaFile(accepted[role].version(), b)
+		}
+	}
+	err := signOnline(t, root, metadata.SNAPSHOT, snap)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := snap.ToBytes(false)
+	return snap, b, err
+}
+
+func (t *tx) timestamp(root *rootMeta, snap *snapshotMeta, raw []byte) (*timestampMeta, []byte, error) {
+	stamp := metadata.Timestamp(t.signed.Add(t.r.cfg.Lifetimes.of(metadata.TIMESTAMP)))
+	if t.view.timestamp != nil {
+		stamp.Signed.Version = t.view.timestamp.Signed.Version + 1
+	}
+	stamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaFile(snap.Signed.Version, raw)}
+	stamp.Signed.UnrecognizedFields = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339)}
+	err := signOnline(t, root, metadata.TIMESTAMP, stamp)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := stamp.ToBytes(false)
+	return stamp, b, err
+}
+
+func metaFile(version int64, b []byte) *metadata.MetaFiles {
+	sum := sha256.Sum256(b)
+	f := metadata.MetaFile(version)
+	f.Length = int64(len(b))
+	f.Hashes["sha256"] = sum[:]
+	return f
+}
+
+// signOnline signs metadata of snapshot or timestamp, by the new root's keys
+// and, where they are at hand, the old one's.
+func signOnline[T metadata.Roles](t *tx, root *rootMeta, role string, m *metadata.Metadata[T]) error {
+	signers, err := t.r.signers(role)
+	if err != nil {
+		return err
+	}
+	ids := rootGroup(root, role).ids()
+	if old := t.view.root(); old != nil {
+		maps.Copy(ids, rootGroup(old, role).ids())
+	}
+	for _, s := range signers {
+		id, err := keyID(s.Public())
+		if err != nil {
+			return err
+		}
+		if !ids[id] {
+			continue
+		}
+		delete(ids, id) // a key that is at hand twice signs once
+		if _, err := m.Sign(tufSigner{s}); err != nil {
+			return fmt.Errorf("sign %s: %w", role, err)
+		}
+	}
+	if root.VerifyDelegate(role, m) != nil {
+		return fmt.Errorf("publish: the %s key of this repository is not at hand: %w: name the folder of the online keys", role, mios.ErrNotFound)
+	}
+	return nil
+}
+
+// warnAhead is how long before the end of a role's life its operator is told,
+// as a part of that life.
+const warnAhead = 10
+
+// warnings tells which offline roles end soon.
+func (t *tx) warnings(accepted map[string]*document) []string {
+	var list []string
+	for role, d := range t.view.docs {
+		if next := accepted[role]; next != nil {
+			d = next
+		}
+		if left := d.expires().Sub(t.signed); left < t.r.cfg.Lifetimes.of(role)/warnAhead {
+			list = append(list, fmt.Sprintf("%s metadata is good until %s only: sign it again", role, d.expires().Format(time.DateOnly)))
+		}
+	}
+	slices.Sort(list)
+	return list
+}

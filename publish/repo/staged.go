@@ -1,0 +1,278 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+	"mios/api/repo"
+	"mios/internal/atomicfile"
+)
+
+func (r *Repo) stagedPath(role string) string {
+	return filepath.Join(r.dir, stagedDir, role+".json")
+}
+
+// stage keeps a document that waits for signatures.
+func (r *Repo) stage(d *document) error {
+	b, err := d.bytes()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir, stagedDir), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(r.stagedPath(d.role), b, 0o644)
+}
+
+func (r *Repo) unstage(role string) error {
+	if err := os.Remove(r.stagedPath(role)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// loadStaged reads what waits for signatures, save what was published since.
+func (r *Repo) loadStaged(v *view) (map[string]*document, error) {
+	staged := map[string]*document{}
+	names, err := filepath.Glob(filepath.Join(r.dir, stagedDir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := parseDocument(strings.TrimSuffix(filepath.Base(name), ".json"), b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if old := v.docs[d.role]; old == nil || old.version() < d.version() {
+			staged[d.role] = d
+		}
+	}
+	return staged, nil
+}
+
+// A Bundle is what has to be signed elsewhere: a file that goes to the machine
+// with the keys and back. Nothing in it is secret.
+type Bundle struct {
+	Requests []Request `json:"requests"`
+}
+
+// A Request is one role's new metadata. Groups are the sets of keys of which
+// so many must sign, each.
+type Request struct {
+	Role     string          `json:"role"`
+	Groups   []group         `json:"groups"`
+	Metadata json.RawMessage `json:"metadata"`
+}
+
+// maxBundle bounds a bundle, in bytes.
+const maxBundle = 64 << 20
+
+// ReadBundle reads a bundle's JSON.
+func ReadBundle(b []byte) (*Bundle, error) {
+	if len(b) > maxBundle {
+		return nil, fmt.Errorf("bundle: %d bytes: %w", len(b), mios.ErrInvalid)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	bundle := new(Bundle)
+	if err := dec.Decode(bundle); err != nil {
+		return nil, fmt.Errorf("bundle: %v: %w", err, mios.ErrInvalid)
+	}
+	for _, req := range bundle.Requests {
+		for _, g := range req.Groups {
+			for id, k := range g.Keys {
+				if k == nil {
+					return nil, fmt.Errorf("bundle: %s: key %q is null: %w", req.Role, id, mios.ErrInvalid)
+				}
+			}
+		}
+	}
+	return bundle, nil
+}
+
+// Export returns what waits for signatures. The error wraps
+// [mios.ErrNotFound] where nothing does.
+func (r *Repo) Export(ctx context.Context) (*Bundle, error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	v, err := r.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tx{r: r, ctx: ctx, view: v}
+	if t.docs, err = r.loadStaged(v); err != nil {
+		return nil, err
+	}
+	bundle := new(Bundle)
+	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {
+		d := t.docs[role]
+		req := Request{Role: role}
+		if req.Groups, err = t.groups(d, t.current); err != nil {
+			return nil, err
+		}
+		if req.Metadata, err = d.bytes(); err != nil {
+			return nil, err
+		}
+		bundle.Requests = append(bundle.Requests, req)
+	}
+	if len(bundle.Requests) == 0 {
+		return nil, fmt.Errorf("repository %s: nothing waits for signatures: %w", r.dir, mios.ErrNotFound)
+	}
+	return bundle, nil
+}
+
+// Sign adds the signatures of the keys at hand to the requests that they are
+// for, and returns how many. It needs no repository.
+func (b *Bundle) Sign(keys Keys) (int, error) {
+	added := 0
+	for i := range b.Requests {
+		req := &b.Requests[i]
+		d, err := parseDocument(req.Role, req.Metadata)
+		if err != nil {
+			return added, err
+		}
+		signers, err := keys.Signers(keyRole(req.Role))
+		if err != nil {
+			return added, err
+		}
+		for _, g := range req.Groups {
+			before := g.count(d)
+			if err := d.sign(signers, g.ids()); err != nil {
+				return added, err
+			}
+			added += g.count(d) - before
+		}
+		if req.Metadata, err = d.bytes(); err != nil {
+			return added, err
+		}
+	}
+	return added, nil
+}
+
+// Describe says what a request's signer vouches for, a line each, from the
+// metadata itself.
+func (q *Request) Describe() ([]string, error) {
+	d, err := parseDocument(q.Role, q.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	have, need := 0, 0
+	for _, g := range q.Groups {
+		have, need = have+min(g.count(d), g.Threshold), need+g.Threshold
+	}
+	lines := []string{fmt.Sprintf("%s version %d, good until %s, %d of %d signatures", q.Role, d.version(), d.expires().Format("2006-01-02"), have, need)}
+	switch {
+	case d.root != nil:
+		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+			if r := d.root.Signed.Roles[role]; r != nil {
+				lines = append(lines, describeKeys(role, r.Threshold, r.KeyIDs))
+			}
+		}
+	case d.targets.Signed.Delegations != nil:
+		for _, r := range d.targets.Signed.Delegations.Roles {
+			lines = append(lines, describeKeys(r.Name, r.Threshold, r.KeyIDs)+" for "+strings.Join(r.Paths, " "))
+		}
+	}
+	if d.targets != nil {
+		for _, name := range slices.Sorted(maps.Keys(d.targets.Signed.Targets)) {
+			lines = append(lines, describeTarget(name, d.targets.Signed.Targets[name]))
+		}
+	}
+	return lines, nil
+}
+
+func describeKeys(role string, threshold int, ids []string) string {
+	short := make([]string, len(ids))
+	for i, id := range ids {
+		short[i] = fmt.Sprintf("%.8s", id)
+	}
+	return fmt.Sprintf("  %s: %d of the keys %s", role, threshold, strings.Join(short, " "))
+}
+
+func describeTarget(name string, f *metadata.TargetFiles) string {
+	var r repo.OSRelease
+	t, err := repo.TargetOf(name, f, nil)
+	if err != nil {
+		return fmt.Sprintf("  %s: %v", name, err)
+	}
+	line := fmt.Sprintf("  %s, %d bytes, SHA-256 %s", name, t.Length, t.SHA256)
+	if _, err := repo.TargetOf(name, f, &r); err == nil && r.Version != "" {
+		line += fmt.Sprintf(": version %s for %s %s in %s, to at most %s", r.Version, r.Product, r.Arch, strings.Join(r.Channels, ", "), r.MaxShare)
+	}
+	return line
+}
+
+// Import takes the signatures of a bundle and publishes what has enough of
+// them. What changed since the export is refused with an error that wraps
+// [mios.ErrConflict].
+func (r *Repo) Import(ctx context.Context, b *Bundle) (*Result, error) {
+	return r.change(ctx, func(t *tx) error {
+		for _, req := range b.Requests {
+			if err := t.merge(req); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) merge(req Request) error {
+	from, err := parseDocument(req.Role, req.Metadata)
+	if err != nil {
+		return fmt.Errorf("bundle: %w", err)
+	}
+	d := t.staged[req.Role]
+	if d == nil {
+		return fmt.Errorf("bundle: %s version %d: nothing of the role waits for signatures: %w: it is published already, or was never exported here",
+			req.Role, from.version(), mios.ErrConflict)
+	}
+	a, err := d.signed()
+	if err != nil {
+		return err
+	}
+	b, err := from.signed()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(a, b) {
+		return fmt.Errorf("bundle: %s version %d is not what waits for signatures: %w: it changed since, export it again", req.Role, from.version(), mios.ErrConflict)
+	}
+	groups, err := t.groups(d, t.current)
+	if err != nil {
+		return err
+	}
+	taken := 0
+	for _, sig := range *from.signatures() {
+		one := *d.signatures()
+		*d.signatures() = []metadata.Signature{sig}
+		good := slices.ContainsFunc(groups, func(g group) bool { return g.count(d) == 1 })
+		*d.signatures() = one
+		if good {
+			d.add(sig)
+			taken++
+		}
+	}
+	if taken < len(*from.signatures()) {
+		return fmt.Errorf("bundle: %s: %d of %d signatures are not by keys of the role: %w", req.Role, len(*from.signatures())-taken, len(*from.signatures()), mios.ErrInvalid)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"mios/api/repo"
+)
+
+// Status is what a repository has published, for a person.
+type Status struct {
+	Timestamp int64             `json:"timestamp"` // its version
+	Expires   time.Time         `json:"expires"`   // the timestamp's
+	Root      int64             `json:"root"`
+	Products  []string          `json:"products"`
+	OS        []repo.OSRelease  `json:"-"` // newest first
+	Apps      []repo.AppRelease `json:"apps"`
+	Waiting   []Waiting         `json:"waiting"`
+}
+
+// Status reads what the repository has published. It verifies nothing: clients
+// do.
+func (r *Repo) Status(ctx context.Context) (*Status, error) {
+	v, err := r.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Root: v.root().Signed.Version, Timestamp: v.timestamp.Signed.Version, Expires: v.timestamp.Signed.Expires}
+	for role, d := range v.docs {
+		switch {
+		case strings.HasPrefix(role, repo.OSRole("")):
+			s.Products = append(s.Products, strings.TrimPrefix(role, repo.OSRole("")))
+			err = r.statusOS(ctx, v, s, d)
+		case strings.HasPrefix(role, repo.RoleApps+"-"):
+			err = r.statusApps(ctx, s, d)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(s.Products)
+	slices.SortFunc(s.OS, func(a, b repo.OSRelease) int {
+		return cmp.Or(strings.Compare(a.Product, b.Product), cmp.Compare(b.BuildTime, a.BuildTime), cmp.Compare(a.Arch, b.Arch))
+	})
+	slices.SortFunc(s.Apps, func(a, b repo.AppRelease) int { return strings.Compare(a.Package, b.Package) })
+	t := &tx{r: r, ctx: ctx, view: v}
+	if t.docs, err = r.loadStaged(v); err != nil {
+		return nil, err
+	}
+	for _, d := range t.docs {
+		s.Waiting = append(s.Waiting, t.waiting(d))
+	}
+	slices.SortFunc(s.Waiting, func(a, b Waiting) int { return byRank(a.Role, b.Role) })
+	return s, nil
+}
+
+func (r *Repo) statusOS(ctx context.Context, v *view, s *Status, d *document) error {
+	product := strings.TrimPrefix(d.role, repo.OSRole(""))
+	var rollout repo.Rollout
+	if f := v.docs[repo.RoleRollout].targets.Signed.Targets[repo.RolloutPath(product)]; f != nil {
+		if err := r.read(ctx, repo.RolloutPath(product), f, &rollout); err != nil {
+			return err
+		}
+	}
+	for name, f := range d.targets.Signed.Targets {
+		var rel repo.OSRelease
+		var err error
+		if rel.Target, err = repo.TargetOf(name, f, &rel); err != nil {
+			return err
+		}
+		n := rollout.Releases[rel.Target.SHA256]
+		rel.Share, rel.Halted, rel.Withdrawn = min(n.Share, rel.MaxShare), n.Halted, n.Withdrawn
+		s.OS = append(s.OS, rel)
+	}
+	return nil
+}
+
+func (r *Repo) statusApps(ctx context.Context, s *Status, d *document) error {
+	for name, f := range d.targets.Signed.Targets {
+		var p repo.Package
+		if err := r.read(ctx, name, f, &p); err != nil {
+			return err
+		}
+		if len(p.Releases) > 0 {
+			s.Apps = append(s.Apps, p.Releases[0])
+		}
+	}
+	return nil
+}

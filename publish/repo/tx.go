@@ -1,0 +1,275 @@
+package repo
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+	"mios/api/repo"
+	"mios/key"
+)
+
+// A tx is one change of the repository, under its lock.
+type tx struct {
+	r      *Repo
+	ctx    context.Context
+	view   *view
+	signed time.Time
+	docs   map[string]*document // new versions of roles
+	staged map[string]*document // those of them that waited for signatures before
+	force  bool                 // sign freshness again, whatever else there is
+}
+
+// A Result says what became of a change.
+type Result struct {
+	// Published is set when the public tree changed: Timestamp is its version
+	// now, Roles those with a new version.
+	Published bool     `json:"published"`
+	Timestamp int64    `json:"timestamp"`
+	Roles     []string `json:"roles"`
+	// Waiting are the roles that need signatures from elsewhere.
+	Waiting []Waiting `json:"waiting"`
+	// Warnings are sentences to the operator.
+	Warnings []string `json:"warnings"`
+}
+
+// Waiting is a role's new version that too few keys have signed.
+type Waiting struct {
+	Role    string `json:"role"`
+	Version int64  `json:"version"`
+	Have    int    `json:"have"`
+	Need    int    `json:"need"`
+}
+
+// change runs f on a transaction and commits what it did.
+func (r *Repo) change(ctx context.Context, f func(t *tx) error) (*Result, error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	v, err := r.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tx{r: r, ctx: ctx, view: v, docs: map[string]*document{}, signed: r.now().UTC().Truncate(time.Second)}
+	if t.staged, err = r.loadStaged(v); err != nil {
+		return nil, err
+	}
+	maps.Copy(t.docs, t.staged)
+	if err := f(t); err != nil {
+		return nil, err
+	}
+	return t.commit()
+}
+
+// edit returns the next version of a targets role, to be changed.
+func (t *tx) edit(role string) (*targetsMeta, error) {
+	d, err := t.next(role)
+	if err != nil {
+		return nil, err
+	}
+	return d.targets, nil
+}
+
+// next returns the next version of a role: the one that waits for signatures,
+// which it loses, or a copy of the tree's.
+func (t *tx) next(role string) (*document, error) {
+	d := t.docs[role]
+	if d == nil {
+		b, ok := t.view.raw[role]
+		if !ok {
+			return nil, fmt.Errorf("role %s: %w in this repository", role, mios.ErrNotFound)
+		}
+		var err error
+		if d, err = parseDocument(role, b); err != nil {
+			return nil, err
+		}
+		t.docs[role] = d
+	}
+	t.stamp(d)
+	delete(t.staged, role)
+	return d, nil
+}
+
+// stamp gives a document the next free version. A root's is always one up.
+func (t *tx) stamp(d *document) {
+	version := t.view.used[d.role] + 1
+	d.stamp(version, t.signed, t.signed.Add(t.r.cfg.Lifetimes.of(d.role)))
+}
+
+// has tells whether a role exists, or will.
+func (t *tx) has(role string) bool { return t.docs[role] != nil || t.view.docs[role] != nil }
+
+// current is the newest version of a role to read: one that waits, or the
+// tree's.
+func (t *tx) current(role string) *document {
+	if d := t.docs[role]; d != nil {
+		return d
+	}
+	return t.view.docs[role]
+}
+
+// putTarget stores a small file, and makes it a target of a role's metadata.
+func (t *tx) putTarget(m *targetsMeta, name string, content, custom any) error {
+	b, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	target := repo.Target{Path: name, Length: int64(len(b)), SHA256: sha256.Sum256(b)}
+	if err := t.r.tree.Create(t.ctx, target.File(), bytes.NewReader(b)); err != nil {
+		return err
+	}
+	return setTarget(m, target, custom)
+}
+
+// setTarget makes a stored file a target of a role's metadata.
+func setTarget(m *targetsMeta, target repo.Target, custom any) error {
+	f := metadata.TargetFile()
+	f.Length, f.Path = target.Length, target.Path
+	f.Hashes["sha256"] = target.SHA256[:]
+	if custom != nil {
+		b, err := json.Marshal(custom)
+		if err != nil {
+			return err
+		}
+		raw := json.RawMessage(b)
+		f.Custom = &raw
+	}
+	m.Signed.Targets[target.Path] = f
+	return nil
+}
+
+// rank orders roles: who delegates comes first.
+func rank(role string) int {
+	switch {
+	case role == metadata.ROOT:
+		return 0
+	case role == metadata.TARGETS:
+		return 1
+	case strings.HasPrefix(role, repo.RoleApps+"-"):
+		return 3
+	}
+	return 2
+}
+
+func byRank(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b)) }
+
+// groups returns the sets of keys that must each sign a role's new version: by
+// is what the delegators are.
+func (t *tx) groups(d *document, by func(role string) *document) ([]group, error) {
+	switch {
+	case d.role == metadata.ROOT:
+		g := []group{rootGroup(d.root, metadata.ROOT)}
+		if old := t.view.root(); old != nil {
+			g = append(g, rootGroup(old, metadata.ROOT))
+		}
+		return g, nil
+	case d.role == metadata.TARGETS:
+		if by(metadata.ROOT) == nil {
+			return nil, fmt.Errorf("role targets: there is no root: %w", mios.ErrNotFound)
+		}
+		return []group{rootGroup(by(metadata.ROOT).root, metadata.TARGETS)}, nil
+	}
+	from := metadata.TARGETS
+	if keyRole(d.role) == key.Apps && d.role != repo.RoleApps {
+		from = repo.RoleApps
+	}
+	if by(from) == nil {
+		return nil, fmt.Errorf("role %s: there is no %s: %w", d.role, from, mios.ErrNotFound)
+	}
+	g, err := delegatedGroup(by(from).targets, d.role)
+	return []group{g}, err
+}
+
+// good tells whether enough keys of each set have signed.
+func (t *tx) good(d *document, by func(role string) *document) bool {
+	groups, err := t.groups(d, by)
+	if err != nil {
+		return false
+	}
+	for _, g := range groups {
+		if g.count(d) < g.Threshold {
+			return false
+		}
+	}
+	return true
+}
+
+// sign signs what was edited with the keys at hand, for the delegators there
+// are and for those that there may be.
+func (t *tx) sign() error {
+	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {
+		d := t.docs[role]
+		signers, err := t.r.signers(role)
+		if err != nil {
+			return err
+		}
+		ids := map[string]bool{}
+		for _, by := range []func(string) *document{t.current, func(role string) *document { return t.view.docs[role] }} {
+			groups, err := t.groups(d, by)
+			if err != nil {
+				continue
+			}
+			for _, g := range groups {
+				maps.Copy(ids, g.ids())
+			}
+		}
+		if err := d.sign(signers, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept returns the new versions that may be published now: signed by enough
+// keys, and leaving nothing in the tree that its delegator no longer stands
+// for.
+func (t *tx) accept() map[string]*document {
+	accepted := map[string]*document{}
+	by := func(role string) *document {
+		if d := accepted[role]; d != nil {
+			return d
+		}
+		return t.view.docs[role]
+	}
+	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {
+		d := t.docs[role]
+		if !t.good(d, by) {
+			continue
+		}
+		accepted[role] = d
+		if !t.whole(by) {
+			delete(accepted, role)
+		}
+	}
+	return accepted
+}
+
+// whole tells whether what is in the tree, or could take its place, stands
+// under these delegators.
+func (t *tx) whole(by func(role string) *document) bool {
+	for role, old := range t.view.docs {
+		if role == metadata.ROOT {
+			continue
+		}
+		d := by(role)
+		if next := t.docs[role]; next != nil && t.good(next, by) {
+			d = next
+		}
+		if d == old && !t.good(old, by) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,230 @@
+// Package dir keeps a tree in a folder, which any web server can serve as it
+// is. What is being written has a name that starts with a dot.
+package dir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"mios"
+	"mios/internal/atomicfile"
+	"mios/storage/tree"
+)
+
+// A Tree is a [tree.Tree] in a folder. Its pointers are compared and moved
+// under a lock of this process; between processes their owner has to see to
+// it.
+type Tree struct {
+	root string
+	mu   sync.Mutex
+}
+
+// New returns the tree in the folder root, which is made when something is
+// stored.
+func New(root string) *Tree { return &Tree{root: root} }
+
+// Root returns the tree's folder.
+func (t *Tree) Root() string { return t.root }
+
+func (t *Tree) path(name string) (string, error) {
+	if err := tree.CheckName(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(t.root, filepath.FromSlash(name)), nil
+}
+
+// Create implements [tree.Tree].
+func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
+	path, err := t.path(name)
+	if err != nil {
+		return err
+	}
+	switch same, err := sameContent(path, r); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("store %s: %w", name, err)
+	case !same:
+		return fmt.Errorf("store %s: %w: other bytes have that name", name, mios.ErrConflict)
+	default:
+		return nil
+	}
+	if err := mkdirAll(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("store %s: %w", name, err)
+	}
+	if err := atomicfile.Write(path, contextReader{ctx, r}, 0o644); err != nil {
+		return fmt.Errorf("store %s: %w", name, err)
+	}
+	return nil
+}
+
+// sameContent compares a file with what r yields. It reads nothing of r where
+// there is no file.
+func sameContent(path string, r io.Reader) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, errA := io.ReadFull(f, a)
+		m, errB := io.ReadFull(r, b)
+		switch {
+		case n != m || !bytes.Equal(a[:n], b[:m]):
+			return false, nil
+		case ended(errA) && ended(errB):
+			return true, nil
+		case errA != nil && !ended(errA):
+			return false, errA
+		case errB != nil && !ended(errB):
+			return false, errB
+		}
+	}
+}
+
+func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+
+// mkdirAll makes a folder and those above it, durably.
+func mkdirAll(path string) error {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if err := mkdirAll(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return atomicfile.SyncDir(parent)
+}
+
+// contextReader ends a long copy with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// Point implements [tree.Tree].
+func (t *Tree) Point(ctx context.Context, name string, old, b []byte) error {
+	path, err := t.path(name)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && old == nil:
+	case errors.Is(err, fs.ErrNotExist), err == nil && (old == nil || !bytes.Equal(now, old)):
+		return fmt.Errorf("move %s: %w: somebody else moved it", name, mios.ErrConflict)
+	case err != nil:
+		return fmt.Errorf("move %s: %w", name, err)
+	}
+	if err := mkdirAll(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("move %s: %w", name, err)
+	}
+	if err := atomicfile.WriteBytes(path, b, 0o644); err != nil {
+		return fmt.Errorf("move %s: %w", name, err)
+	}
+	return nil
+}
+
+type file struct {
+	*os.File
+	info fs.FileInfo
+}
+
+func (f file) Size() int64         { return f.info.Size() }
+func (f file) Modified() time.Time { return f.info.ModTime() }
+
+// Open implements [tree.Tree].
+func (t *Tree) Open(ctx context.Context, name string) (tree.File, error) {
+	path, err := t.path(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+		return nil, fmt.Errorf("open %s: %w", name, mios.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: a folder: %w", name, mios.ErrNotFound)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return file{f, fi}, nil
+}
+
+// isNotDir tells whether a file stood where a path wants a folder.
+func isNotDir(err error) bool {
+	return errors.Is(err, syscall.ENOTDIR)
+}
+
+// List implements [tree.Tree].
+func (t *Tree) List(ctx context.Context, folder string) ([]string, error) {
+	var names []string
+	err := t.walk(folder, func(name string, d fs.DirEntry) error {
+		if tree.CheckName(name) == nil {
+			names = append(names, name)
+		}
+		return ctx.Err()
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// Sweep removes what writers that were killed left behind. Nobody may be
+// writing.
+func (t *Tree) Sweep() error {
+	return t.walk(".", func(name string, d fs.DirEntry) error {
+		if strings.HasPrefix(d.Name(), ".") && strings.Contains(d.Name(), ".tmp-") {
+			return os.Remove(filepath.Join(t.root, filepath.FromSlash(name)))
+		}
+		return nil
+	})
+}
+
+func (t *Tree) walk(folder string, f func(name string, d fs.DirEntry) error) error {
+	if folder != "." {
+		if err := tree.CheckName(folder); err != nil {
+			return err
+		}
+	}
+	err := fs.WalkDir(os.DirFS(t.root), folder, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return f(name, d)
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+var _ tree.Tree = (*Tree)(nil)
