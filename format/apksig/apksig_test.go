@@ -1,0 +1,304 @@
+package apksig_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mios"
+	"mios/format/apk"
+	"mios/format/apksig"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const manifestText = `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.mios.test" android:versionCode="3">
+<uses-sdk android:minSdkVersion="24"/><application/></manifest>`
+
+// unsigned returns a package of a few entries; each of more is one of random
+// bytes.
+func unsigned(tb testing.TB, more ...int) []byte {
+	tb.Helper()
+	root, err := apk.ParseText([]byte(manifestText))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := apk.NewWriter(&b)
+	add := func(name string, m apk.Method, data []byte) {
+		if err := w.Add(name, m, bytes.NewReader(data)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	add(apk.ManifestName, apk.Deflate, apk.AppendXML(nil, root))
+	add("assets/a", apk.Store, []byte("hello"))
+	for i, n := range more {
+		data := make([]byte, n)
+		for j := range data {
+			data[j] = byte(j * j >> 3)
+		}
+		add(fmt.Sprintf("assets/big%d", i), apk.Store, data)
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// fixedSigner is the key of the golden file.
+func fixedSigner(tb testing.TB) apksig.Signer {
+	tb.Helper()
+	text, err := os.ReadFile("testdata/p256.pem")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cert, err := os.ReadFile("testdata/p256.der")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return apksig.Signer{Key: key.(crypto.Signer), Certificate: cert}
+}
+
+func newSigner(tb testing.TB, key crypto.Signer) apksig.Signer {
+	tb.Helper()
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return apksig.Signer{Key: key, Certificate: cert}
+}
+
+func sign(tb testing.TB, in []byte, o apksig.SignOptions) []byte {
+	tb.Helper()
+	var out bytes.Buffer
+	if err := apksig.Sign(tb.Context(), bytes.NewReader(in), int64(len(in)), o, &out); err != nil {
+		tb.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func verify(tb testing.TB, b []byte, o apksig.Options) (*apksig.Result, error) {
+	tb.Helper()
+	return apksig.Verify(tb.Context(), bytes.NewReader(b), int64(len(b)), o)
+}
+
+func TestSignAndVerify(t *testing.T) {
+	if _, err := exec.LookPath("apksigner"); err != nil {
+		t.Fatalf("%v: install the Debian package apksigner", err)
+	}
+	key := func(k crypto.Signer, err error) crypto.Signer {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	rsaKey := func(bits int) crypto.Signer { k, err := rsa.GenerateKey(rand.Reader, bits); return key(k, err) }
+	ecKey := func(c elliptic.Curve) crypto.Signer { k, err := ecdsa.GenerateKey(c, rand.Reader); return key(k, err) }
+	in := unsigned(t, 3<<20)
+	for _, tt := range []struct {
+		name   string
+		key    crypto.Signer
+		v2, v3 bool
+	}{
+		{"rsa2048 v2+v3", rsaKey(2048), true, true},
+		{"rsa4096 v3", rsaKey(4096), false, true},
+		{"p256 v2", ecKey(elliptic.P256()), true, false},
+		{"p384 v2+v3", ecKey(elliptic.P384()), true, true},
+		{"p521 v3", ecKey(elliptic.P521()), false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSigner(t, tt.key)
+			o := apksig.SignOptions{Signer: s, V2: tt.v2, V3: tt.v3}
+			out := sign(t, in, o)
+			if !bytes.Equal(sign(t, in, o), out) {
+				t.Error("signed twice, other bytes")
+			}
+			if !bytes.Equal(sign(t, out, o), out) {
+				t.Error("signed again, other bytes")
+			}
+			p, err := apksig.Inspect(t.Context(), bytes.NewReader(out), int64(len(out)), 35)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := mios.Sum(s.Certificate); len(p.Signers) != 1 || p.Signers[0] != want {
+				t.Errorf("Signers = %v, want %v", p.Signers, want)
+			}
+			if p.Package != "org.mios.test" || p.VersionCode != 3 {
+				t.Errorf("Inspect = %+v", p)
+			}
+			path := filepath.Join(t.TempDir(), "a.apk")
+			if err := os.WriteFile(path, out, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			text, err := exec.Command("apksigner", "verify", "--verbose", "--min-sdk-version=28", "--print-certs", path).CombinedOutput()
+			for _, want := range []string{
+				"Verifies\n",
+				fmt.Sprintf("Verified using v2 scheme (APK Signature Scheme v2): %v", tt.v2 && !tt.v3),
+				fmt.Sprintf("Verified using v3 scheme (APK Signature Scheme v3): %v", tt.v3),
+				"certificate SHA-256 digest: " + mios.Sum(s.Certificate).String(),
+			} {
+				if err != nil || !strings.Contains(string(text), want) {
+					t.Errorf("apksigner: %v, want %q in\n%s", err, want, text)
+				}
+			}
+		})
+	}
+}
+
+func TestSignRefuses(t *testing.T) {
+	in := unsigned(t)
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := fixedSigner(t)
+	for _, tt := range []struct {
+		o    apksig.SignOptions
+		want string
+	}{
+		{apksig.SignOptions{Signer: fixed}, "neither v2 nor v3"},
+		{apksig.SignOptions{V2: true}, "no key"},
+		{apksig.SignOptions{V2: true, Signer: newSigner(t, ed)}, "Android knows RSA and ECDSA"},
+		{apksig.SignOptions{V2: true, Signer: apksig.Signer{Key: other, Certificate: fixed.Certificate}}, "of another key"},
+		{apksig.SignOptions{V2: true, Signer: apksig.Signer{Key: other}}, "certificate: "},
+	} {
+		var out bytes.Buffer
+		err := apksig.Sign(t.Context(), bytes.NewReader(in), int64(len(in)), tt.o, &out)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || out.Len() > 0 {
+			t.Errorf("Sign = %v and %d bytes, want an error with %q", err, out.Len(), tt.want)
+		}
+	}
+}
+
+// TestGolden holds the bytes of a signed package.
+func TestGolden(t *testing.T) {
+	got := sign(t, unsigned(t), apksig.SignOptions{Signer: fixedSigner(t), V2: true, V3: true})
+	const golden = "testdata/signed.apk.golden"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: %d other bytes", golden, len(got))
+	}
+}
+
+// TestNoByteChanges flips each byte that a signature covers, and each byte of
+// the signature: not one may go unnoticed. Not covered are only the lengths of
+// the pairs in the signing block, and the pair that pads it.
+func TestNoByteChanges(t *testing.T) {
+	le := binary.LittleEndian
+	for id, o := range map[uint32]apksig.SignOptions{0x7109871a: {V2: true}, 0xf05368c0: {V3: true}} {
+		o.Signer = fixedSigner(t)
+		good := sign(t, unsigned(t), o)
+		if res, err := verify(t, good, apksig.Options{MinSDK: 35}); err != nil || !res.Verified() {
+			t.Fatalf("Verify = %+v, %v", res, err)
+		}
+		value := bytes.Index(good, le.AppendUint32(nil, id))
+		valueEnd := value + int(le.Uint64(good[value-8:]))
+		footer := int(le.Uint32(good[len(good)-6:])) - 24
+		for i := range good {
+			uncovered := i >= value-8 && i < value || i >= valueEnd && i < footer
+			if uncovered || i < value && i%7 > 0 { // of the entries and their padding, every seventh
+				continue
+			}
+			good[i] ^= 1 << (i % 8)
+			if res, err := verify(t, good, apksig.Options{MinSDK: 35}); err == nil && res.Verified() {
+				t.Errorf("byte %#x changed, and the package verifies", i)
+			}
+			good[i] ^= 1 << (i % 8)
+		}
+	}
+}
+
+// TestStripped takes a scheme away from a package that was signed with two.
+func TestStripped(t *testing.T) {
+	b := sign(t, unsigned(t), apksig.SignOptions{Signer: fixedSigner(t), V2: true, V3: true})
+	id := binary.LittleEndian.AppendUint32(nil, 0xf05368c0)
+	i := bytes.Index(b, id)
+	b[i]++
+	res, err := verify(t, b, apksig.Options{MinSDK: 35})
+	if err != nil || len(res.Errors) != 1 || res.Errors[0].Name != "V2_SIG_MISSING_APK_SIG_REFERENCED" {
+		t.Errorf("Verify = %+v, %v; want V2_SIG_MISSING_APK_SIG_REFERENCED", res, err)
+	}
+}
+
+func TestUnsigned(t *testing.T) {
+	b := unsigned(t)
+	_, err := apksig.Inspect(t.Context(), bytes.NewReader(b), int64(len(b)), 35)
+	if ve, ok := errors.AsType[*apksig.VerifyError](err); !ok || !errors.Is(err, mios.ErrDenied) || ve.Issues[0].Name != "JAR_SIG_NO_MANIFEST" {
+		t.Errorf("Inspect = %v, want denied, JAR_SIG_NO_MANIFEST", err)
+	}
+	if _, err := verify(t, b, apksig.Options{MinSDK: 20, MaxSDK: 23}); err == nil {
+		t.Error("Verify for SDK versions before 24 did not refuse")
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	for _, o := range []apksig.SignOptions{{V2: true}, {V3: true}, {V2: true, V3: true}} {
+		o.Signer = fixedSigner(f)
+		f.Add(sign(f, unsigned(f), o))
+	}
+	var plain []string
+	for _, o := range []apksig.SignOptions{{V2: true}, {V3: true}, {V2: true, V3: true}} {
+		o.Signer = fixedSigner(f)
+		plain = append(plain, covered(sign(f, unsigned(f), o)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		res, err := verify(t, b, apksig.Options{MinSDK: 24})
+		if err != nil || !res.Verified() {
+			return
+		}
+		for _, p := range plain {
+			if covered(b) == p {
+				return
+			}
+		}
+		t.Errorf("a package that nobody signed verifies")
+	})
+}
+
+// covered returns what is before the signing block, and the directory.
+func covered(b []byte) string {
+	le := binary.LittleEndian
+	l, err := apk.FindLayout(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return ""
+	}
+	n := le.Uint64(b[l.DirOff-24:])
+	return string(b[:l.DirOff-8-int64(n)]) + string(b[l.DirOff:l.EndOff])
+}
