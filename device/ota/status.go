@@ -1,0 +1,79 @@
+package ota
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"mios"
+)
+
+// A Status is what the engine tells of itself.
+type Status struct {
+	State     State  `json:"state"`
+	Version   string `json:"version"`    // that runs
+	BuildTime int64  `json:"build_time"` // of what runs
+	Slot      string `json:"slot"`       // that runs
+	Health    string `json:"health"`     // checking, healthy, or failed: REASON
+	// Update is the release that was found or is being installed, if there is one.
+	Update *Progress `json:"update,omitempty"`
+	// Error is why the last attempt failed, in one sentence; empty if it did not.
+	Error     string    `json:"error,omitempty"`
+	Bad       []Bad     `json:"bad,omitempty"` // releases that are not tried again
+	LastCheck time.Time `json:"last_check,omitzero"`
+
+	looked bool // for a release, since the boot
+}
+
+// Progress is how far an update is.
+type Progress struct {
+	Version   string      `json:"version"`
+	BuildTime int64       `json:"build_time"`
+	Digest    mios.Digest `json:"digest"` // of the payload
+	Slot      string      `json:"slot"`   // that it is written to
+	Done      int64       `json:"done"`   // bytes of the payload that have been applied
+	Total     int64       `json:"total"`  // bytes of the payload
+}
+
+// Status returns what the engine is at, and a channel that is closed when that
+// changes.
+func (e *Engine) Status() (Status, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.status
+	if s.Update != nil {
+		p := *s.Update
+		s.Update = &p
+	}
+	return s, e.changed
+}
+
+// Follow calls f with the status now and whenever it changes, until ctx ends or
+// f returns false.
+func (e *Engine) Follow(ctx context.Context, f func(Status) bool) error {
+	for {
+		s, changed := e.Status()
+		if !f(s) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// show changes the status; what follows from the record is brought up to date.
+// Only Run's goroutine may call it.
+func (e *Engine) show(change func(*Status)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if in := e.rec.Install; in != nil {
+		e.status.Update = &Progress{in.Version, in.BuildTime, in.Digest, in.Slot, in.Checkpoint.Offset, in.Size}
+	}
+	e.status.Bad, e.status.LastCheck = slices.Clone(e.rec.Bad), e.rec.LastCheck
+	change(&e.status)
+	close(e.changed)
+	e.changed = make(chan struct{})
+}

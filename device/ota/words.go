@@ -1,0 +1,37 @@
+package ota
+
+import (
+	"errors"
+	"fmt"
+
+	"mios/api/repo"
+	"mios/device/fetch"
+	"mios/format/payload"
+)
+
+// advice says what a person can do about an error, where the error itself does
+// not.
+var advice = []struct {
+	is   error
+	then string
+}{
+	{repo.ErrStale, "check the device's clock, and whether the repository is still signed every day"},
+	{repo.ErrExpired, "check the device's clock, and whether the repository is still signed every day"},
+	{repo.ErrRollback, "the server or mirror shows an older repository than before: check which one answers"},
+	{repo.ErrSignature, "the repository is not the one that this build trusts: check its address and its keys"},
+	{fetch.ErrBudget, "the update goes on when the budget is renewed or raised in the product"},
+	{payload.ErrSignature, "the payload is not signed by this product's key: build and publish it again with the right one"},
+}
+
+// sentence is what a person reads of an error.
+func sentence(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, a := range advice {
+		if errors.Is(err, a.is) {
+			return fmt.Sprintf("%v: %s", err, a.then)
+		}
+	}
+	return err.Error()
+}
