@@ -39,6 +39,7 @@ var commands = []command{
 	buildCmd,
 	keysInit, keysList, keysHelper,
 	kernelPin,
+	doctor,
 	otaFull,
 }
 

@@ -3,6 +3,8 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,9 +42,28 @@ func New(tb testing.TB, what string) *Tally {
 		if c.total == 0 && !tb.Skipped() {
 			tb.Errorf("conformance %s: no cases", what)
 		}
-		tb.Logf("conformance %s: %d/%d", what, c.passed, c.total)
+		line := fmt.Sprintf("conformance %s: %d/%d", what, c.passed, c.total)
+		tb.Log(line)
+		if err := record(line); err != nil {
+			tb.Error(err)
+		}
 	})
 	return c
+}
+
+// record appends a line to the file that MIOS_TALLY names, if it does: go test
+// shows logs of failed tests only.
+func record(line string) error {
+	path := os.Getenv("MIOS_TALLY")
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, line)
+	return errors.Join(err, f.Close())
 }
 
 // Case counts one case.

@@ -13,7 +13,7 @@ import (
 
 // A Tool is a program that something here runs.
 type Tool struct {
-	Name    string // as it is called
+	Name    string // as it is called; a path, for a file that is no program
 	Package string // Debian's package that brings it
 	For     string // what needs it
 	Test    bool   // only tests compare with it
@@ -21,6 +21,7 @@ type Tool struct {
 
 // Tools are all of them, sorted by name.
 var Tools = []Tool{
+	{"/usr/share/android-framework-res/framework-res.apk", "android-framework-res", "tests of APKs", true},
 	{"aapt", "aapt", "tests of APKs", true},
 	{"adb", "adb", "talking to a device", false},
 	{"apksigner", "apksigner", "tests of APK signatures", true},
@@ -34,6 +35,7 @@ var Tools = []Tool{
 	{"e2fsck", "e2fsprogs", "tests of data partitions", true},
 	{"fastboot", "fastboot", "tests of the loader", true},
 	{"fsck.erofs", "erofs-utils", "tests of system images", true},
+	{"gcc", "build-essential", "go test -race", true},
 	{"mkbootimg", "mkbootimg", "tests of boot images", true},
 	{"mke2fs", "e2fsprogs", "making data partitions", false},
 	{"mkfs.erofs", "erofs-utils", "tests of system images", true},
@@ -55,7 +57,11 @@ var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
 
 // Look returns the path of a program, or an error that says what to install.
 func Look(name string) (string, error) {
-	if p, err := exec.LookPath(name); err == nil {
+	if filepath.IsAbs(name) {
+		if _, err := os.Stat(name); err == nil {
+			return name, nil
+		}
+	} else if p, err := exec.LookPath(name); err == nil {
 		return p, nil
 	}
 	for _, dir := range sbin {
@@ -96,7 +102,7 @@ func Table() string {
 		if err != nil {
 			where = "missing: apt-get install " + t.Package
 		}
-		fmt.Fprintf(&b, "%-20s %-44s %s\n", t.Name, where, t.For)
+		fmt.Fprintf(&b, "%-20s %-52s %s\n", filepath.Base(t.Name), where, t.For)
 	}
 	return b.String()
 }

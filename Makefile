@@ -1,0 +1,71 @@
+# miOS: what a person types. Needs Go; Debian packages are installed by run and
+# test when they are missing (scripts/install.sh).
+
+# A tool of Debian's may be where only root's PATH leads.
+export PATH := $(PATH):/usr/sbin:/sbin
+# Nothing that is built depends on where, when or from which commit.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
+# Packages whose tests boot QEMU run by themselves, one after the other.
+VM := ./emulator $(patsubst %,./%/...,$(wildcard test/qemu))
+REST = $(filter-out $(shell go list $(VM)),$(shell go list ./...))
+
+.PHONY: help build run check lint test soak bench fuzz vuln clean
+
+help:
+	@echo "make run [ONCE=1]  build all, and show a device from its keys to its first update"
+	@echo "make check         what is quick: formatting, vet, staticcheck, tests without QEMU"
+	@echo "make test          every test; boots QEMU"
+	@echo "make soak          the long tests: hours"
+	@echo "make bench         figures"
+	@echo "make fuzz          every fuzz target; COUNT=n inputs each"
+	@echo "make lint          formatting, vet, staticcheck"
+	@echo "make vuln          known vulnerabilities of dependencies; needs a network"
+
+# miosd is the device's, for each architecture; -ramdisk is the loader and the
+# first stage alone.
+build:
+	@echo "building bin/"
+	@$(BUILD) -o bin/mios ./cmd/mios
+	@GOOS=linux GOARCH=amd64 $(BUILD) -o bin/miosd-amd64 ./cmd/miosd
+	@GOOS=linux GOARCH=arm64 $(BUILD) -o bin/miosd-arm64 ./cmd/miosd
+	@GOOS=linux GOARCH=amd64 $(BUILD) -tags ramdisk -o bin/miosd-ramdisk-amd64 ./cmd/miosd
+	@GOOS=linux GOARCH=arm64 $(BUILD) -tags ramdisk -o bin/miosd-ramdisk-arm64 ./cmd/miosd
+
+run: build
+	@scripts/install.sh
+	@exec bin/mios up $(if $(ONCE),--once)
+
+lint:
+	@unformatted=$$(find . -path ./out -prune -o -name '*.go' -print | xargs gofmt -l); \
+		[ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	@go vet ./...
+	@GOFLAGS="$$GOFLAGS -tags=ramdisk" go vet ./cmd/miosd
+	@go tool staticcheck ./...
+
+check: lint
+	@go test -count=1 .
+	@go test -short ./...
+
+test: build
+	@scripts/install.sh -tests
+	@mkdir -p out && rm -f out/conformance.txt
+	MIOS_TALLY=$(CURDIR)/out/conformance.txt go test -race -count=1 -timeout 20m $(REST)
+	MIOS_TALLY=$(CURDIR)/out/conformance.txt go test -count=1 -p 1 -timeout 90m $(VM)
+	@[ ! -f out/conformance.txt ] || { echo; sort out/conformance.txt; }
+
+soak: build
+	@scripts/install.sh -tests
+	MIOS_SOAK=1 go test -v -count=1 -p 1 -timeout 24h $(VM)
+
+bench: build
+	@scripts/install.sh -tests
+	go test -run '^$$' -bench . -benchtime 1x -count 1 -p 1 -timeout 2h ./test/bench/...
+
+fuzz:
+	@scripts/fuzz.sh $(COUNT)
+
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+clean:
+	rm -rf bin out
