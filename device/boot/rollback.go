@@ -41,6 +41,26 @@ type rollback struct {
 // taking zeros instead would let an old release in.
 func openRollback(p Partition) (*rollback, error) {
 	r := &rollback{p: p}
+	var err error
+	r.state, r.next, err = readRollback(p)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// StoredRollbackIndex returns the rollback index of a location that the loader
+// keeps on the rpmb partition.
+func StoredRollbackIndex(rpmb io.ReaderAt, location uint32) (uint64, error) {
+	state, _, err := readRollback(rpmb)
+	if err != nil {
+		return 0, err
+	}
+	return (&rollback{state: state}).get(location), nil
+}
+
+// readRollback returns the copy that counts, and which one is written next.
+func readRollback(p io.ReaderAt) (state rollbackCopy, next int, err error) {
 	var errs []error
 	for i := range 2 {
 		c, err := readCopy(p, i)
@@ -48,14 +68,14 @@ func openRollback(p Partition) (*rollback, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if len(errs) == i || c.Sequence > r.state.Sequence { // the first that is whole, or a newer one
-			r.state, r.next = c, 1-i
+		if len(errs) == i || c.Sequence > state.Sequence { // the first that is whole, or a newer one
+			state, next = c, 1-i
 		}
 	}
 	if len(errs) == 2 {
-		return nil, fmt.Errorf("rpmb: no whole copy of the rollback indexes (%w): write zeros to the rpmb partition, from a place that you trust, to start over", errors.Join(errs...))
+		return state, 0, fmt.Errorf("rpmb: no whole copy of the rollback indexes (%w): write zeros to the rpmb partition, from a place that you trust, to start over", errors.Join(errs...))
 	}
-	return r, nil
+	return state, next, nil
 }
 
 func readCopy(p io.ReaderAt, i int) (rollbackCopy, error) {
