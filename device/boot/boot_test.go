@@ -54,8 +54,7 @@ func TestTriesRunOut(t *testing.T) {
 	r.setControl(ctl)
 	for left := 1; left >= 0; left-- {
 		r.boots("_b")
-		atLoad := r.atLoad[r.part("misc").(*partition).p.Offset()+bootctl.ControlOffset:]
-		c, err := bootctl.ParseControl(atLoad)
+		c, err := bootctl.ParseControl(r.atLoad[bootctl.ControlOffset:])
 		if err != nil || int(c.Slots[1].Tries) != left || c.Suffix != "_b" {
 			t.Errorf("when the slot was loaded, durable was %+v, %v; want %d tries", c, err, left)
 		}

@@ -12,35 +12,50 @@ type option struct{ key, value string }
 // command line are not handed on.
 var kept = []string{"androidboot.vbmeta.", "androidboot.verity", "androidboot.verifiedbootstate", "androidboot.slot_suffix", "androidboot.boottime"}
 
-// commandLine returns the command line for a slot's kernel: the boot image's
-// own, AVB's, the loader's options, and those androidboot.* of the loader's own
-// command line that neither AVB nor the loader must set. The loader's own
-// command line wins over its options.
-func commandLine(image, avb, own string, options []option) string {
-	handed := ownOptions(own, avb)
-	words := []string{image, avb}
-	for _, o := range options {
-		same := func(h option) bool { return h.key == o.key }
-		if !slices.ContainsFunc(handed, same) && o.value != "" {
-			handed = append(handed, o)
-		}
-	}
-	for _, o := range handed {
-		words = append(words, o.key+"="+o.value)
-	}
-	return strings.TrimSpace(strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " "))
+func isKept(key string) bool {
+	return slices.ContainsFunc(kept, func(k string) bool { return strings.HasPrefix(key, k) })
 }
 
-// ownOptions returns those options of the loader's own command line that are
-// handed on, in the order of the keys' first appearance; the last value of a
-// key counts.
-func ownOptions(own, avb string) []option {
+// commandLine returns the command line for a slot's kernel: the boot image's
+// own, AVB's, those androidboot.* of the loader's own command line that nobody
+// has set and that are not kept, and the loader's options. No androidboot.* is
+// set twice, for the first stage refuses that, unless the boot image sets one
+// that the loader keeps: then it shall refuse.
+func commandLine(image, avb, own string, options []option) string {
+	var set []option
+	for _, w := range append(split(image), split(avb)...) {
+		key, v, _ := strings.Cut(w, "=")
+		set = append(set, option{key, v})
+	}
+	has := func(list []option, key string) bool {
+		return slices.ContainsFunc(list, func(o option) bool { return o.key == key })
+	}
+	var added []option
+	for _, o := range ownOptions(own) {
+		if !has(set, o.key) {
+			added = append(added, o)
+		}
+	}
+	for _, o := range options {
+		if o.value != "" && !has(added, o.key) && (isKept(o.key) || !has(set, o.key)) {
+			added = append(added, o)
+		}
+	}
+	words := []string{strings.TrimSpace(image), strings.TrimSpace(avb)}
+	for _, o := range added {
+		words = append(words, o.key+"="+o.value)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// ownOptions returns those options of the loader's own command line that may
+// be handed on, in the order of the keys' first appearance; the last value of
+// a key counts.
+func ownOptions(own string) []option {
 	var handed []option
 	for _, w := range split(own) {
 		key, v, ok := strings.Cut(w, "=")
-		held := slices.ContainsFunc(kept, func(k string) bool { return strings.HasPrefix(key, k) }) ||
-			slices.ContainsFunc(split(avb), func(w string) bool { return strings.HasPrefix(w, key+"=") })
-		if !ok || !strings.HasPrefix(key, "androidboot.") || held {
+		if !ok || !strings.HasPrefix(key, "androidboot.") || isKept(key) {
 			continue
 		}
 		i := slices.IndexFunc(handed, func(h option) bool { return h.key == key })

@@ -84,7 +84,7 @@ type rig struct {
 
 	kernel, ramdisk []byte
 	cmdline         string
-	atLoad          []byte // what a cut at Load would leave
+	atLoad          []byte // what a cut at Load would leave of misc
 	loadErr         error
 }
 
@@ -221,7 +221,7 @@ func (r *rig) boot() error {
 				return r.loadErr
 			}
 			r.kernel, r.ramdisk, r.cmdline = kernel, ramdisk, cmdline
-			r.atLoad = bytes.Clone(r.file.durable)
+			r.atLoad = bytes.Clone(r.durable("misc"))
 			return nil
 		},
 	}
@@ -268,4 +268,3 @@ func (r *rig) durable(name string) []byte {
 	p := r.part(name).(*partition).p
 	return r.file.durable[p.Offset():][:p.Size()]
 }
-

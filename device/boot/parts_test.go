@@ -125,6 +125,7 @@ func TestCommandLine(t *testing.T) {
 		{"quiet", "androidboot.vbmeta.x=1", "", "quiet androidboot.vbmeta.x=1 androidboot.a=1 androidboot.bootreason=r"},
 		{"quiet", "androidboot.y=1", "androidboot.y=2 androidboot.yy=3 init=/bin/sh androidboot", "quiet androidboot.y=1 androidboot.yy=3 androidboot.a=1 androidboot.bootreason=r"},
 		{"", "", "androidboot.bootreason=cold androidboot.b=1 androidboot.b=2", "androidboot.bootreason=cold androidboot.b=2 androidboot.a=1"},
+		{"androidboot.y=1 androidboot.bootreason=x", "", "androidboot.y=2", "androidboot.y=1 androidboot.bootreason=x androidboot.a=1"},
 		{"", "", `androidboot.b="x androidboot.veritymode=y" androidboot.veritymode=z`, `androidboot.b="x androidboot.veritymode=y" androidboot.a=1 androidboot.bootreason=r`},
 		{"", "", "androidboot.verifiedbootstate=orange androidboot.slot_suffix=_z androidboot.vbmeta.device_state=unlocked\n", "androidboot.a=1 androidboot.bootreason=r"},
 	} {
