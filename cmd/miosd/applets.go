@@ -4,5 +4,6 @@ package main
 
 // applets is everything that runs on a booted device.
 var applets = []applet{
+	{"init", runInit},
 	{"logcat", logcat},
 }
