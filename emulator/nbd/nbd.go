@@ -124,10 +124,10 @@ func Conn(rw io.ReadWriter, d Device) error {
 		return err
 	}
 	for {
-		if err := c.request(); err != nil {
-			if errors.Is(err, errLeft) {
-				return nil
-			}
+		if err := c.request(); errors.Is(err, errLeft) {
+			c.w.Flush() // answers that it may not wait for
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
