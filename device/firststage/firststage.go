@@ -33,9 +33,12 @@ const (
 	secondary = "/system/bin/miosd"
 )
 
-// deviceWait is how long block devices may take to appear after the modules
-// are loaded.
+// deviceWait is how long the partitions of the mounts may take to appear after
+// the modules are loaded.
 const deviceWait = 20 * time.Second
+
+// recordWait is how long misc may take, if something failed before that.
+const recordWait = 3 * time.Second
 
 // A refusal is why the slot cannot run.
 type refusal struct {
@@ -55,6 +58,7 @@ func (e *refusal) Unwrap() error { return e.err }
 // stage is what the phases hand to each other.
 type stage struct {
 	started time.Duration // since the kernel started
+	took    []string      // each phase, for the kernel's log
 	boot    bootArgs
 	mounts  []Entry // of the first stage
 	disk    partitions
@@ -67,8 +71,8 @@ var phases = []struct {
 	run  func(*stage) error
 }{
 	{"mount the kernel's file systems", mountKernel},
+	{"load modules", func(*stage) error { return kmod.LoadAll(moduleDir) }}, // early: a refusal is recorded on the disk
 	{"read the kernel's command line", (*stage).readCmdline},
-	{"load modules", func(*stage) error { return kmod.LoadAll(moduleDir) }},
 	{"read the list of file systems", (*stage).readFstab},
 	{"find partitions", (*stage).findPartitions},
 	{"mount", (*stage).mountSystem},
@@ -85,10 +89,12 @@ func Main() int {
 	}
 	s := &stage{started: sinceBoot()}
 	for _, p := range phases {
+		begin := sinceBoot()
 		if err := p.run(s); err != nil {
 			s.fail(fmt.Errorf("%s: %w", p.name, err))
 			return 1
 		}
+		s.took = append(s.took, fmt.Sprintf("%s %v", p.name, (sinceBoot()-begin).Round(time.Millisecond)))
 	}
 	return 1 // execute does not return without an error
 }
@@ -152,6 +158,9 @@ func (s *stage) mountSystem() error {
 	for _, m := range s.mounts {
 		name := m.partition(s.boot.suffix)
 		if err := s.mountVerified(m, name); err != nil {
+			if _, ok := errors.AsType[*refusal](err); ok { // of the partition that it hangs on
+				return err
+			}
 			return &refusal{name, err}
 		}
 	}
@@ -161,7 +170,7 @@ func (s *stage) mountSystem() error {
 // execute replaces this program by the second stage's. The environment is what
 // AOSP's first stage leaves.
 func (s *stage) execute() error {
-	logKernel("first stage took %v", (sinceBoot() - s.started).Round(time.Millisecond))
+	logKernel("first stage took %v: %s", (sinceBoot() - s.started).Round(time.Millisecond), strings.Join(s.took, ", "))
 	return syscall.Exec(secondary, []string{secondary, "init", "second_stage"}, []string{
 		"PATH=/system/bin",
 		fmt.Sprintf("FIRST_STAGE_STARTED_AT=%d", s.started.Nanoseconds()),
@@ -187,12 +196,13 @@ func (s *stage) fail(err error) {
 
 // record leaves the reason in misc.
 func (s *stage) record(err error) error {
-	path, ok := s.disk[miscName]
-	if !ok {
-		if s.disk, _ = scanPartitions(sysBlock); s.disk[miscName] == "" {
-			return fmt.Errorf("partition %s is not there", miscName)
+	path := s.disk[miscName]
+	if path == "" {
+		disk, werr := waitForPartitions([]string{miscName}, recordWait)
+		if werr != nil {
+			return werr
 		}
-		path = s.disk[miscName]
+		path = disk[miscName]
 	}
 	misc, oerr := os.OpenFile(path, os.O_RDWR, 0)
 	if oerr != nil {

@@ -20,6 +20,9 @@ import (
 // are skipped.
 const ListName = "modules.load"
 
+// errUnknownSymbol is what the kernel's ENOENT means for a module.
+var errUnknownSymbol = errors.New("it uses a symbol that the kernel does not have: list the modules that it needs before it")
+
 // LoadAll loads the modules that the list in the folder dir names, in their
 // order. One that is in the kernel already is fine. The error names the module
 // that could not be loaded; those before it stay. Root only.
@@ -78,5 +81,9 @@ func initModule(f *os.File) error {
 	case ".xz", ".gz", ".zst":
 		flags = unix.MODULE_INIT_COMPRESSED_FILE
 	}
-	return unix.FinitModule(int(f.Fd()), "", flags)
+	err := unix.FinitModule(int(f.Fd()), "", flags)
+	if errors.Is(err, unix.ENOENT) { // the file is there: it is open
+		return errUnknownSymbol
+	}
+	return err
 }

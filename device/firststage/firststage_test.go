@@ -1,0 +1,230 @@
+package firststage
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mios/device/dm"
+	"mios/format/avb"
+	"mios/format/super"
+)
+
+const digest = "aeba78c43d229de12662be283a0e3d8b83d65f38262e404ce416d0c4abdb37cc"
+
+func TestParseBootArgs(t *testing.T) {
+	const good = "console=ttyS0 androidboot.slot_suffix=_b androidboot.vbmeta.digest=" + digest
+	b, err := parseBootArgs(good + ` foo="a androidboot.slot_suffix=_a" androidboot.veritymode=eio` + "\n")
+	if err != nil || b.suffix != "_b" || b.slot != 1 || b.hash != "sha256" || hex.EncodeToString(b.digest) != digest || b.mode != dm.EIO || b.unlocked {
+		t.Errorf("parseBootArgs = %+v, %v", b, err)
+	}
+	for _, tt := range []struct{ name, line, want string }{
+		{"no slot", "androidboot.vbmeta.digest=" + digest, "want _a or _b"},
+		{"odd slot", "androidboot.slot_suffix=_A androidboot.vbmeta.digest=" + digest, "want _a or _b"},
+		{"no digest", "androidboot.slot_suffix=_a", "is not on the kernel's command line"},
+		{"short digest", "androidboot.slot_suffix=_a androidboot.vbmeta.digest=ab", "want 64 hexadecimal digits"},
+		{"no hex", "androidboot.slot_suffix=_a androidboot.vbmeta.digest=" + digest[:63] + "x", "want 64 hexadecimal digits"},
+		{"hash", good + " androidboot.vbmeta.hash_alg=md5", "want sha256 or sha512"},
+		{"digest of the other hash", good + " androidboot.vbmeta.hash_alg=sha512", "want 128 hexadecimal digits"},
+		{"mode", good + " androidboot.veritymode=maybe", "unknown"},
+		{"disabled", good + " androidboot.veritymode=disabled", "on a locked device: refused"},
+		{"logging", good + " androidboot.veritymode=logging", "on a locked device: refused"},
+		{"twice", good + " androidboot.vbmeta.digest=" + strings.Repeat("0", 64), "on the kernel's command line twice"},
+	} {
+		if _, err := parseBootArgs(tt.line); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: parseBootArgs = %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	b, err = parseBootArgs(good + " androidboot.vbmeta.device_state=unlocked androidboot.veritymode=disabled")
+	if err != nil || !b.disabled {
+		t.Errorf("parseBootArgs of an unlocked device = %+v, %v, want disabled", b, err)
+	}
+}
+
+const fstab = `# device mount-point type flags fs_mgr
+
+system	/	erofs	ro	wait,slotselect,logical,avb=vbmeta,first_stage_mount
+userdata  /data  ext4  nosuid,nodev,noatime,errors=panic  wait,check
+/dev/block/by-name/cache /cache ext4 defaults defaults
+`
+
+func TestParseFstab(t *testing.T) {
+	all, err := ParseFstab([]byte(fstab))
+	if err != nil || len(all) != 3 {
+		t.Fatalf("ParseFstab = %v, %v, want 3 entries", all, err)
+	}
+	e := all[0]
+	if !e.SlotSelect || !e.Logical || !e.FirstStageMount || e.AVB != "vbmeta" || e.Type != "erofs" || e.partition("_a") != "system_a" {
+		t.Errorf("first entry = %+v", e)
+	}
+	if flags, data := all[1].MountOptions(); flags != 2|4|1024 || data != "errors=panic" {
+		t.Errorf("MountOptions = %#x, %q, want nosuid, nodev, noatime and errors=panic", flags, data)
+	}
+	if e := all[2]; e.partition("_a") != "cache" || e.Options != nil || e.Flags != nil {
+		t.Errorf("last entry = %+v, want cache without flags", e)
+	}
+	mounts, err := firstStageMounts(all)
+	if err != nil || len(mounts) != 1 || mounts[0].MountPoint != "/" {
+		t.Errorf("firstStageMounts = %v, %v, want /", mounts, err)
+	}
+	for _, tt := range []struct{ in, want string }{
+		{"a /a ext4 ro\n", "line 1: 4 fields"},
+		{"\na a ext4 ro wait\n", `line 2: mount point "a"`},
+		{"a /a/../b ext4 ro wait\n", `line 1: mount point "/a/../b"`},
+		{strings.Repeat(" ", maxFstab+1), "at most"},
+	} {
+		if _, err := ParseFstab([]byte(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("ParseFstab(%.20q) = %v, want %q", tt.in, err, tt.want)
+		}
+	}
+	for _, in := range []string{"", "system /x erofs ro avb,first_stage_mount", "system / erofs ro first_stage_mount"} {
+		all, err := ParseFstab([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := firstStageMounts(all); err == nil {
+			t.Errorf("firstStageMounts(%q) = nil error", in)
+		}
+	}
+}
+
+func FuzzParseFstab(f *testing.F) {
+	f.Add([]byte(fstab))
+	f.Add([]byte("a /a ext4 ro wait,avb\n"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		all, err := ParseFstab(in)
+		if err != nil {
+			return
+		}
+		for _, e := range all {
+			if e.Source == "" || e.MountPoint != "none" && !filepath.IsAbs(e.MountPoint) || strings.Contains(e.MountPoint, "..") && filepath.Clean(e.MountPoint) != e.MountPoint {
+				t.Errorf("entry %+v", e)
+			}
+			e.MountOptions()
+		}
+		_, _ = firstStageMounts(all)
+	})
+}
+
+func FuzzParseBootArgs(f *testing.F) {
+	f.Add("androidboot.slot_suffix=_a androidboot.vbmeta.digest=" + digest)
+	f.Add(`a="b c" androidboot.x`)
+	f.Fuzz(func(t *testing.T, line string) {
+		b, err := parseBootArgs(line)
+		if err == nil && (len(b.suffix) != 2 || len(b.digest) < 32) {
+			t.Errorf("parseBootArgs(%q) = %+v", line, b)
+		}
+	})
+}
+
+func TestScanPartitions(t *testing.T) {
+	dir := t.TempDir()
+	for dev, uevent := range map[string]string{
+		"vda":  "MAJOR=254\nDEVNAME=vda\nDEVTYPE=disk\n",
+		"vda1": "DEVNAME=vda1\nDEVTYPE=partition\nPARTN=1\nPARTNAME=misc\n",
+		"vda5": "DEVNAME=vda5\nPARTNAME=super\n",
+		"vdb1": "DEVNAME=vdb1\nPARTNAME=super\n",
+	} {
+		if err := os.Mkdir(filepath.Join(dir, dev), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, dev, "uevent"), []byte(uevent), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := scanPartitions(dir)
+	if err != nil || len(got) != 2 || got["misc"] != "/dev/vda1" || got["super"] != "/dev/vda5" {
+		t.Errorf("scanPartitions = %v, %v, want misc on vda1 and super on the first disk", got, err)
+	}
+	if m := got.missing([]string{"misc", "vbmeta_a", "vbmeta_a"}); !slices.Equal(m, []string{"vbmeta_a"}) {
+		t.Errorf("missing = %q, want vbmeta_a", m)
+	}
+}
+
+// disk is what readVBMeta opens.
+type disk map[string][]byte
+
+func (d disk) open(name string) (io.ReaderAt, int64, error) {
+	b, ok := d[name]
+	if !ok {
+		return nil, 0, errors.New("not there")
+	}
+	return bytes.NewReader(b), int64(len(b)), nil
+}
+
+func TestReadVBMeta(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := func(ds ...avb.Descriptor) []byte {
+		m := &avb.VBMeta{Descriptors: ds}
+		if err := m.Sign(key, avb.SHA256RSA2048); err != nil {
+			t.Fatal(err)
+		}
+		b, err := m.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	tree := &avb.HashtreeDescriptor{PartitionName: "system"}
+	chained := image(tree)
+	top := image(&avb.ChainPartitionDescriptor{RollbackIndexLocation: 1, PartitionName: "vbmeta_system", PublicKey: []byte("k")})
+	padded := append(slices.Clone(top), make([]byte, 8192)...)
+	d := disk{"vbmeta_a": padded, "vbmeta_system_a": chained}
+	sum, err := avb.VBMetaDigest("sha256", top, chained)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot := bootArgs{suffix: "_a", hash: "sha256", digest: sum}
+	images, err := readVBMeta(d.open, "vbmeta", boot)
+	if err != nil || len(images) != 2 || images[1].Descriptors[0].(*avb.HashtreeDescriptor).PartitionName != "system" {
+		t.Errorf("readVBMeta = %v, %v, want both images", images, err)
+	}
+	for i := range top { // every byte is covered by the digest
+		padded[i] ^= 0x20
+		if _, err := readVBMeta(d.open, "vbmeta", boot); err == nil {
+			t.Fatalf("readVBMeta took an image whose byte %d is wrong", i)
+		}
+		padded[i] ^= 0x20
+	}
+	padded[len(padded)-1] ^= 1 // behind the image: nobody reads it
+	if _, err := readVBMeta(d.open, "vbmeta", boot); err != nil {
+		t.Errorf("readVBMeta = %v", err)
+	}
+	delete(d, "vbmeta_system_a")
+	if _, err := readVBMeta(d.open, "vbmeta", boot); err == nil || !strings.Contains(err.Error(), "chained partition vbmeta_system_a: not there") {
+		t.Errorf("readVBMeta = %v, want that vbmeta_system_a is not there", err)
+	}
+}
+
+func TestTables(t *testing.T) {
+	table, size := linearTable("/dev/vda5", []super.Run{{Sector: 0, Count: 8, Physical: 2048}, {Sector: 8, Count: 8, Zero: true}, {Sector: 16, Count: 16, Physical: 4096}})
+	want := []dm.Target{dm.Linear(0, 8, "/dev/vda5", 2048), dm.Zero(8, 8), dm.Linear(16, 16, "/dev/vda5", 4096)}
+	if !slices.Equal(table, want) || size != 32*512 {
+		t.Errorf("linearTable = %v, %d, want %v, %d", table, size, want, 32*512)
+	}
+	v := verityTarget("/dev/dm-0", &avb.HashtreeDescriptor{
+		DMVerityVersion: 1, ImageSize: 40960, TreeOffset: 40960, TreeSize: 4096, DataBlockSize: 4096, HashBlockSize: 4096,
+		FECRoots: 2, FECOffset: 45056, FECSize: 8192, HashAlgorithm: "sha256", Salt: []byte{1}, RootDigest: []byte{2}, Flags: avb.FlagCheckAtMostOnce,
+	}, dm.Restart)
+	const params = "1 /dev/dm-0 /dev/dm-0 4096 4096 10 10 sha256 02 01 10 restart_on_corruption check_at_most_once use_fec_from_device /dev/dm-0 fec_roots 2 fec_blocks 11 fec_start 11"
+	if got := v.Target(); got.Params != params || got.Length != 80 {
+		t.Errorf("Target = %+v, want 80 sectors and %q", got, params)
+	}
+}
+
+func TestMainIsPID1Only(t *testing.T) {
+	if got := Main(); got != 2 {
+		t.Errorf("Main = %d, want 2", got)
+	}
+}
