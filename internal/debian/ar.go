@@ -78,13 +78,14 @@ func openTar(members []arMember, prefix string) (io.Reader, error) {
 		if !ok {
 			continue
 		}
+		data := io.NewSectionReader(m.data, 0, m.data.Size())
 		switch ext {
 		case "":
-			return m.data, nil
+			return data, nil
 		case ".gz":
-			return gzip.NewReader(m.data)
+			return gzip.NewReader(data)
 		case ".xz":
-			return xz.NewReader(m.data, xzDict)
+			return xz.NewReader(data, xzDict)
 		}
 		return nil, fmt.Errorf("deb: %s: compression %q is not known", m.name, ext)
 	}
