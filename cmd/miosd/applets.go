@@ -6,4 +6,5 @@ package main
 var applets = []applet{
 	{"init", runInit},
 	{"logcat", logcat},
+	{"netd", runNetd},
 }
