@@ -1,0 +1,304 @@
+package repo_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sigstore/sigstore/pkg/signature"
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
+	"mios/api/repo"
+	"mios/key"
+	publish "mios/publish/repo"
+	"mios/storage/tree"
+)
+
+var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// A world is a vendor's repository, the mirror between it and a device, which
+// an attacker holds, and the device.
+type world struct {
+	tb     testing.TB
+	keys   *key.Set
+	repo   *publish.Repo
+	now    time.Time // everybody's
+	mirror mirror
+	dir    string // the device's
+	client *repo.Client
+}
+
+// A mirror is what an attacker serves.
+type mirror struct {
+	files map[string][]byte
+	// endless are paths that never end.
+	endless map[string]bool
+	// rude mirrors' fetchers do not count bytes.
+	rude bool
+	gets []string
+}
+
+func (m *mirror) Get(ctx context.Context, path string, max int64) ([]byte, error) {
+	m.gets = append(m.gets, path)
+	if m.endless[path] {
+		if m.rude {
+			return make([]byte, max+1), nil
+		}
+		return nil, fmt.Errorf("%s: over %d bytes: %w", path, max, repo.ErrLength)
+	}
+	b, ok := m.files[path]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: %w", path, mios.ErrNotFound)
+	case int64(len(b)) > max && !m.rude:
+		return nil, fmt.Errorf("%s: over %d bytes: %w", path, max, repo.ErrLength)
+	}
+	return b, nil
+}
+
+var repoRoles = []string{key.Root, key.Targets, key.OS, key.Claims, key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
+
+func newKeys(tb testing.TB) *key.Set {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "keys")
+	if err := key.Init(dir, key.InitOptions{Development: true, Roles: repoRoles}); err != nil {
+		tb.Fatal(err)
+	}
+	set, err := key.Open(dir, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return set
+}
+
+// newWorld has releases 1 and 2 (to 5 % at most, 1 % today), an app, and a
+// device that knows all of it.
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{tb: tb, keys: newKeys(tb), now: start, dir: tb.TempDir()}
+	var err error
+	w.repo, err = publish.Init(tb.Context(), filepath.Join(tb.TempDir(), "repo"), w.keys, publish.InitOptions{AppBits: 1}, publish.WithClock(w.clock))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.must(w.repo.AddProduct(tb.Context(), "iot", w.keys, 0))
+	w.must(w.repo.AddProduct(tb.Context(), "car", w.keys, 0)) // with the same keys
+	w.publishOS("iot", 1, repo.Everyone, repo.Everyone)
+	w.publishOS("car", 7, repo.Everyone, repo.Everyone)
+	w.tick()
+	w.publishOS("iot", 2, 500, 100)
+	w.publishApp()
+	w.sync()
+	w.client = w.open(w.dir)
+	w.refresh()
+	return w
+}
+
+func (w *world) clock() time.Time { return w.now }
+func (w *world) tick()            { w.now = w.now.Add(time.Minute) }
+
+func (w *world) must(_ *publish.Result, err error) {
+	w.tb.Helper()
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+func payload(n int) []byte { return bytes.Repeat([]byte{byte(n)}, 100+n) }
+
+func (w *world) publishOS(product string, n int, limit, share repo.Share) {
+	w.tb.Helper()
+	r := &repo.OSRelease{
+		Product: product, Arch: mios.AMD64, Version: fmt.Sprint(n), BuildTime: start.Unix() + int64(n),
+		Channels: []string{"stable"}, Salt: "salt", MaxShare: limit,
+	}
+	r.Target = repo.Target{Path: repo.OSPath(product, r.Arch, r.Version, r.BuildTime), Length: int64(len(payload(n))), SHA256: mios.Sum(payload(n))}
+	w.must(w.repo.PublishOS(w.tb.Context(), r, bytes.NewReader(payload(n)), share))
+}
+
+const clockApp = "org.example.clock"
+
+var owner, thief = mios.Sum([]byte("owner")), mios.Sum([]byte("thief"))
+
+func appRelease(code int64, signer mios.Digest) repo.AppRelease {
+	apk := fmt.Appendf(nil, "apk %d", code)
+	return repo.AppRelease{
+		Target:  repo.Target{Path: repo.AppPath(clockApp, code), Length: int64(len(apk)), SHA256: mios.Sum(apk)},
+		Package: clockApp, VersionCode: code, VersionName: "v", Signers: []mios.Digest{signer},
+	}
+}
+
+func (w *world) publishApp() {
+	w.tb.Helper()
+	w.must(w.repo.Claim(w.tb.Context(), repo.Claim{Package: clockApp, Signers: []mios.Digest{owner}}))
+	r := appRelease(1, owner)
+	w.must(w.repo.PublishApp(w.tb.Context(), &r, strings.NewReader("apk 1")))
+}
+
+// sync copies the vendor's tree to the mirror.
+func (w *world) sync() {
+	w.tb.Helper()
+	t := w.repo.Tree()
+	names, err := t.List(w.tb.Context(), ".")
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.mirror.files = map[string][]byte{}
+	for _, name := range names {
+		if w.mirror.files[name], err = tree.ReadAll(w.tb.Context(), t, name, 1<<20); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+}
+
+func (w *world) open(dir string) *repo.Client {
+	w.tb.Helper()
+	c, err := repo.Open(repo.Config{
+		Dir: dir, Root: w.mirror.files["metadata/1.root.json"], Fetcher: &w.mirror, Product: "iot",
+		BuildTime: start, MaxAge: 12 * time.Hour, Now: w.clock,
+	})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) refresh() {
+	w.tb.Helper()
+	if err := w.client.Refresh(w.tb.Context()); err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// newest is the newest release that the device knows, whatever its share.
+func (w *world) newest() repo.OSRelease {
+	w.tb.Helper()
+	list, err := w.client.OSReleases(mios.AMD64, "stable")
+	if err != nil || len(list) == 0 {
+		w.tb.Fatalf("OSReleases = %v, %v", list, err)
+	}
+	return list[0]
+}
+
+// signer lets go-tuf sign with a key that an attacker has.
+type signer struct{ crypto.Signer }
+
+func (s signer) SignMessage(r io.Reader, _ ...signature.SignOption) ([]byte, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b)
+	return s.Sign(nil, sum[:], crypto.SHA256)
+}
+
+func (s signer) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
+	return s.Public(), nil
+}
+
+// read parses metadata that the mirror has.
+func read[T metadata.Roles](w *world, name string) *metadata.Metadata[T] {
+	w.tb.Helper()
+	m, err := new(metadata.Metadata[T]).FromBytes(w.mirror.files["metadata/"+name])
+	if err != nil {
+		w.tb.Fatalf("%s: %v", name, err)
+	}
+	return m
+}
+
+// write signs metadata with all keys of some key roles and puts it on the
+// mirror.
+func write[T metadata.Roles](w *world, name string, m *metadata.Metadata[T], keyRoles ...string) []byte {
+	w.tb.Helper()
+	m.ClearSignatures()
+	for _, role := range keyRoles {
+		signers, err := w.keys.Signers(role)
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		for _, s := range signers {
+			if _, err := m.Sign(signer{s}); err != nil {
+				w.tb.Fatal(err)
+			}
+		}
+	}
+	b, err := m.ToBytes(false)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.mirror.files["metadata/"+name] = b
+	return b
+}
+
+// current returns the timestamp and the snapshot that the mirror has.
+func (w *world) current() (*metadata.Metadata[metadata.TimestampType], *metadata.Metadata[metadata.SnapshotType]) {
+	w.tb.Helper()
+	ts := read[metadata.TimestampType](w, "timestamp.json")
+	return ts, read[metadata.SnapshotType](w, fmt.Sprintf("%d.snapshot.json", ts.Signed.Meta["snapshot.json"].Version))
+}
+
+// role returns the metadata of a role that the mirror has.
+func (w *world) role(role string) *metadata.Metadata[metadata.TargetsType] {
+	w.tb.Helper()
+	_, snap := w.current()
+	return read[metadata.TargetsType](w, fmt.Sprintf("%d.%s.json", snap.Signed.Meta[role+".json"].Version, role))
+}
+
+// forge publishes a role's metadata with stolen keys: the next version of it,
+// signed by keyRole, and snapshot and timestamp above it.
+func (w *world) forge(role string, m *metadata.Metadata[metadata.TargetsType], keyRole string) {
+	w.tb.Helper()
+	m.Signed.Version++
+	b := write(w, fmt.Sprintf("%d.%s.json", m.Signed.Version, role), m, keyRole)
+	_, snap := w.current()
+	snap.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, b)
+	w.forgeSnapshot(snap)
+}
+
+func (w *world) forgeSnapshot(snap *metadata.Metadata[metadata.SnapshotType]) {
+	w.tb.Helper()
+	ts, _ := w.current()
+	snap.Signed.Version++
+	b := write(w, fmt.Sprintf("%d.snapshot.json", snap.Signed.Version), snap, key.Snapshot)
+	ts.Signed.Meta["snapshot.json"] = metaFile(snap.Signed.Version, b)
+	w.forgeTimestamp(ts)
+}
+
+func (w *world) forgeTimestamp(ts *metadata.Metadata[metadata.TimestampType]) {
+	w.tb.Helper()
+	ts.Signed.Version++
+	write(w, "timestamp.json", ts, key.Timestamp)
+}
+
+// putFile puts a target's content on the mirror, and into a role.
+func (w *world) putFile(m *metadata.Metadata[metadata.TargetsType], name string, content any) {
+	w.tb.Helper()
+	b, err := json.Marshal(content)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	t := repo.Target{Path: name, Length: int64(len(b)), SHA256: mios.Sum(b)}
+	w.mirror.files[t.File()] = b
+	f := metadata.TargetFile()
+	f.Length, f.Hashes["sha256"] = t.Length, t.SHA256[:]
+	m.Signed.Targets[name] = f
+}
+
+func metaFile(version int64, b []byte) *metadata.MetaFiles {
+	f := metadata.MetaFile(version)
+	sum := sha256.Sum256(b)
+	f.Length, f.Hashes["sha256"] = int64(len(b)), sum[:]
+	return f
+}
+
+func (w *world) saveMirror() map[string][]byte { return maps.Clone(w.mirror.files) }
