@@ -25,7 +25,7 @@ func (j *job) download(ctx context.Context) error {
 		Done: func(c payload.Checkpoint) error {
 			reached = c
 			j.show(func(s *Status) { s.Update.Done = c.Offset })
-			if !c.Finished && c.Offset-in.Checkpoint.Offset < saveEvery {
+			if !c.Finished && c.Offset-in.Checkpoint.Offset < j.every {
 				return nil
 			}
 			return j.checkpoint(c)

@@ -29,6 +29,7 @@ type Engine struct {
 	log      *slog.Logger
 	requests chan request
 	rec      *Record // Run's
+	every    int64   // saveEvery
 
 	mu      sync.Mutex
 	status  Status
@@ -59,7 +60,7 @@ func New(cfg Config) *Engine {
 		}
 	}
 	return &Engine{
-		cfg: cfg, log: cfg.Log, requests: make(chan request), rec: &Record{State: Idle}, changed: make(chan struct{}), busy: true,
+		cfg: cfg, log: cfg.Log, requests: make(chan request), rec: &Record{State: Idle}, every: saveEvery, changed: make(chan struct{}), busy: true,
 		status: Status{State: CleanUp, Health: "checking", Version: cfg.Device.Version, BuildTime: cfg.Device.BuildTime, Slot: cfg.Slot},
 	}
 }
