@@ -47,6 +47,9 @@ type Device struct {
 // DiskName is the factory-new disk in a build's folder, made when it is needed.
 const DiskName = "disk.img"
 
+// OverlayName is what the device has written over it, in DeviceConfig.Dir.
+const OverlayName = "disk.overlay"
+
 // StartDevice boots a build. The device goes on with the disk in cfg.Dir, or
 // is new from the factory if there is none.
 func StartDevice(ctx context.Context, cfg DeviceConfig) (*Device, error) {
@@ -63,7 +66,7 @@ func StartDevice(ctx context.Context, cfg DeviceConfig) (*Device, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	disk, err := emulator.OpenDisk(base, filepath.Join(cfg.Dir, "disk.overlay"))
+	disk, err := emulator.OpenDisk(base, filepath.Join(cfg.Dir, OverlayName))
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func runKernelPin(ctx context.Context, e env, args []string) error {
 	set := flags(e, command{name: "kernel pin", args: "[-o FILE] [-cache DIR] [-line LINE]",
 		help: "Writes package, version and SHA-256 of the newest kernel of the line into the lock file; the next build takes it."})
 	out := set.String("o", kernelLock, "lock file to write; pins of other lines in it stay")
-	cache := set.String("cache", filepath.Join("out", "cache", "debian"), "folder for apt's lists")
+	cache := set.String("cache", defaultCache(), "folder for apt's lists")
 	line := set.String("line", debian.Line, "family of kernels: linux-image-VERSION[-FLAVOUR]")
 	if err := parse(set, args, 0, 0); err != nil {
 		return err

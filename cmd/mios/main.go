@@ -38,6 +38,7 @@ type env struct {
 var commands = []command{
 	buildCmd,
 	keysInit, keysList, keysHelper,
+	emulate,
 	kernelPin,
 	doctor,
 	otaFull,
