@@ -1,6 +1,8 @@
 // Package bootrecord keeps why slots were refused where the running system
-// can read it: in the vendor space of the misc partition, as docs/device.md
-// lays it out. It is information for people, never a basis for trust.
+// can read it, and how often a slot was booted since it was last healthy: in
+// the vendor space of the misc partition, as docs/device.md lays it out. It is
+// never a basis for trust: whoever loses it loses sentences for people, and a
+// slot that does not come up is tried a few times more.
 package bootrecord
 
 import (
@@ -24,6 +26,7 @@ const (
 	headerSize  = 8 // length and CRC-32 of the JSON, little-endian
 	maxRefusals = 8
 	maxReason   = 400 // bytes of one reason; the rest is cut off
+	maxCounts   = 4   // slots that attempts are counted of, as many as misc's control block has
 )
 
 // A Refusal says that a slot was not booted, or did not stay.
@@ -34,9 +37,12 @@ type Refusal struct {
 	Time      time.Time `json:"time"` // by the clock of the device, which may be wrong
 }
 
-// A Record is the list of the newest refusals, newest last.
+// A Record is the list of the newest refusals, newest last, and by slot
+// suffix how often a slot that is marked successful was booted since it was
+// last healthy.
 type Record struct {
-	Refusals []Refusal `json:"refusals"`
+	Refusals []Refusal      `json:"refusals"`
+	Attempts map[string]int `json:"attempts,omitempty"`
 }
 
 // Read reads the record from misc. A record that is not there or not whole is
@@ -55,7 +61,7 @@ func Read(misc io.ReaderAt) (Record, error) {
 		return Record{}, nil
 	}
 	var r Record
-	if json.Unmarshal(text, &r) != nil {
+	if json.Unmarshal(text, &r) != nil || len(r.Attempts) > maxCounts {
 		return Record{}, nil
 	}
 	return r, nil
@@ -81,6 +87,39 @@ func Add(misc File, refusal Refusal) error {
 	}
 	r.Refusals = append(r.Refusals, refusal)
 	r.Refusals = r.Refusals[max(0, len(r.Refusals)-maxRefusals):]
+	return r.write(misc)
+}
+
+// SetAttempts sets how often a slot was booted since it was last healthy, as
+// the loader does before it starts the slot. It is durable when SetAttempts
+// returns, and nothing is written if the record says so already. A cut
+// meanwhile may leave an empty record.
+func SetAttempts(misc File, slot string, n int) error {
+	r, err := Read(misc)
+	if err != nil {
+		return err
+	}
+	if r.Attempts[slot] == n {
+		return nil
+	}
+	delete(r.Attempts, slot)
+	if n != 0 {
+		if len(r.Attempts) == maxCounts {
+			return fmt.Errorf("boot record: attempts of more than %d slots", maxCounts)
+		}
+		if r.Attempts == nil {
+			r.Attempts = map[string]int{}
+		}
+		r.Attempts[slot] = n
+	}
+	return r.write(misc)
+}
+
+// Healthy says that the slot ("_a") came up and its health checks passed: it
+// forgets how often the slot was booted. It is durable when Healthy returns.
+func Healthy(misc File, slot string) error { return SetAttempts(misc, slot, 0) }
+
+func (r Record) write(misc File) error {
 	b, err := r.encode()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package bootrecord_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,13 +60,49 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+func TestAttempts(t *testing.T) {
+	f := misc(t)
+	check := func(when string, want map[string]int) {
+		t.Helper()
+		r, err := bootrecord.Read(f)
+		if err != nil || !maps.Equal(r.Attempts, want) || len(r.Refusals) != 1 {
+			t.Errorf("%s: Read = %+v, %v, want attempts %v and one refusal", when, r, err, want)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(bootrecord.Healthy(f, "_a"))
+	do(bootrecord.SetAttempts(f, "_a", 1))
+	do(bootrecord.SetAttempts(f, "_b", 3))
+	do(bootrecord.Add(f, bootrecord.Refusal{Slot: "_b", Reason: "x"}))
+	check("two slots", map[string]int{"_a": 1, "_b": 3})
+	do(bootrecord.Healthy(f, "_a"))
+	check("slot a is healthy", map[string]int{"_b": 3})
+	do(bootrecord.Healthy(f, "_b"))
+	do(bootrecord.Healthy(f, "_b"))
+	check("both are healthy", nil)
+	for i := range 4 {
+		do(bootrecord.SetAttempts(f, string(rune('a'+i)), 1))
+	}
+	if err := bootrecord.SetAttempts(f, "e", 1); err == nil {
+		t.Error("attempts of five slots were recorded")
+	}
+}
+
 // TestBroken flips each byte of a record: it may be lost, but never fails.
 func TestBroken(t *testing.T) {
 	f := misc(t)
 	if err := bootrecord.Add(f, bootrecord.Refusal{Slot: "_b", Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, 100)
+	if err := bootrecord.SetAttempts(f, "_a", 2); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 130)
 	if _, err := f.ReadAt(b, bootrecord.Offset); err != nil {
 		t.Fatal(err)
 	}
