@@ -2,9 +2,12 @@
 
 package main
 
+import "slices"
+
 // applets is everything that runs on a booted device.
-var applets = []applet{
+var applets = slices.Concat([]applet{
+	{"adbd", runAdbd},
 	{"init", runInit},
 	{"logcat", logcat},
 	{"netd", runNetd},
-}
+}, shellApplets())

@@ -294,10 +294,10 @@ func TestPushPull(t *testing.T) {
 	if fi, err := os.Stat(filepath.Join(dir, "back")); err != nil || !fi.ModTime().Equal(when) {
 		t.Errorf("pulled: %v, %v; want time %v", fi, err, when)
 	}
-	if stdout, _, status := d.adb("", "pull", "/data/none", dir); status == 0 || !strings.Contains(stdout, "does not exist") {
+	if stdout, _, status := d.adb("", "pull", "/data/none", dir); status == 0 || !strings.Contains(stdout, "No such file") {
 		t.Errorf("pull of nothing: %d, %s", status, stdout)
 	}
-	if stdout, _, status := d.adb("", "push", big, "/data/local/tmp/big/under"); status == 0 || !strings.Contains(stdout, "not a directory") {
+	if stdout, _, status := d.adb("", "push", big, "/data/local/tmp/big/under"); status == 0 || !strings.Contains(stdout, "Not a directory") {
 		t.Errorf("push below a file: %d, %s", status, stdout)
 	}
 	if left, _ := filepath.Glob(filepath.Join(d.root, "data/local/tmp/.adb*")); len(left) > 0 {
