@@ -175,8 +175,12 @@ func loadModule(path, params string) error {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), params, 0); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("load %s: %w", path, err)
+	err = unix.FinitModule(int(f.Fd()), params, 0)
+	switch {
+	case err == nil || errors.Is(err, unix.EEXIST):
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("load %s: it needs a symbol that the kernel has not: load the modules that it depends on first", path)
 	}
-	return nil
+	return fmt.Errorf("load %s: %w", path, err)
 }

@@ -60,7 +60,11 @@ func (d *DHCP) Lease(ctx context.Context, l Link, renew bool) (Config, error) {
 		return Config{}, fmt.Errorf("DHCP on %s: %w", l.Name, err)
 	}
 	d.lease = lease
-	return configOf(lease.ACK)
+	config, err := configOf(lease.ACK)
+	if config.Host == "" {
+		config.Host = d.Host
+	}
+	return config, err
 }
 
 // hostName is what a server may call a device or a domain.

@@ -94,13 +94,14 @@ func (Netlink) Apply(l Link, c Config) error {
 	}
 	for _, r := range c.routes() {
 		route := &netlink.Route{LinkIndex: l.Index, Dst: ipNet(r.To.Masked())}
-		if r.Via.IsValid() {
-			route.Gw = net.IP(r.Via.AsSlice())
-		} else {
+		switch {
+		case !r.Via.IsValid():
 			route.Scope = netlink.SCOPE_LINK
-		}
-		if !c.Address.Contains(r.Via) {
+		case !c.Address.Contains(r.Via):
 			route.Flags = int(netlink.FLAG_ONLINK)
+			fallthrough
+		default:
+			route.Gw = net.IP(r.Via.AsSlice())
 		}
 		if err := netlink.RouteReplace(route); err != nil {
 			return fmt.Errorf("set route to %v: %w", r.To, err)

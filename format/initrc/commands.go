@@ -3,7 +3,9 @@ package initrc
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 )
 
 // arity is how many arguments a command takes.
@@ -36,6 +38,9 @@ var ignored = map[string]bool{
 	"perform_apex_config": true, "readahead": true, "restorecon": true, "restorecon_recursive": true,
 	"swapon_all": true, "sysclktz": true, "update_linker_config": true, "verity_update_state": true,
 }
+
+// Commands returns the names of all commands, in byte order.
+func Commands() []string { return slices.Sorted(maps.Keys(commands)) }
 
 // Ignored tells whether init reads the command and does nothing, because what
 // it works on is not part of a device of base core.
