@@ -60,8 +60,11 @@ func launch(program string, a arch, c Config) (m *Machine, err error) {
 			m.closeWires()
 		}
 	}()
-	for _, name := range []string{"console.log", "qemu.log"} {
-		f, err := os.Create(filepath.Join(m.dir, name))
+	for _, open := range []func() (*os.File, error){
+		func() (*os.File, error) { return openConsole(m.ConsoleFile()) },
+		func() (*os.File, error) { return os.Create(filepath.Join(m.dir, "qemu.log")) },
+	} {
+		f, err := open()
 		if err != nil {
 			return nil, err
 		}
@@ -78,6 +81,20 @@ func launch(program string, a arch, c Config) (m *Machine, err error) {
 	started := make(chan error)
 	go m.live(started, files, c.Console)
 	return m, <-started
+}
+
+// maxConsole is the size from which console.log is begun anew at a start, in
+// bytes.
+const maxConsole = 4 << 20
+
+// openConsole opens a console's file to go on with it: a device that is started
+// again after a power cut keeps what it said before.
+func openConsole(name string) (*os.File, error) {
+	mode := os.O_APPEND
+	if fi, err := os.Stat(name); err == nil && fi.Size() > maxConsole {
+		mode = os.O_TRUNC
+	}
+	return os.OpenFile(name, os.O_CREATE|os.O_WRONLY|mode, 0o644)
 }
 
 // live is the goroutine that a machine's life is.
@@ -176,7 +193,7 @@ func (m *Machine) event(name string, _ json.RawMessage) {
 // none does.
 func (m *Machine) Port(guest int) int { return m.ports[guest] }
 
-// ConsoleFile returns the file that all consoles' output goes to.
+// ConsoleFile returns the file that the console's output is appended to.
 func (m *Machine) ConsoleFile() string { return filepath.Join(m.dir, "console.log") }
 
 // PID returns QEMU's process number.

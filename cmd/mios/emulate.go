@@ -28,7 +28,7 @@ var emulate = command{"emulate", emulateArgs, "run a product's build in QEMU", r
 // emulateOptions are the flags of emulate.
 type emulateOptions struct {
 	arch, variant, dir, adbKey, repository string
-	adbPort, memory                        int
+	adbPort                                int
 	forward                                []emulator.Forward
 	wipe, restrict, console                bool
 }
