@@ -206,8 +206,10 @@ func (m *manager) ended(s *service, ws syscall.WaitStatus) {
 		s.off = true
 		m.become(s, stopped)
 		fatal = !clean(ws) && def.RebootOnFailure != ""
+	case def.Critical && s.crash(time.Now(), m.booted()):
+		fatal = true
+		m.become(s, stopped) // the machine reboots
 	default:
-		fatal = def.Critical && s.crash(time.Now(), m.booted())
 		restart = true
 		m.become(s, restarting)
 		s.timer = time.AfterFunc(max(0, def.RestartPeriod-time.Since(s.started)), func() { m.retry(s) })
