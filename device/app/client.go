@@ -1,60 +1,102 @@
-// Package app keeps a device's packages: installs and removes them, and keeps
-// their programs running, each in a sandbox under a uid of its own.
 package app
 
 import (
+	"bufio"
 	"context"
-	"errors"
+	"encoding/json"
+	"fmt"
 	"io"
+	"net"
+	"time"
 )
 
-// Socket is where installd listens.
-const Socket = "/dev/socket/installd"
-
-// A Client speaks to installd.
-type Client struct{ Socket string }
-
-// InstallOptions are those of "pm install".
-type InstallOptions struct {
-	Downgrade bool // -d: allow a lower version code, on a debuggable device
+// A Client speaks to installd. The zero value speaks to the device's. Errors
+// of a refusal are [*Error].
+type Client struct {
+	Socket string // "" means [Socket]
 }
 
-// Status is what installd knows of an installed package.
-type Status struct {
-	Package     string   `json:"package"`
-	VersionCode int64    `json:"versionCode"`
-	VersionName string   `json:"versionName"`
-	UID         int      `json:"uid"`
-	Signers     []string `json:"signers"` // SHA-256 of each certificate
-	Path        string   `json:"path"`    // of the package file
-	DataDir     string   `json:"dataDir"`
-	ABI         string   `json:"abi,omitempty"`
-	State       string   `json:"state"` // "running", "stopped", "restarting"
-	PID         int      `json:"pid,omitempty"`
-	Restarts    int      `json:"restarts,omitempty"` // since it was started
-	LastExit    string   `json:"lastExit,omitempty"` // how it last ended
-}
-
-// Install installs the package in the size bytes of r.
+// Install installs the package in the next size bytes of r.
 func (c *Client) Install(ctx context.Context, r io.Reader, size int64, o InstallOptions) (*Status, error) {
-	return nil, errors.ErrUnsupported
+	return single(c.call(ctx, request{Op: opInstall, Size: size, Options: o}, r))
 }
 
 // InstallRepo installs the newest version for this device from the repository.
 func (c *Client) InstallRepo(ctx context.Context, pkg string, o InstallOptions) (*Status, error) {
-	return nil, errors.ErrUnsupported
+	return single(c.call(ctx, request{Op: opInstallRepo, Package: pkg, Options: o}, nil))
 }
 
 // Uninstall removes a package, with its data unless keep.
 func (c *Client) Uninstall(ctx context.Context, pkg string, keep bool) error {
-	return errors.ErrUnsupported
+	_, err := c.call(ctx, request{Op: opUninstall, Package: pkg, Keep: keep}, nil)
+	return err
 }
 
 // List returns the installed packages by name.
-func (c *Client) List(ctx context.Context) ([]Status, error) { return nil, errors.ErrUnsupported }
+func (c *Client) List(ctx context.Context) ([]Status, error) {
+	return c.call(ctx, request{Op: opList}, nil)
+}
+
+// Get returns one installed package.
+func (c *Client) Get(ctx context.Context, pkg string) (*Status, error) {
+	return single(c.call(ctx, request{Op: opGet, Package: pkg}, nil))
+}
 
 // Start runs the package's program, now and after every boot.
-func (c *Client) Start(ctx context.Context, pkg string) error { return errors.ErrUnsupported }
+func (c *Client) Start(ctx context.Context, pkg string) (*Status, error) {
+	return single(c.call(ctx, request{Op: opStart, Package: pkg}, nil))
+}
 
 // Stop ends it, until Start is called.
-func (c *Client) Stop(ctx context.Context, pkg string) error { return errors.ErrUnsupported }
+func (c *Client) Stop(ctx context.Context, pkg string) (*Status, error) {
+	return single(c.call(ctx, request{Op: opStop, Package: pkg}, nil))
+}
+
+func single(list []Status, err error) (*Status, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(list) != 1 {
+		return nil, fmt.Errorf("installd answered with %d packages, want one", len(list))
+	}
+	return &list[0], nil
+}
+
+// call sends a request, and body behind it.
+func (c *Client) call(ctx context.Context, q request, body io.Reader) ([]Status, error) {
+	path := c.Socket
+	if path == "" {
+		path = Socket
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("installd: %w", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	_, sendErr := conn.Write(append(b, '\n'))
+	if sendErr == nil && body != nil {
+		if _, err := io.CopyN(conn, body, q.Size); err != nil {
+			sendErr = err
+			conn.(*net.UnixConn).CloseWrite()
+		}
+	}
+	line, err := bufio.NewReader(conn).ReadBytes('\n') // also after an error: it may say why
+	var resp response
+	if err == nil {
+		err = json.Unmarshal(line, &resp)
+	}
+	switch {
+	case err != nil && sendErr != nil:
+		return nil, fmt.Errorf("installd: %w", sendErr)
+	case err != nil:
+		return nil, fmt.Errorf("installd: read the answer: %w", err)
+	case resp.Error != nil:
+		return nil, resp.Error
+	}
+	return resp.Packages, nil
+}
