@@ -3,6 +3,8 @@
 
 # A tool of Debian's may be where only root's PATH leads.
 export PATH := $(PATH):/usr/sbin:/sbin
+# Where tests find the device's programs.
+export MIOS_PROGRAMS := $(CURDIR)/bin
 # Nothing that is built depends on where, when or from which commit.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
 # Packages whose tests boot QEMU run by themselves, one after the other.
@@ -49,9 +51,13 @@ check: lint
 test: build
 	@scripts/install.sh -tests
 	@mkdir -p out && rm -f out/conformance.txt
-	MIOS_TALLY=$(CURDIR)/out/conformance.txt go test -race -count=1 -timeout 20m $(REST)
-	MIOS_TALLY=$(CURDIR)/out/conformance.txt go test -count=1 -p 1 -timeout 90m $(VM)
-	@[ ! -f out/conformance.txt ] || { echo; sort out/conformance.txt; }
+	@export MIOS_TALLY=$(CURDIR)/out/conformance.txt; status=0; \
+		echo "go test -race, without QEMU"; \
+		go test -race -count=1 -timeout 20m $(REST) || status=1; \
+		echo "go test, with QEMU"; \
+		go test -count=1 -p 1 -timeout 90m $(VM) || status=1; \
+		[ ! -f out/conformance.txt ] || sort out/conformance.txt; \
+		exit $$status
 
 soak: build
 	@scripts/install.sh -tests
