@@ -218,28 +218,3 @@ func TestHelper(t *testing.T) {
 		}
 	}
 }
-
-func TestCertificateIsReproducible(t *testing.T) {
-	k, err := key.Generate(key.RSA2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var raw [2][]byte
-	for i := range raw {
-		cert, err := key.Certificate(k, "example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
-			t.Error(err)
-		}
-		raw[i] = cert.Raw
-	}
-	if !slices.Equal(raw[0], raw[1]) {
-		t.Error("the same key and name gave two certificates")
-	}
-	p, _ := key.Generate(key.P256)
-	if _, err := key.Certificate(p, "x"); err == nil {
-		t.Error("Certificate accepted an ECDSA key")
-	}
-}
