@@ -20,8 +20,10 @@ import (
 	"mios/format/bootimg"
 )
 
-// tries is how often a slot may be booted if nobody has said so: when the
-// control block is lost and both slots are tried again.
+// tries is how often a slot may be booted without becoming healthy if nobody
+// has said so: when the control block is lost and both slots are tried again,
+// and since a slot that is marked successful was last healthy. It is as many
+// as a new release has.
 const tries = 3
 
 // ErrNoSlot means that no slot could be booted. Its text is for a person.
@@ -44,8 +46,9 @@ type Loader struct {
 
 // Boot chooses a slot, verifies and loads it. A slot that is refused is marked
 // unbootable, recorded in misc, and the next one is taken; one that cannot be
-// read is only left out this time. It returns an error that wraps [ErrNoSlot]
-// if none is left.
+// read is only left out this time. So is one that was healthy once and has not
+// been for three boots, if another one can be loaded in its place. It returns
+// an error that wraps [ErrNoSlot] if none is left.
 func (l *Loader) Boot() error {
 	misc, err := l.Disk.Partition("misc")
 	if err != nil {
@@ -66,15 +69,21 @@ func (l *Loader) Boot() error {
 	b.noteExhausted()
 	for {
 		i, ok := b.choose()
+		if !ok && b.takeBack() {
+			continue
+		}
 		if !ok {
 			return ErrNoSlot
+		}
+		if b.setAside(i) {
+			continue
 		}
 		if err := b.take(i); err != nil {
 			return err
 		}
 		err := b.boot(i)
 		if err == nil {
-			return nil
+			return b.giveUpAside()
 		}
 		if err := b.refuse(i, err); err != nil {
 			return err
@@ -89,6 +98,9 @@ type attempt struct {
 	store  *rollback
 	ctl    *bootctl.Control
 	skip   [bootctl.MaxSlots]bool // could not be read
+	aside  [bootctl.MaxSlots]bool // is given up if another one can be loaded
+	last   bool                   // no slot is set aside any more
+	lost   bool                   // a slot was refused or set aside
 	reason string                 // androidboot.bootreason
 }
 
@@ -106,12 +118,13 @@ func (r *refusal) Error() string {
 	return r.partition + ": " + r.cause.Error()
 }
 
-// choose is [bootctl.Control.Choose] without what could not be read.
+// choose is [bootctl.Control.Choose] without what could not be read, and what
+// is set aside.
 func (b *attempt) choose() (int, bool) {
 	c := *b.ctl
 	c.Slots = append([]bootctl.Slot(nil), c.Slots...)
 	for i := range c.Slots {
-		if b.skip[i] {
+		if b.skip[i] || b.aside[i] {
 			c.MarkUnbootable(i)
 		}
 	}
@@ -144,7 +157,7 @@ func (b *attempt) boot(i int) error {
 	if err := b.Load(img.Kernel, img.Ramdisk, line); err != nil {
 		return &refusal{partition: "boot" + suffix, cause: fmt.Errorf("load: %w", err), transient: true}
 	}
-	if b.ctl.Slots[i].Successful {
+	if b.ctl.Slots[i].Successful && !b.lost { // that another one is lost raises nothing
 		if err := b.raise(i, data); err != nil { // the slot boots, and the next boot tries again
 			b.Log(fmt.Sprintf("rollback index stays as it was: %v", err))
 		}
@@ -176,7 +189,7 @@ func (b *attempt) refuse(i int, err error) error {
 		where = strings.TrimSuffix(r.partition, suffix) + ": "
 	}
 	b.record(suffix, r.partition, r.cause.Error(), where)
-	b.reason = "reboot,slot_refused"
+	b.reason, b.lost = "reboot,slot_refused", true
 	if r.transient {
 		b.skip[i] = true
 		return nil

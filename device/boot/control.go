@@ -58,8 +58,10 @@ func (b *attempt) writeControl() error {
 	return nil
 }
 
-// take uses up one try of slot i and returns once that is durable.
+// take uses up one try of slot i, or counts its boot, and returns once that is
+// durable.
 func (b *attempt) take(i int) error {
+	b.countBoot(i)
 	b.ctl.Take(i)
 	return b.writeControl()
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"mios/device/bootrecord"
 	"mios/format/avb"
 	"mios/format/bootctl"
 	"mios/format/bootimg"
@@ -236,6 +237,14 @@ func (r *rig) boots(suffix string) {
 	}
 	if !bytes.HasPrefix(r.kernel, []byte("kernel"+suffix)) || string(r.ramdisk) != "ramdisk"+suffix {
 		r.t.Fatalf("Boot loaded %q, want slot %s\n%s", r.kernel[:8], suffix, strings.Join(r.log, "\n"))
+	}
+}
+
+// healthy says what the system does when its health checks pass.
+func (r *rig) healthy(suffix string) {
+	r.t.Helper()
+	if err := bootrecord.Healthy(r.part("misc"), suffix); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
