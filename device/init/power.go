@@ -95,18 +95,15 @@ func (d *Device) goDown(order powerOrder, value string) {
 }
 
 // unmountData kills what is left but init, writes everything out and unmounts
-// what can be written to.
+// /data.
 func unmountData() {
 	syscall.Kill(-1, syscall.SIGKILL)
 	unix.Sync()
-	for _, dir := range []string{"/data", "/metadata"} {
-		if !mounted(dir) {
-			continue
-		}
+	if mounted("/data") {
 		// Those just killed may hold files for a moment yet.
-		err := until(context.Background(), time.Second, "unmount "+dir, func() bool { return unix.Unmount(dir, 0) == nil })
+		err := until(context.Background(), time.Second, "unmount /data", func() bool { return unix.Unmount("/data", 0) == nil })
 		if err != nil {
-			unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+			unix.Mount("", "/data", "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 		}
 	}
 	unix.Sync()

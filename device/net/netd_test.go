@@ -114,8 +114,9 @@ func TestLeaseIsRenewed(t *testing.T) {
 		f.links <- eth0
 		want(t, f.take(), "0 up lo", "0 up eth0")
 		f.links <- up(eth0)
+		want(t, f.take(), "0 lease renew=false <nil>", "0 apply eth0 10.0.2.15/24", "0 online=1")
 		f.links <- Link{Index: 3, Name: "eth1", Ethernet: true, Carrier: true} // one is enough
-		want(t, f.take(), "0 lease renew=false <nil>", "0 up eth1", "0 apply eth0 10.0.2.15/24", "0 online=1")
+		want(t, f.take(), "0 up eth1")
 		if b, err := os.ReadFile(resolv); string(b) != "search lan\nnameserver 10.0.2.3\n" || err != nil {
 			t.Errorf("resolv.conf = %q, %v", b, err)
 		}
