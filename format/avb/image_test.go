@@ -46,7 +46,7 @@ func TestVeritysetup(t *testing.T) {
 		blocks int
 		hash   string
 		roots  int
-	}{{1, "sha256", 0}, {2, "sha256", 2}, {128, "sha256", 2}, {129, "sha256", 0}, {100, "sha512", 24}, {128*128 + 1, "sha256", 0}, {700, "sha1", 2}} {
+	}{{1, "sha256", 0}, {2, "sha256", 2}, {128, "sha256", 2}, {129, "sha256", 0}, {100, "sha512", 24}, {128*2 + 1, "sha256", 0}, {64*64 + 1, "sha512", 0}, {700, "sha1", 2}} {
 		t.Run(fmt.Sprintf("%d blocks %s %d roots", tt.blocks, tt.hash, tt.roots), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image")
 			data := noise(tt.blocks * avb.BlockSize)
@@ -98,9 +98,9 @@ func TestVeritysetup(t *testing.T) {
 }
 
 func TestVerifyHashtreeFindsTheBlock(t *testing.T) {
-	const blocks = 128*128 + 200
+	const blocks = 64*64 + 200 // three levels
 	f := &memFile{noise(blocks * avb.BlockSize)}
-	d, err := avb.AddHashtreeFooter(f, int64(len(f.b)), avb.FooterOptions{PartitionName: "system", Salt: []byte("x")})
+	d, err := avb.AddHashtreeFooter(f, int64(len(f.b)), avb.FooterOptions{PartitionName: "system", HashAlgorithm: "sha512", Salt: []byte("x")})
 	if err != nil {
 		t.Fatal(err)
 	}
