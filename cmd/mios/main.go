@@ -38,10 +38,14 @@ type env struct {
 var commands = []command{
 	buildCmd,
 	keysInit, keysList, keysHelper,
+	repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
+	publishOS, publishApp, publishClaim, publishRollout,
+	serve,
 	emulate,
 	kernelPin,
 	doctor,
 	otaFull,
+	appBuild,
 }
 
 // errUsage makes run print a command's usage and exit with 2. Wrap it to say
