@@ -94,7 +94,7 @@ func newDesk(t *testing.T, authorised bool) *desk {
 	}
 	d.server = &adbd.Server{
 		Root: d.root, KeyFiles: []string{"/system/etc/security/adb_keys", "/data/misc/adb/adb_keys"},
-		Shell: shellArgv(t), Env: shellEnv(t, d.root), Product: "iot", Model: "Desk Model", Device: "core",
+		Shell: shellArgv(t, d.root), Env: shellEnv(d.root), Product: "iot", Model: "Desk Model", Device: "core",
 		Properties: d.props, Log: slog.New(slog.NewTextHandler(d.log, nil)),
 	}
 	d.start()

@@ -71,7 +71,7 @@ func newEditor(s *session) *editor {
 type keys struct{ ed *editor }
 
 func (k keys) Read(p []byte) (int, error) {
-	const ctrlC, ctrlU, enter = 3, 21, '\r'
+	const ctrlC, ctrlU, enter = 3, 21, '\n'
 	var b [1]byte
 	n, err := k.ed.s.tty.Read(b[:])
 	switch {
@@ -99,11 +99,11 @@ func (ed *editor) Read(p []byte) (int, error) {
 }
 
 func (ed *editor) readLine() (string, error) {
-	old, err := term.MakeRaw(ed.fd)
+	restore, err := raw(ed.fd)
 	if err != nil {
 		return "", err
 	}
-	defer term.Restore(ed.fd, old)
+	defer restore()
 	if w, h, err := term.GetSize(ed.fd); err == nil && w > 0 && h > 0 {
 		ed.terminal.SetSize(w, h)
 	}
@@ -121,6 +121,24 @@ func (ed *editor) readLine() (string, error) {
 	return line, err
 }
 
+// raw lets every key through, as a Return that ends a line too: what is typed
+// ahead is then right for the command that reads it.
+func raw(fd int) (restore func(), err error) {
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	t := *old
+	t.Iflag &^= unix.BRKINT | unix.INPCK | unix.ISTRIP | unix.IXON
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &t); err != nil {
+		return nil, err
+	}
+	return func() { unix.IoctlSetTermios(fd, unix.TCSETS, old) }, nil
+}
+
 // prompt is "HOST:DIR # ", as Android's; "> " inside of a statement.
 func (ed *editor) prompt() string {
 	if ed.incomplete != nil && ed.incomplete() {
@@ -128,6 +146,9 @@ func (ed *editor) prompt() string {
 	}
 	if v := ed.s.runner.Vars["PS1"]; v.IsSet() {
 		return v.String()
+	}
+	if v, ok := ed.s.env.Lookup("PS1"); ok {
+		return v
 	}
 	host, err := os.Hostname()
 	if err != nil {
