@@ -85,7 +85,7 @@ var attacks = []struct {
 		var old, now []byte
 		for ok := true; ok; ok = len(old) != len(now) {
 			w.tick()
-			w.must(w.repo.Refresh(w.tb.Context()))
+			w.must(w.repo.SetRollout(w.tb.Context(), "iot", owner, repo.Narrow{}))
 			w.sync()
 			old, now = now, w.mirror.files[w.nameOf("snapshot")]
 		}

@@ -286,3 +286,14 @@ func (t Target) Check(b []byte) error {
 	}
 	return nil
 }
+
+// String returns what the rollout says, for a person.
+func (n Narrow) String() string {
+	switch {
+	case n.Withdrawn:
+		return "nobody: it is withdrawn"
+	case n.Halted:
+		return "nobody: it is halted"
+	}
+	return n.Share.String() + " of the devices"
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"mios"
 	api "mios/api/repo"
@@ -79,6 +80,9 @@ func describe(ctx context.Context, f *os.File) (*api.AppRelease, error) {
 		return nil, fmt.Errorf("it is the split %q: %w: publish the base package", p.Split, mios.ErrInvalid)
 	}
 	abis := slices.Sorted(slices.Values(p.ABIs))
+	if strings.HasPrefix(p.Label, "@") {
+		p.Label = "" // a resource of the APK's, which nobody else can look up
+	}
 	return &api.AppRelease{
 		Target:  api.Target{Path: api.AppPath(p.Package, p.VersionCode), Length: size, SHA256: mios.Digest(h.Sum(nil))},
 		Package: p.Package, VersionCode: p.VersionCode, VersionName: p.VersionName, Label: p.Label,

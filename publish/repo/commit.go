@@ -135,7 +135,13 @@ func (t *tx) readable(old *rootMeta, accepted map[string]*document, snap *snapsh
 		old.VerifyDelegate(metadata.TARGETS, targets.targets) == nil
 }
 
+// snapshot returns a new snapshot, or the one there is if it still says all of
+// it and has half of its life before it.
 func (t *tx) snapshot(root *rootMeta, accepted map[string]*document, files map[string][]byte) (*snapshotMeta, []byte, error) {
+	if old := t.view.snapshot; old != nil && len(accepted) == 0 &&
+		old.Signed.Expires.Sub(t.signed) > t.r.cfg.Lifetimes.of(metadata.SNAPSHOT)/2 {
+		return old, t.view.raw[metadata.SNAPSHOT], nil
+	}
 	snap := metadata.Snapshot(t.signed.Add(t.r.cfg.Lifetimes.of(metadata.SNAPSHOT)))
 	snap.Signed.Version = t.view.used[metadata.SNAPSHOT] + 1
 	snap.Signed.Meta = map[string]*metadata.MetaFiles{}

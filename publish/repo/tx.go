@@ -88,7 +88,7 @@ func (t *tx) next(role string) (*document, error) {
 	d := t.docs[role]
 	if d == nil {
 		b, ok := t.view.raw[role]
-		if !ok {
+		if !ok || role == metadata.SNAPSHOT {
 			return nil, fmt.Errorf("role %s: %w in this repository", role, mios.ErrNotFound)
 		}
 		var err error

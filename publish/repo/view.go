@@ -18,7 +18,7 @@ import (
 // A view is what the tree says now.
 type view struct {
 	docs      map[string]*document
-	raw       map[string][]byte // root's and the targets roles' files
+	raw       map[string][]byte // the files of docs and the snapshot's, by role
 	snapshot  *snapshotMeta
 	timestamp *timestampMeta
 	pointer   []byte           // timestamp.json as it is
@@ -78,6 +78,7 @@ func (r *Repo) loadSnapshot(ctx context.Context, v *view) error {
 	if v.snapshot, err = new(snapshotMeta).FromBytes(b); err != nil {
 		return fmt.Errorf("snapshot: %v: %w", err, mios.ErrInvalid)
 	}
+	v.raw[metadata.SNAPSHOT] = b
 	for name, f := range v.snapshot.Signed.Meta {
 		if err := r.load(ctx, v, strings.TrimSuffix(name, ".json"), f.Version); err != nil {
 			return err

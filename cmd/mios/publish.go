@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"crypto/rsa"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"mios"
+	api "mios/api/repo"
+	"mios/build/image"
+	buildota "mios/build/ota"
+	"mios/key"
+	"mios/publish/app"
+	"mios/publish/ota"
+	"mios/publish/repo"
+)
+
+var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payload as an OS release",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "publish os", "[flags] BUILD", "publish a build's payload as an OS release: BUILD is the folder that mios build made")
+		dir := f.String("repo", "repo", "folder of the repository")
+		payload := f.String("payload", "", "payload (default: BUILD/ota/payload.bin)")
+		channels := f.String("channel", "", "channels, with commas between (default: the build's)")
+		share := f.String("share", "100", "per cent of the devices that it is for today")
+		limit := f.String("max-share", "100", "per cent that the rollout may never go beyond")
+		notes := f.String("notes", "", "what is new, for people")
+		if err := parse(f.FlagSet, args, 1, 1); err != nil {
+			return err
+		}
+		rel, err := releaseOf(f.Arg(0), *channels, *limit)
+		if err != nil {
+			return err
+		}
+		rel.Notes = *notes
+		today, err := api.ParseShare(*share)
+		if err != nil {
+			return fmt.Errorf("%w: %v", errUsage, err)
+		}
+		r, keys, err := f.open(e, *dir)
+		if err != nil {
+			return err
+		}
+		if rel.Keys, err = payloadKeys(keys); err != nil {
+			return err
+		}
+		if *payload == "" {
+			*payload = filepath.Join(f.Arg(0), "ota", buildota.PayloadFile)
+		}
+		out, res, err := ota.Publish(ctx, r, rel, *payload, today)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, fmt.Sprintf("published %s %s for %s in %s, to %s of the devices",
+			out.Product, out.Version, out.Arch, strings.Join(out.Channels, ", "), today))
+	}}
+
+// releaseOf describes the build in a folder as a release.
+func releaseOf(build, channels, limit string) (rel ota.Release, err error) {
+	m, err := image.ReadManifest(build)
+	if err != nil {
+		return rel, err
+	}
+	rel = ota.Release{
+		Product: m.Product, Arch: m.Arch, Version: m.Version, BuildTime: m.BuildTime,
+		Channels: []string{m.Channel}, Regions: m.Regions,
+	}
+	if channels != "" {
+		rel.Channels = strings.Split(channels, ",")
+	}
+	if rel.MaxShare, err = api.ParseShare(limit); err != nil {
+		return rel, fmt.Errorf("%w: %v", errUsage, err)
+	}
+	return rel, nil
+}
+
+// payloadKeys are the public ota keys at hand, to check a payload with before
+// devices do.
+func payloadKeys(keys *key.Set) (list []*rsa.PublicKey, err error) {
+	pubs, err := keys.Public(key.OTA)
+	for _, pub := range pubs {
+		if k, ok := pub.(*rsa.PublicKey); ok {
+			list = append(list, k)
+		}
+	}
+	return list, err
+}
+
+var publishApp = command{"publish app", "[flags] APK...", "publish apps",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "publish app", "[flags] APK...", "publish apps, each as the newest release of its package")
+		dir := f.String("repo", "repo", "folder of the repository")
+		claim := f.Bool("claim", false, "let the signer own a package that nobody owns")
+		if err := parse(f.FlagSet, args, 1, 1<<16); err != nil {
+			return err
+		}
+		r, _, err := f.open(e, *dir)
+		if err != nil {
+			return err
+		}
+		for _, path := range f.Args() {
+			rel, res, err := app.Publish(ctx, r, path, *claim)
+			if err != nil {
+				return err
+			}
+			if err := f.print(e, res, fmt.Sprintf("published %s %s (%d)", rel.Package, rel.VersionName, rel.VersionCode)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+
+var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say which signers own a package",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "publish claim", "[flags] PACKAGE SHA256...", "say which signers own a package, by the SHA-256 of their certificates; it replaces what was said before")
+		dir := f.String("repo", "repo", "folder of the repository")
+		if err := parse(f.FlagSet, args, 2, 100); err != nil {
+			return err
+		}
+		c := api.Claim{Package: f.Arg(0)}
+		for _, s := range f.Args()[1:] {
+			d, err := mios.ParseDigest(s)
+			if err != nil {
+				return fmt.Errorf("%w: %v", errUsage, err)
+			}
+			c.Signers = append(c.Signers, d)
+		}
+		r, _, err := f.open(e, *dir)
+		if err != nil {
+			return err
+		}
+		res, err := r.Claim(ctx, c)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, "claimed "+c.Package)
+	}}
+
+var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today, up to what its offline keys allow")
+		dir := f.String("repo", "repo", "folder of the repository")
+		share := f.String("share", "100", "per cent of the devices")
+		halt := f.Bool("halt", false, "let no further device take it, until told otherwise")
+		withdraw := f.Bool("withdraw", false, "take it back for good")
+		if err := parse(f.FlagSet, args, 2, 2); err != nil {
+			return err
+		}
+		n := api.Narrow{Halted: *halt, Withdrawn: *withdraw}
+		var err error
+		if n.Share, err = api.ParseShare(*share); err != nil {
+			return fmt.Errorf("%w: %v", errUsage, err)
+		}
+		r, _, err := f.open(e, *dir)
+		if err != nil {
+			return err
+		}
+		res, err := rollout(ctx, r, f.Arg(0), f.Arg(1), n)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, fmt.Sprintf("%s %s goes to %s", f.Arg(0), f.Arg(1), n))
+	}}
+
+// rollout narrows all releases of a version: one for each architecture.
+func rollout(ctx context.Context, r *repo.Repo, product, version string, n api.Narrow) (res *repo.Result, err error) {
+	s, err := r.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, rel := range s.OS {
+		if rel.Product == product && rel.Version == version {
+			if res, err = r.SetRollout(ctx, product, rel.Target.SHA256, n); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if res == nil {
+		return nil, fmt.Errorf("release %s of %s: %w: mios repo status lists those there are", version, product, mios.ErrNotFound)
+	}
+	return res, nil
+}

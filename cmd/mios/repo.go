@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"mios/key"
+	"mios/publish/repo"
+)
+
+// repoFlags are what the commands on a repository share.
+type repoFlags struct {
+	*flag.FlagSet
+	keys string
+	json bool
+}
+
+// newRepoFlags returns the flags of a command that signs.
+func newRepoFlags(e env, name, args, help string) *repoFlags {
+	f := &repoFlags{FlagSet: flags(e, command{name: name, args: args, help: help})}
+	f.StringVar(&f.keys, "keys", "keys", "folder of keys")
+	f.BoolVar(&f.json, "json", false, "print JSON")
+	return f
+}
+
+// open returns the repository in the folder dir, with the keys at hand.
+func (f *repoFlags) open(e env, dir string) (*repo.Repo, *key.Set, error) {
+	keys, err := openKeys(e, f.keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := repo.Open(dir, repo.WithKeys(keys))
+	return r, keys, err
+}
+
+// print says what became of a change: done is the sentence if all of it was
+// published.
+func (f *repoFlags) print(e env, res *repo.Result, done string) error {
+	if f.json {
+		return printJSON(e, res)
+	}
+	if len(res.Waiting) == 0 {
+		fmt.Fprintf(e.stdout, "%s (timestamp %d)\n", done, res.Timestamp)
+	}
+	for _, w := range res.Waiting {
+		fmt.Fprintf(e.stdout, "%s version %d waits for signatures: %d of %d; next: mios repo export, sign, import\n", w.Role, w.Version, w.Have, w.Need)
+	}
+	for _, w := range res.Warnings {
+		fmt.Fprintf(e.stderr, "mios: warning: %s\n", w)
+	}
+	return nil
+}
+
+var repoInit = command{"repo init", "[flags] DIR", "make a repository for releases and apps",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "repo init", "[flags] DIR", "make a repository for releases and apps: DIR/public is what a web server serves")
+		bits := f.Int("app-bits", 4, "spread apps over 2^N files: 4 for some hundreds, 7 for some thousands")
+		if err := parse(f.FlagSet, args, 1, 1); err != nil {
+			return err
+		}
+		keys, err := openKeys(e, f.keys)
+		if err != nil {
+			return err
+		}
+		if _, err := repo.Init(ctx, f.Arg(0), keys, repo.InitOptions{AppBits: *bits}); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "made the repository %s; devices trust %s/%s/metadata/1.root.json first\n", f.Arg(0), f.Arg(0), repo.PublicDir)
+		return nil
+	}}
+
+var repoProduct = command{"repo product", "[flags] DIR PRODUCT", "let a set of os keys sign a product's releases",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "repo product", "[flags] DIR PRODUCT", "let the os keys of a folder sign a product's releases")
+		threshold := f.Int("threshold", 0, "how many of the os keys must sign (default: 2)")
+		if err := parse(f.FlagSet, args, 2, 2); err != nil {
+			return err
+		}
+		r, keys, err := f.open(e, f.Arg(0))
+		if err != nil {
+			return err
+		}
+		res, err := r.AddProduct(ctx, f.Arg(1), keys, *threshold)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, "added product "+f.Arg(1))
+	}}
+
+var repoStatus = command{"repo status", "[--json] DIR", "print what a repository has published",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e, command{name: "repo status", args: "[--json] DIR", help: "print what a repository has published"})
+		asJSON := fs.Bool("json", false, "print JSON")
+		if err := parse(fs, args, 1, 1); err != nil {
+			return err
+		}
+		r, err := repo.Open(fs.Arg(0))
+		if err != nil {
+			return err
+		}
+		s, err := r.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(e, s)
+		}
+		printStatus(e, s)
+		return nil
+	}}
+
+func printStatus(e env, s *repo.Status) {
+	fmt.Fprintf(e.stdout, "root %d, timestamp %d, good until %s\n", s.Root, s.Timestamp, s.Expires.UTC().Format(time.DateTime))
+	for _, r := range s.OS {
+		state := "to " + r.Share.String()
+		switch {
+		case r.Withdrawn:
+			state = "withdrawn"
+		case r.Halted:
+			state = "halted"
+		}
+		fmt.Fprintf(e.stdout, "os %s %s %s in %s, %s, at most to %s\n", r.Product, r.Arch, r.Version, strings.Join(r.Channels, ", "), state, r.MaxShare)
+	}
+	for _, a := range s.Apps {
+		fmt.Fprintf(e.stdout, "app %s %s (%d)\n", a.Package, a.VersionName, a.VersionCode)
+	}
+	for _, w := range s.Waiting {
+		fmt.Fprintf(e.stdout, "%s version %d waits for signatures: %d of %d\n", w.Role, w.Version, w.Have, w.Need)
+	}
+}
+
+var repoRefresh = command{"repo refresh", "[flags] DIR", "sign freshness again",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "repo refresh", "[flags] DIR", "sign freshness again, with the online keys: more often than once a day")
+		if err := parse(f.FlagSet, args, 1, 1); err != nil {
+			return err
+		}
+		r, _, err := f.open(e, f.Arg(0))
+		if err != nil {
+			return err
+		}
+		res, err := r.Refresh(ctx)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, "refreshed")
+	}}
+
+var repoRootShow = command{"repo root show", "DIR", "print the root.json that a new build trusts first",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e, command{name: "repo root show", args: "DIR", help: "print the root.json that a new build trusts first"})
+		if err := parse(fs, args, 1, 1); err != nil {
+			return err
+		}
+		r, err := repo.Open(fs.Arg(0))
+		if err != nil {
+			return err
+		}
+		b, err := r.RootMetadata(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = e.stdout.Write(b)
+		return err
+	}}
+
+var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root, with new keys for some roles",
+	func(ctx context.Context, e env, args []string) error {
+		f := newRepoFlags(e, "repo root rotate", "[flags] DIR", "make a new root, with new keys for some roles.\n"+
+			"The keys of both folders sign what they can; the rest waits for signatures.")
+		roles := f.String("roles", "", "roles that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
+		newKeys := f.String("new-keys", "", "folder of the new keys")
+		if err := parse(f.FlagSet, args, 1, 1); err != nil {
+			return err
+		}
+		old, err := openKeys(e, f.keys)
+		if err != nil {
+			return err
+		}
+		o, keys := repo.Rotation{Keys: old}, []repo.Keys{old}
+		if *roles != "" {
+			if *newKeys == "" {
+				return fmt.Errorf("%w: --roles wants --new-keys", errUsage)
+			}
+			fresh, err := openKeys(e, *newKeys)
+			if err != nil {
+				return err
+			}
+			o.Roles, o.Keys, keys = strings.Split(*roles, ","), fresh, append(keys, fresh)
+		}
+		r, err := repo.Open(f.Arg(0), repo.WithKeys(keys...))
+		if err != nil {
+			return err
+		}
+		res, err := r.Rotate(ctx, o)
+		if err != nil {
+			return err
+		}
+		return f.print(e, res, "rotated")
+	}}

@@ -1,0 +1,144 @@
+// Package repo serves a repository's public tree over HTTP: the files as they
+// are, with ranges and for caches, and a page on which a person sees what is
+// published. A plain web server over the same folder does as well for devices.
+package repo
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"mios"
+	api "mios/api/repo"
+	publish "mios/publish/repo"
+)
+
+// A Service serves one repository. Its fields must be set.
+type Service struct {
+	Repo *publish.Repo
+	Log  *slog.Logger
+}
+
+// Handler returns the service's pages and files, and is the one list of its
+// routes.
+func (s *Service) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", s.handle(s.index))
+	mux.Handle("GET /{name...}", s.handle(s.file))
+	return http.MaxBytesHandler(mux, 0)
+}
+
+// handle turns a handler's error into the response and the log line, here and
+// nowhere else. A handler that has begun to write returns nil.
+func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		// What is not there today may be there tomorrow: a new root, above all.
+		w.Header().Set("Cache-Control", "no-store")
+		switch {
+		case errors.Is(err, mios.ErrNotFound), errors.Is(err, mios.ErrInvalid):
+			http.Error(w, "not found", http.StatusNotFound)
+		case errors.Is(err, context.Canceled):
+		default:
+			s.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "err", err)
+			http.Error(w, "internal error", http.StatusInternalServerError)
+		}
+	})
+}
+
+// immutable matches the names whose bytes never change: metadata of a version,
+// and targets with their hash in the name, which it captures.
+var immutable = regexp.MustCompile(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|/([0-9a-f]{64})\.[^/]+$`)
+
+// contentTypes are those that no guess may change.
+var contentTypes = map[string]string{
+	".json": "application/json",
+	".apk":  "application/vnd.android.package-archive",
+}
+
+func (s *Service) file(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	f, err := s.Repo.Tree().Open(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := w.Header()
+	var content io.ReadSeeker = f
+	switch m := immutable.FindStringSubmatch(name); {
+	case m == nil: // a pointer: small, and read whole, so that tag and bytes agree
+		b, err := io.ReadAll(io.LimitReader(f, api.MaxMetadata))
+		if err != nil {
+			return err
+		}
+		content = bytes.NewReader(b)
+		h.Set("ETag", `"`+mios.Sum(b).String()+`"`)
+		h.Set("Cache-Control", "no-cache")
+	case m[1] != "":
+		h.Set("ETag", `"`+m[1]+`"`)
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	default:
+		h.Set("ETag", `"`+path.Base(name)+"-"+strconv.FormatInt(f.Size(), 10)+`"`)
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	kind, ok := contentTypes[path.Ext(name)]
+	if !ok {
+		kind = "application/octet-stream"
+	}
+	h.Set("Content-Type", kind)
+	http.ServeContent(w, r, "", time.Time{}, content)
+	return nil
+}
+
+//go:embed index.html
+var indexHTML string
+
+var indexPage = template.Must(template.New("index").Funcs(template.FuncMap{
+	"bytes": size,
+	"date":  func(sec int64) string { return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04") },
+	"join":  func(list []string) string { return strings.Join(list, ", ") },
+}).Parse(indexHTML))
+
+// size is a number of bytes for a person.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return strconv.FormatInt(n, 10) + " B"
+	case n < 1<<20:
+		return strconv.FormatFloat(float64(n)/(1<<10), 'f', 1, 64) + " KiB"
+	}
+	return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB"
+}
+
+func (s *Service) index(w http.ResponseWriter, r *http.Request) error {
+	status, err := s.Repo.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	var page bytes.Buffer
+	if err := indexPage.Execute(&page, status); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_, err = page.WriteTo(w)
+	if err != nil {
+		s.Log.DebugContext(r.Context(), "reader went away", "err", err)
+	}
+	return nil
+}
