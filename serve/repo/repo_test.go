@@ -1,0 +1,168 @@
+package repo_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mios"
+	api "mios/api/repo"
+	"mios/device/fetch"
+	"mios/key"
+	publish "mios/publish/repo"
+	"mios/serve/repo"
+)
+
+// newRepo is a repository with one release.
+func newRepo(t *testing.T) (*publish.Repo, *api.OSRelease, []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	roles := []string{key.Root, key.Targets, key.OS, key.Claims, key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
+	if err := key.Init(filepath.Join(dir, "keys"), key.InitOptions{Development: true, Roles: roles}); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := key.Open(filepath.Join(dir, "keys"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := publish.Init(t.Context(), filepath.Join(dir, "repo"), keys, publish.InitOptions{AppBits: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.AddProduct(t.Context(), "iot", keys, 0); err != nil {
+		t.Fatal(err)
+	}
+	payload := bytes.Repeat([]byte("payload "), 50_000)
+	rel := &api.OSRelease{
+		Product: "iot", Arch: mios.AMD64, Version: "1.0", BuildTime: 1_800_000_000, Channels: []string{"stable"}, Salt: "s",
+		MaxShare: api.Everyone, Notes: "<script>alert(1)</script>",
+		Target: api.Target{Path: api.OSPath("iot", mios.AMD64, "1.0", 1_800_000_000), Length: int64(len(payload)), SHA256: sha256.Sum256(payload)},
+	}
+	if _, err := r.PublishOS(t.Context(), rel, bytes.NewReader(payload), api.Everyone); err != nil {
+		t.Fatal(err)
+	}
+	return r, rel, payload
+}
+
+func newServer(t *testing.T, r *publish.Repo) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer((&repo.Service{Repo: r, Log: slog.New(slog.DiscardHandler)}).Handler())
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestHandler(t *testing.T) {
+	r, rel, payload := newRepo(t)
+	root := filepath.Join(r.Dir(), publish.PublicDir)
+	for _, name := range []string{".timestamp.json.tmp-1", "metadata/.x.tmp-2"} { // what a killed writer leaves
+		if err := os.WriteFile(filepath.Join(root, name), []byte("torn"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newServer(t, r)
+	const forever, fresh = "public, max-age=31536000, immutable", "no-cache"
+	file := "/" + rel.Target.File()
+	for _, tt := range []struct {
+		method, path, header, value string
+		code                        int
+		kind, cache                 string
+		body                        string // a part of it
+	}{
+		{"GET", "/", "", "", 200, "text/html; charset=utf-8", fresh, "1.0"},
+		{"GET", "/metadata/timestamp.json", "", "", 200, "application/json", fresh, `"timestamp"`},
+		{"GET", "/metadata/1.root.json", "", "", 200, "application/json", forever, `"root"`},
+		{"GET", file, "", "", 200, "application/octet-stream", forever, "payload "},
+		{"HEAD", file, "", "", 200, "application/octet-stream", forever, ""},
+		{"GET", file, "Range", "bytes=8-15", 206, "application/octet-stream", forever, "payload "},
+		{"GET", file, "Range", "bytes=99999999-", 416, "", "", ""},
+		{"GET", file, "If-None-Match", `"` + rel.Target.SHA256.String() + `"`, 304, "", forever, ""},
+		{"GET", "/metadata/2.root.json", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"GET", "/metadata", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"GET", "/metadata/timestamp.json/x", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"GET", "/.timestamp.json.tmp-1", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"GET", "/metadata/.x.tmp-2", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"GET", "/..%2frepo.json", "", "", 404, "text/plain; charset=utf-8", "no-store", "not found"},
+		{"POST", "/metadata/timestamp.json", "", "", 405, "text/plain; charset=utf-8", "", ""},
+		{"DELETE", file, "", "", 405, "text/plain; charset=utf-8", "", ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, s.URL+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.header != "" {
+			req.Header.Set(tt.header, tt.value)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("%s %s %s", tt.method, tt.path, tt.value)
+		if res.StatusCode != tt.code || !strings.Contains(string(b), tt.body) {
+			t.Errorf("%s: status %d, %d bytes; want %d with %q", name, res.StatusCode, len(b), tt.code, tt.body)
+		}
+		if kind := res.Header.Get("Content-Type"); tt.kind != "" && kind != tt.kind {
+			t.Errorf("%s: type %q, want %q", name, kind, tt.kind)
+		}
+		if cache := res.Header.Get("Cache-Control"); tt.cache != "" && cache != tt.cache {
+			t.Errorf("%s: Cache-Control %q, want %q", name, cache, tt.cache)
+		}
+		if tt.path == file && tt.code == 200 && tt.method == "GET" && !bytes.Equal(b, payload) {
+			t.Errorf("%s: other bytes", name)
+		}
+		if tt.path == "/" && (strings.Contains(string(b), "<script>") || strings.Contains(string(b), "tmp-")) {
+			t.Errorf("the page has what it must not: %s", b)
+		}
+	}
+}
+
+// TestDevice is a device's client, through device/fetch, against the server
+// and a mirror that is down.
+func TestDevice(t *testing.T) {
+	r, rel, payload := newRepo(t)
+	s := newServer(t, r)
+	first, err := r.RootMetadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	f := &fetch.Client{Mirrors: []string{down.URL, s.URL}, Budget: fetch.NewBudget(1 << 20)}
+	c, err := api.Open(api.Config{Dir: t.TempDir(), Root: first, Fetcher: f, Product: "iot", BuildTime: time.Unix(1_700_000_000, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	offer, err := c.OSOffer(mios.AMD64, "stable", "device", 1_700_000_000)
+	if err != nil || offer.Target != rel.Target || offer.Notes != rel.Notes {
+		t.Fatalf("OSOffer = %+v, %v", offer, err)
+	}
+	if _, err := c.OSOffer(mios.AMD64, "stable", "device", rel.BuildTime); !errors.Is(err, mios.ErrNotFound) {
+		t.Errorf("OSOffer of what it has = %v, want not found", err)
+	}
+	body, err := f.Open(t.Context(), offer.Target.File(), 100, offer.Target.Length-100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil || !bytes.Equal(b, payload[100:]) {
+		t.Errorf("payload: %d bytes, %v", len(b), err)
+	}
+}
