@@ -432,7 +432,7 @@ func (w *world) config(b *build, props Properties) Config {
 // synctest bubble.
 func (w *world) boot(done func(Status) bool) (ran *build) {
 	ran = w.load()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 30*24*time.Hour) // of the bubble's clock
 	defer cancel()
 	w.rebooted = false
 	e := New(w.config(ran, &fakeProps{w: w, reboot: cancel}))
@@ -459,7 +459,7 @@ func (w *world) boot(done func(Status) bool) (ran *build) {
 	}()
 	w.running = true
 	if err := e.Run(ctx); !errors.Is(err, context.Canceled) {
-		w.t.Errorf("Run = %v", err)
+		w.t.Fatalf("Run = %v with status %+v", err, w.status)
 	}
 	return ran
 }
