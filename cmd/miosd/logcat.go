@@ -69,8 +69,15 @@ func parseLogcat(args []string, usage io.Writer) (logcatCall, error) {
 		}
 		return nil
 	})
-	if err := set.Parse(args); err != nil {
-		return c, err
+	var specs []string // may stand among the options, as AOSP's getopt has it
+	for rest := args; ; {
+		if err := set.Parse(rest); err != nil {
+			return c, err
+		}
+		if set.NArg() == 0 {
+			break
+		}
+		specs, rest = append(specs, set.Arg(0)), set.Args()[1:]
 	}
 	c.query.Follow = !*dump && *recent == 0
 	c.query.Tail = max(*tail, *recent)
@@ -83,7 +90,7 @@ func parseLogcat(args []string, usage io.Writer) (logcatCall, error) {
 			return c, err
 		}
 	}
-	c.filter, err = logd.ParseFilter(set.Args(), *silent)
+	c.filter, err = logd.ParseFilter(specs, *silent)
 	return c, err
 }
 

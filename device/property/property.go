@@ -41,7 +41,7 @@ func CheckName(name string) error {
 		bad = !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("._-@:", c) >= 0)
 	}
 	if bad {
-		return fmt.Errorf("property name %.80q: %w: use letters, digits and the signs . - _ @ :", name, mios.ErrInvalid)
+		return fmt.Errorf("property name %.80q: %w: use letters, digits and the signs @ : . - _", name, mios.ErrInvalid)
 	}
 	return nil
 }

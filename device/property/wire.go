@@ -45,7 +45,7 @@ func status(code uint32) error {
 	case statusReadOnly:
 		return fmt.Errorf("%w: read-only and already set", mios.ErrDenied)
 	case statusInvalidName:
-		return fmt.Errorf("%w name: use letters, digits and the signs . - _ @ :", mios.ErrInvalid)
+		return fmt.Errorf("%w name: use letters, digits and the signs @ : . - _", mios.ErrInvalid)
 	case statusInvalidValue:
 		return fmt.Errorf("%w value: use at most %d bytes of UTF-8, of the type that the property has", mios.ErrInvalid, MaxValue)
 	case statusPermission:
