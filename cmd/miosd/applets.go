@@ -10,4 +10,4 @@ var applets = slices.Concat([]applet{
 	{"init", runInit},
 	{"logcat", logcat},
 	{"netd", runNetd},
-}, shellApplets())
+}, packageApplets(), shellApplets())
