@@ -1,10 +1,11 @@
 package shell_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,10 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"mios/device/logd"
+	"mios/device/property"
 	"mios/device/shell"
 )
 
@@ -53,11 +57,29 @@ func runCtx(t *testing.T, ctx context.Context, dir, stdin, name string, args ...
 		io.WriteString(w, stdin)
 		w.Close()
 	}()
-	var out, errs bytes.Buffer
+	var out, errs output
 	e := &shell.Env{Stdin: in, Stdout: &out, Stderr: &errs, Dir: dir,
 		Vars: []string{"PATH=/usr/bin:/bin", "HOME=/", "ANDROID_DATA=" + dir, "ANDROID_SOCKET_DIR=" + dir}}
 	status = command(name).Run(ctx, e, args)
 	return out.String(), errs.String(), status
+}
+
+// An output is what commands write to, several at once.
+type output struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 func sh(t *testing.T, script string) (stdout, stderr string, status int) {
@@ -263,7 +285,7 @@ func TestEndWithContext(t *testing.T) {
 
 func TestBugreport(t *testing.T) {
 	dir := t.TempDir()
-	for range 5 {
+	for range 4 {
 		stdout, stderr, status := run(t, dir, "", "bugreportz", "-p")
 		lines := strings.Split(strings.TrimSpace(stdout), "\n")
 		name, ok := strings.CutPrefix(lines[len(lines)-1], "OK:")
@@ -291,5 +313,60 @@ func TestCommandsAreSortedAndDescribed(t *testing.T) {
 	}
 	if last == "" {
 		t.Error("no commands")
+	}
+}
+
+// TestDevice uses the real servers of properties and of the log.
+func TestDevice(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "property_service"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var controls []string
+	store := new(property.Store)
+	server := &property.Server{Store: store, Log: slog.New(slog.DiscardHandler), Control: func(verb, name string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		controls = append(controls, verb+" "+name)
+		return nil
+	}}
+	ring := logd.NewRing(1 << 16)
+	w, err := logd.ListenWriters(filepath.Join(dir, "logdw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { server.Serve(ctx, l) })
+	wg.Go(func() { ring.ServeWriters(ctx, w) })
+
+	script := "setprop debug.a 'x y'; getprop debug.a; getprop debug.none none; getprop | grep debug; waitforprop debug.a; start netd; stop netd; reboot bootloader; log -t me -p w hello there"
+	stdout, stderr, status := run(t, dir, "", "sh", "-c", script)
+	if want := "x y\nnone\n[debug.a]: [x y]\n"; stdout != want || stderr != "" || status != 0 {
+		t.Errorf("%s = %q, %q, %d, want %q", script, stdout, stderr, status, want)
+	}
+	if got := store.Get("sys.powerctl"); got != "reboot,bootloader" {
+		t.Errorf("sys.powerctl = %q", got)
+	}
+	mu.Lock()
+	if got := strings.Join(controls, ","); got != "start netd,stop netd" {
+		t.Errorf("init was asked for %q", got)
+	}
+	mu.Unlock()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		list, _ := ring.From(0, 10)
+		if len(list) == 1 {
+			if e := list[0]; e.Tag != "me" || e.Message != "hello there" || e.Priority != logd.Warn {
+				t.Errorf("logged %+v", e)
+			}
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the log holds %d entries, want 1", len(list))
+		}
 	}
 }
