@@ -17,6 +17,7 @@ import (
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
+	"mios/publish/repotest"
 )
 
 // bins is how the test's repository calls the app's bin.
@@ -135,7 +136,7 @@ var attacks = []struct {
 	}, repo.ErrLength},
 
 	{"a timestamp by a stranger", func(w *world) {
-		w.keys = newKeys(w.tb)
+		w.keys = repotest.Keys(w.tb)
 		w.freshTimestamp()
 	}, repo.ErrSignature},
 	{"a timestamp by the snapshot's key", func(w *world) {
@@ -146,7 +147,7 @@ var attacks = []struct {
 	{"a root by a stranger", func(w *world) {
 		root := read[metadata.RootType](w, "1.root.json")
 		root.Signed.Version = 2
-		w.keys = newKeys(w.tb)
+		w.keys = repotest.Keys(w.tb)
 		write(w, "2.root.json", root, key.Root)
 	}, repo.ErrSignature},
 	{"a root by one key of three, twice", func(w *world) {

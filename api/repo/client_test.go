@@ -15,6 +15,7 @@ import (
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
+	"mios/publish/repotest"
 )
 
 // TestAYearAsleep: three root rotations, new keys for everything, and all that
@@ -25,7 +26,7 @@ func TestAYearAsleep(t *testing.T) {
 	roles := []string{"root", "targets", "snapshot", "timestamp", "os-iot", "rollout", "claims", "apps"}
 	for i := range 3 {
 		w.now = w.now.Add(120 * 24 * time.Hour)
-		fresh := newKeys(t)
+		fresh := repotest.Keys(t)
 		r, err := publish.Open(w.repo.Dir(), publish.WithKeys(append(keys, fresh)...), publish.WithClock(w.clock))
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +60,7 @@ func TestAYearAsleep(t *testing.T) {
 // nothing, but learns who may sign tomorrow.
 func TestRootsWithoutTheRest(t *testing.T) {
 	w := newWorld(t)
-	fresh := newKeys(t)
+	fresh := repotest.Keys(t)
 	r, _ := publish.Open(w.repo.Dir(), publish.WithKeys(w.keys, fresh), publish.WithClock(w.clock))
 	w.must(r.Rotate(t.Context(), publish.Rotation{Roles: []string{"root", "timestamp"}, Keys: fresh}))
 	w.now = w.now.Add(30 * time.Hour)
@@ -102,7 +103,7 @@ func TestFastForward(t *testing.T) {
 	if err := w.client.Refresh(t.Context()); !errors.Is(err, repo.ErrExpired) {
 		t.Errorf("Refresh from the honest mirror = %v; the stolen time should still stand in its way", err)
 	}
-	fresh := newKeys(t)
+	fresh := repotest.Keys(t)
 	r, _ := publish.Open(w.repo.Dir(), publish.WithKeys(w.keys, fresh), publish.WithClock(w.clock))
 	w.tick()
 	w.must(r.Rotate(t.Context(), publish.Rotation{Roles: []string{"snapshot", "timestamp"}, Keys: fresh}))

@@ -21,6 +21,7 @@ import (
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
+	"mios/publish/repotest"
 	"mios/storage/tree"
 )
 
@@ -66,26 +67,11 @@ func (m *mirror) Get(ctx context.Context, path string, max int64) ([]byte, error
 	return b, nil
 }
 
-var repoRoles = []string{key.Root, key.Targets, key.OS, key.Claims, key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
-
-func newKeys(tb testing.TB) *key.Set {
-	tb.Helper()
-	dir := filepath.Join(tb.TempDir(), "keys")
-	if err := key.Init(dir, key.InitOptions{Development: true, Roles: repoRoles}); err != nil {
-		tb.Fatal(err)
-	}
-	set, err := key.Open(dir, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return set
-}
-
 // newWorld has releases 1 and 2 (to 5 % at most, 1 % today), an app, and a
 // device that knows all of it.
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{tb: tb, keys: newKeys(tb), now: start, dir: tb.TempDir()}
+	w := &world{tb: tb, keys: repotest.Keys(tb), now: start, dir: tb.TempDir()}
 	var err error
 	w.repo, err = publish.Init(tb.Context(), filepath.Join(tb.TempDir(), "repo"), w.keys, publish.InitOptions{AppBits: 1}, publish.WithClock(w.clock))
 	if err != nil {

@@ -18,14 +18,12 @@ import (
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
+	"mios/publish/repotest"
 	"mios/storage/tree"
 	"mios/storage/tree/dir"
 )
 
 var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-
-// repoRoles are the roles whose keys a repository has: quick to make.
-var repoRoles = []string{key.Root, key.Targets, key.OS, key.Claims, key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
 
 // A desk is a repository with its keys and a clock.
 type desk struct {
@@ -36,25 +34,9 @@ type desk struct {
 	repo *publish.Repo
 }
 
-func newKeys(tb testing.TB, roles ...string) *key.Set {
-	tb.Helper()
-	dir := filepath.Join(tb.TempDir(), "keys")
-	if len(roles) == 0 {
-		roles = repoRoles
-	}
-	if err := key.Init(dir, key.InitOptions{Development: true, Roles: roles}); err != nil {
-		tb.Fatal(err)
-	}
-	set, err := key.Open(dir, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return set
-}
-
 func newDesk(tb testing.TB) *desk {
 	tb.Helper()
-	d := &desk{tb: tb, dir: filepath.Join(tb.TempDir(), "repo"), keys: newKeys(tb), now: start}
+	d := &desk{tb: tb, dir: filepath.Join(tb.TempDir(), "repo"), keys: repotest.Keys(tb), now: start}
 	var err error
 	d.repo, err = publish.Init(tb.Context(), d.dir, d.keys, publish.InitOptions{AppBits: 1}, publish.WithClock(d.clock))
 	if err != nil {
@@ -341,7 +323,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Errorf("Import of what changed since = %v, want a conflict", err)
 	}
 	bundle, _ := server.Export(t.Context())
-	stranger := newKeys(t, key.OS)
+	stranger := repotest.Keys(t, key.OS)
 	for i := range bundle.Requests { // the bundle's own groups are not believed
 		for j := range bundle.Requests[i].Groups {
 			bundle.Requests[i].Groups[j].Threshold = 1
@@ -427,7 +409,7 @@ func TestKill(t *testing.T) {
 // TestKillInit stops the making of a repository at every write, and makes it
 // again.
 func TestKillInit(t *testing.T) {
-	keys := newKeys(t)
+	keys := repotest.Keys(t)
 	for n := 1; ; n++ {
 		path := filepath.Join(t.TempDir(), "repo")
 		b := &broken{Tree: dir.New(filepath.Join(path, publish.PublicDir)), n: n, after: true}
@@ -454,7 +436,7 @@ func TestRotate(t *testing.T) {
 		{"root"}, {"timestamp", "snapshot"}, {"targets"}, {"os-iot", "claims"}, {"apps", "rollout"}, {"root", "targets", "snapshot", "timestamp"}, nil,
 	} {
 		d.now = d.now.Add(time.Hour)
-		fresh := newKeys(t)
+		fresh := repotest.Keys(t)
 		r, err := publish.Open(d.dir, publish.WithKeys(d.keys, fresh, old), publish.WithClock(d.clock))
 		if err != nil {
 			t.Fatal(err)

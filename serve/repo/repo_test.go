@@ -18,30 +18,15 @@ import (
 	"mios"
 	api "mios/api/repo"
 	"mios/device/fetch"
-	"mios/key"
 	publish "mios/publish/repo"
+	"mios/publish/repotest"
 	"mios/serve/repo"
 )
 
 // newRepo is a repository with one release.
 func newRepo(t *testing.T) (*publish.Repo, *api.OSRelease, []byte) {
 	t.Helper()
-	dir := t.TempDir()
-	roles := []string{key.Root, key.Targets, key.OS, key.Claims, key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
-	if err := key.Init(filepath.Join(dir, "keys"), key.InitOptions{Development: true, Roles: roles}); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := key.Open(filepath.Join(dir, "keys"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := publish.Init(t.Context(), filepath.Join(dir, "repo"), keys, publish.InitOptions{AppBits: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.AddProduct(t.Context(), "iot", keys, 0); err != nil {
-		t.Fatal(err)
-	}
+	r := repotest.New(t, repotest.Keys(t), "iot")
 	payload := bytes.Repeat([]byte("payload "), 50_000)
 	rel := &api.OSRelease{
 		Product: "iot", Arch: mios.AMD64, Version: "1.0", BuildTime: 1_800_000_000, Channels: []string{"stable"}, Salt: "s",
