@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ type Machine struct {
 // nothing can be booted it says so and stays, or powers off if the kernel's
 // command line has mios.on_no_slot=poweroff.
 func Main(m Machine) {
+	debug.SetGCPercent(-1) // it allocates one boot image, and ends
 	mountErr := mountAll()
 	c := openConsole()
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -139,7 +141,7 @@ func isPartition(dir string) bool {
 
 // probe opens a disk if it is the device's.
 func probe(path string, log func(string)) (Disk, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := openBlockDevice(path)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +153,7 @@ func probe(path string, log func(string)) (Disk, error) {
 	return d, nil
 }
 
-func openFile(f *os.File, log func(string)) (Disk, error) {
+func openFile(f *blockDevice, log func(string)) (Disk, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err

@@ -63,11 +63,12 @@ func (v *slotVerifier) loadHashed(d *HashDescriptor) *SlotError {
 // read reads the first size bytes of a partition, and hashes the first hashed
 // of them on the way.
 func (v *slotVerifier) read(name string, size int64, sum hash.Hash, hashed int64) ([]byte, error) {
-	const step = 1 << 20
-	buf := make([]byte, min(size, step))
-	if !v.req.Discard {
-		buf = make([]byte, size)
+	room, step := size, int64(16<<20) // few large reads: the memory is there anyway
+	if v.req.Discard {
+		step = 1 << 20
+		room = min(size, step)
 	}
+	buf := make([]byte, room)
 	for off := int64(0); off < size; {
 		b := buf[:min(step, size-off)]
 		if !v.req.Discard {
