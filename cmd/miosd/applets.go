@@ -10,4 +10,6 @@ var applets = slices.Concat([]applet{
 	{"init", runInit},
 	{"logcat", logcat},
 	{"netd", runNetd},
+	{"update_engine", runUpdateEngine},
+	{"update_engine_client", runUpdateClient},
 }, packageApplets(), shellApplets())

@@ -93,20 +93,15 @@ func appOutput(log *slog.Logger) func(pkg string, pid, uid int) io.Writer {
 // appSource is the repository that the device's description names, or on a
 // userdebug device the one on its command line.
 func appSource(ctx context.Context, d *api.Device, props property.Client, log *slog.Logger) (app.Source, error) {
-	mirrors := d.Repository
-	if d.Variant == "userdebug" {
-		if v, err := props.Get(ctx, "ro.boot.mios.repository"); err == nil && v != "" {
-			mirrors = []string{v}
-		}
-	}
-	if len(mirrors) == 0 {
-		return nil, fmt.Errorf("%s names no repository", api.DevicePath)
-	}
-	root, err := os.ReadFile("/system/etc/mios/root.json")
+	from, err := mirrors(ctx, d, props)
 	if err != nil {
 		return nil, err
 	}
-	f := &fetch.Client{Mirrors: mirrors, Hosts: d.Hosts, Log: log}
+	root, err := os.ReadFile(rootFile)
+	if err != nil {
+		return nil, err
+	}
+	f := &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: log}
 	c, err := repo.Open(repo.Config{
 		Dir: appsDir, Root: root, Fetcher: f, BuildTime: time.Unix(d.BuildTime, 0), MaxAge: time.Duration(d.MaxMetadataAge) * time.Second,
 	})

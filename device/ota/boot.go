@@ -128,6 +128,9 @@ func (e *Engine) healthy(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = e.countBoots()
+	}
 	if err != nil {
 		e.health(ctx, "failed: "+err.Error())
 		return err
@@ -140,6 +143,17 @@ func (e *Engine) healthy(ctx context.Context) error {
 	}
 	e.health(ctx, "healthy")
 	return err
+}
+
+// countBoots tells the loader that this slot came up, so that it begins to count
+// its boots again.
+func (e *Engine) countBoots() error {
+	misc, err := e.cfg.Disk.Open("misc")
+	if err != nil {
+		return fmt.Errorf("boot record: %w", err)
+	}
+	defer misc.Close()
+	return bootrecord.Healthy(misc, e.cfg.Slot)
 }
 
 // unhealthy gives this slot up for the other one, if it has never been healthy

@@ -7,15 +7,40 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"mios"
 )
 
-// Socket is where the engine listens: only root may connect.
+// Socket is where the engine listens: root and the shell of a desk may connect.
 const Socket = "/dev/socket/update_engine"
+
+// shellGroup is AOSP's AID_SHELL: the one who is there only on userdebug
+// devices.
+const shellGroup = 2000
+
+// Listen makes the socket at path, in place of one that was left there.
+func Listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chown(path, 0, shellGroup), os.Chmod(path, 0o660)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
 
 // A Call is one line of JSON from a client; the engine answers with lines that
 // are an [Answer] each, and closes the connection after the last.

@@ -19,7 +19,7 @@ var advice = []struct {
 	{repo.ErrExpired, "check the device's clock, and whether the repository is still signed every day"},
 	{repo.ErrRollback, "the server or mirror shows an older repository than before: check which one answers"},
 	{repo.ErrSignature, "the repository is not the one that this build trusts: check its address and its keys"},
-	{fetch.ErrBudget, "the update goes on when the budget is renewed or raised in the product"},
+	{fetch.ErrBudget, "the update goes on after the next reboot; a product that needs more raises its budget"},
 	{payload.ErrSignature, "the payload is not signed by this product's key: build and publish it again with the right one"},
 }
 

@@ -99,6 +99,8 @@ var Names = []string{
 	"umount",
 	"uname",
 	"uniq",
+	"update_engine",
+	"update_engine_client",
 	"uptime",
 	"usleep",
 	"waitforprop",

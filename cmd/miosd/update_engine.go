@@ -1,0 +1,172 @@
+//go:build !ramdisk
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"mios/api"
+	"mios/api/repo"
+	"mios/device/boot"
+	"mios/device/fetch"
+	"mios/device/ota"
+	"mios/device/property"
+	"mios/format/payload"
+)
+
+// Where the updater finds and keeps things: see docs/device.md.
+const (
+	otaDir     = "/data/ota"
+	otaRepoDir = "/data/misc/repo/os" // installd, another process, has its own
+	otaKeys    = "/system/etc/update_engine/update-payload-key.pub.pem"
+	rootFile   = "/system/etc/mios/root.json"
+)
+
+// runUpdateEngine decides whether this boot is a good one, and keeps the device
+// up to date.
+func runUpdateEngine(ctx context.Context, args []string) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if len(args) > 0 {
+		fmt.Fprintln(os.Stderr, "usage: update_engine")
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	debug.SetGCPercent(40) // decoders leave much behind, and the device has little
+	if err := serveUpdateEngine(ctx, log); err != nil && ctx.Err() == nil {
+		log.Error("update_engine", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func serveUpdateEngine(ctx context.Context, log *slog.Logger) error {
+	cfg, err := updateConfig(ctx, log)
+	if err != nil {
+		return err
+	}
+	e := ota.New(*cfg)
+	l, err := ota.Listen(ota.Socket)
+	if err != nil { // the boot must be judged nevertheless
+		log.Error("nobody can ask the updater", "err", err)
+		return e.Run(ctx)
+	}
+	go func() {
+		if err := e.Serve(ctx, l); err != nil && ctx.Err() == nil {
+			log.Error("nobody can ask the updater any more", "err", err)
+		}
+	}()
+	return e.Run(ctx)
+}
+
+// updateConfig gathers what the engine needs of this device. What only an
+// update needs may be missing: the boot must be judged in any case.
+func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
+	b, err := os.ReadFile(api.DevicePath)
+	if err != nil {
+		return nil, err
+	}
+	d, err := api.ParseDevice(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", api.DevicePath, err)
+	}
+	var props property.Client
+	c := &ota.Config{
+		Device: d, Disk: ota.BlockDisk{}, Store: ota.Dir(otaDir), Properties: props,
+		Health: &ota.Health{Properties: props}, Log: log,
+	}
+	boots, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, err
+	}
+	c.BootID = strings.TrimSpace(string(boots))
+	if c.Slot, err = props.Get(ctx, "ro.boot.slot_suffix"); err != nil {
+		return nil, err
+	}
+	c.RollbackIndex = func(location uint32) (uint64, error) {
+		p, err := c.Disk.Open("rpmb")
+		if err != nil {
+			return 0, err
+		}
+		defer p.Close()
+		return boot.StoredRollbackIndex(p, location)
+	}
+	if err := errors.Join(updateTrust(ctx, c, props), updateSource(ctx, c, props)); err != nil {
+		log.Error("this device cannot be updated", "err", err)
+		c.Repository = ota.Unavailable{Err: err}
+	}
+	return c, nil
+}
+
+// updateTrust sets whose updates are taken, and by which name this device asks.
+func updateTrust(ctx context.Context, c *ota.Config, props property.Client) error {
+	args := map[string]string{"vbmeta.digest": "", "vbmeta.hash_alg": "", "serialno": ""}
+	for name := range args {
+		var err error
+		if args[name], err = props.Get(ctx, "ro.boot."+name); err != nil {
+			return err
+		}
+	}
+	b, err := os.ReadFile(otaKeys)
+	if err != nil {
+		return err
+	}
+	if c.PayloadKeys, err = payload.ParseKeys(b); err != nil {
+		return fmt.Errorf("%s: %w", otaKeys, err)
+	}
+	if c.AVBKey, err = ota.BootedKey(c.Disk, c.Slot, args["vbmeta.digest"], args["vbmeta.hash_alg"]); err != nil {
+		return err
+	}
+	c.ID, err = ota.DeviceID(c.Store, args["serialno"])
+	return err
+}
+
+// updateSource sets where updates come from.
+func updateSource(ctx context.Context, c *ota.Config, props property.Client) error {
+	d := c.Device
+	from, err := mirrors(ctx, d, props)
+	if err != nil {
+		return err
+	}
+	root, err := os.ReadFile(rootFile)
+	if err != nil {
+		return err
+	}
+	c.Fetcher = &ota.PerPath{New: func() ota.Fetcher {
+		f := &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}
+		if d.Update.Budget > 0 {
+			f.Budget = fetch.NewBudget(d.Update.Budget)
+		}
+		return f
+	}}
+	c.Repository, err = repo.Open(repo.Config{
+		Dir: otaRepoDir, Root: root, Fetcher: &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}, Product: d.Product,
+		BuildTime: time.Unix(d.BuildTime, 0), MaxAge: time.Duration(d.MaxMetadataAge) * time.Second,
+	})
+	return err
+}
+
+// runUpdateClient asks the updater.
+func runUpdateClient(ctx context.Context, args []string) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	err := ota.ClientMain(ctx, ota.Client{}, args, os.Stdout)
+	switch {
+	case errors.Is(err, ota.ErrUsage):
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "update_engine_client: %v\n", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,49 @@
+package ota
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// String returns what a person reads of a status, in a few lines.
+func (s Status) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "running   %s of %s, slot %s, %s\n", s.Version, time.Unix(s.BuildTime, 0).UTC().Format(time.DateTime), s.Slot, s.Health)
+	fmt.Fprintf(&b, "state     %s\n", s.State)
+	if u := s.Update; u != nil {
+		fmt.Fprintf(&b, "update    %s, %s\n", u.Version, u.amount())
+	}
+	if s.Error != "" {
+		fmt.Fprintf(&b, "failed    %s\n", s.Error)
+	}
+	for _, bad := range s.Bad {
+		fmt.Fprintf(&b, "bad       %s: %s\n", bad.Version, bad.Reason)
+	}
+	if !s.LastCheck.IsZero() {
+		fmt.Fprintf(&b, "checked   %s\n", s.LastCheck.UTC().Format(time.DateTime))
+	}
+	return b.String()
+}
+
+// Line returns what a person who watches reads of a status, in one line.
+func (s Status) Line() string {
+	switch {
+	case s.State == Reporting:
+		return fmt.Sprintf("%s %s", s.State, s.Error)
+	case s.State == CleanUp:
+		return fmt.Sprintf("%s health: %s", s.State, s.Health)
+	case s.Update == nil || s.State == Checking || s.State == Idle:
+		return string(s.State)
+	case s.State == Downloading:
+		return fmt.Sprintf("%s %s, %s", s.State, s.Update.Version, s.Update.amount())
+	}
+	return fmt.Sprintf("%s %s", s.State, s.Update.Version)
+}
+
+func (p *Progress) amount() string {
+	if p.Done == 0 || p.Total == 0 {
+		return fmt.Sprintf("%.1f MiB", float64(p.Total)/(1<<20))
+	}
+	return fmt.Sprintf("%d %% of %.1f MiB", p.Done*100/p.Total, float64(p.Total)/(1<<20))
+}
