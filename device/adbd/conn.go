@@ -125,8 +125,7 @@ func (c *conn) hello() error {
 	c.host = adb.ParseBanner(m.Payload)
 	c.max = int(min(m.Arg1, maxPayload))
 	version := min(m.Arg0, adb.VersionSkipChecksum)
-	c.skipSum = version >= adb.VersionSkipChecksum
-	c.r.SkipChecksum = c.skipSum
+	c.r.SkipChecksum = version >= adb.VersionSkipChecksum
 	if !c.s.NoAuth {
 		if err := c.authorise(); err != nil {
 			return err
@@ -137,7 +136,9 @@ func (c *conn) hello() error {
 		{Name: "ro.product.model", Value: c.s.Model},
 		{Name: "ro.product.device", Value: c.s.Device},
 	}}
-	return c.send(adb.Message{Command: adb.CNXN, Arg0: version, Arg1: maxPayload, Payload: []byte(banner.String())})
+	err = c.send(adb.Message{Command: adb.CNXN, Arg0: version, Arg1: maxPayload, Payload: []byte(banner.String())})
+	c.skipSum = c.r.SkipChecksum // from here on: the peer knows the version now
+	return err
 }
 
 // authorise sends tokens until the host signs one with a key that is

@@ -14,13 +14,13 @@ import (
 
 // A copying is a call of dd.
 type copying struct {
-	in                      io.Reader
-	out                     io.Writer
-	block                   int64
-	count                   int64 // blocks; -1 means all
-	skip, seek              int64 // blocks
-	trunc, sync, full, even bool
-	status                  string
+	in                io.Reader
+	out               io.Writer
+	block             int64
+	count             int64 // blocks; -1 means all
+	skip, seek        int64 // blocks
+	trunc, sync, full bool
+	status            string
 }
 
 func dd(ctx context.Context, e *Env, args []string) error {

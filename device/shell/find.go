@@ -109,20 +109,23 @@ func (f *finder) option(ctx context.Context, e *Env, args []string) (int, error)
 	if len(args) < 2 {
 		return 0, usageError(args[0] + ": unknown, or needs a value")
 	}
-	value := args[1]
-	var err error
-	switch args[0] {
+	return 2, f.valued(e, args[0], args[1])
+}
+
+// valued takes an option that has a value.
+func (f *finder) valued(e *Env, option, value string) (err error) {
+	switch option {
 	case "-maxdepth":
 		f.max, err = strconv.Atoi(value)
 	case "-mindepth":
 		f.least, err = strconv.Atoi(value)
 	case "-name", "-iname", "-path":
-		fold := args[0] == "-iname"
+		fold := option == "-iname"
 		if fold {
 			value = strings.ToLower(value)
 		}
 		_, err = path.Match(value, "")
-		whole := args[0] == "-path"
+		whole := option == "-path"
 		f.tests = append(f.tests, func(name string, d fs.DirEntry) bool {
 			if !whole {
 				name = path.Base(name)
@@ -148,12 +151,12 @@ func (f *finder) option(ctx context.Context, e *Env, args []string) (int, error)
 			return err == nil && fi.ModTime().UnixNano() > st.Mtim.Nano()
 		})
 	default:
-		return 0, usageError("unknown option " + args[0])
+		return usageError("unknown option " + option)
 	}
 	if err != nil {
-		return 0, usageError(args[0] + ": " + err.Error())
+		return usageError(option + ": " + err.Error())
 	}
-	return 2, nil
+	return nil
 }
 
 // execEach runs a command for each name, which takes the place of {}.

@@ -241,6 +241,7 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				break
 			}
+			skip = skip || m.Command == adb.CNXN && m.Arg0 >= adb.VersionSkipChecksum
 			out = append(m.AppendHeader(out, false), m.Payload...)
 			adb.ParseBanner(m.Payload)
 		}
