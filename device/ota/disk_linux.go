@@ -58,7 +58,7 @@ func (d BlockDisk) find(name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if vars["PARTNAME"] == name && vars["DEVNAME"] != "" {
+		if name != "" && vars["PARTNAME"] == name && vars["DEVNAME"] != "" {
 			return filepath.Join(dev, vars["DEVNAME"]), nil
 		}
 	}
