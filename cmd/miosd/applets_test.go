@@ -20,16 +20,16 @@ func TestApplets(t *testing.T) {
 		t.Errorf("an applet is there twice: %q", have)
 	}
 	if !slices.IsSorted(links.Names) {
-		t.Errorf("internal/links.Names is not sorted: %q", links.Names)
+		t.Errorf("internal/applet.Names is not sorted: %q", links.Names)
 	}
 	for _, n := range have {
 		if !slices.Contains(links.Names, n) {
-			t.Errorf("internal/links.Names lacks %q: add it", n)
+			t.Errorf("internal/applet.Names lacks %q: add it", n)
 		}
 	}
 	for _, n := range links.Names {
 		if !slices.Contains(have, n) {
-			t.Errorf("internal/links.Names has %q, which miosd does not", n)
+			t.Errorf("internal/applet.Names has %q, which miosd does not", n)
 		}
 	}
 }

@@ -42,9 +42,9 @@ var sections = []struct {
 	{"cmdline.txt", []string{"cat", "/proc/cmdline"}},
 	{"meminfo.txt", []string{"cat", "/proc/meminfo"}},
 	{"device.json", []string{"cat", "/system/etc/mios/device.json"}},
-	{"boot_record.txt", []string{"update_engine_client", "--boot_record"}},
+	{"boot_record.txt", []string{"bootrecord"}},
 	{"update_engine.txt", []string{"update_engine_client", "--status"}},
-	{"packages.txt", []string{"pm", "list", "packages", "-U", "--show-versioncode"}},
+	{"packages.txt", []string{"pm", "list", "packages"}},
 }
 
 // bugreport prints the whole report as text, for hosts that know no better.

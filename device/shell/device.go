@@ -2,11 +2,14 @@ package shell
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
+	"mios/device/bootrecord"
 	"mios/device/logd"
 	"mios/device/property"
 )
@@ -23,6 +26,7 @@ func deviceCommands() []Command {
 		{"shutdown", "", power("shutdown")},
 		{"poweroff", "", power("shutdown")},
 		{"log", "[-p PRIORITY] [-t TAG] [MESSAGE]...", log},
+		{"bootrecord", "[MISC]", bootRecord},
 		{"bugreport", "", bugreport},
 		{"bugreportz", "[-v | -p]", bugreportz},
 	}
@@ -132,4 +136,24 @@ func log(ctx context.Context, e *Env, args []string) error {
 		return fmt.Errorf("system log: %w", err)
 	}
 	return errors.Join(w.Write(entry), w.Close())
+}
+
+// bootRecord prints why slots were refused, as the loader and init wrote it
+// into misc.
+func bootRecord(ctx context.Context, e *Env, args []string) error {
+	if len(args) > 1 {
+		return usageError("")
+	}
+	f, err := os.Open(e.Path(append(args, "/dev/block/by-name/misc")[0]))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := bootrecord.Read(f)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(e.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(r)
 }

@@ -179,6 +179,7 @@ func TestCommands(t *testing.T) {
 		{`test -d . && [ 1 -lt 2 ] && echo ok`, "ok\n", 0},
 		{`sleep x; echo $?; head -q; echo $?`, "2\n2\n", 0},
 		{`uname -s; id -u`, "Linux\n0\n", 0},
+		{`truncate -s 1M misc; bootrecord misc | grep -c refusals`, "1\n", 0},
 		{`hexdump -n 3 /dev/zero`, "00000000  00 00 00                                          |...|\n", 0},
 	} {
 		if stdout, stderr, status := sh(t, tt.script); stdout != tt.stdout || status != tt.status {

@@ -10,6 +10,7 @@ var Names = []string{
 	"am",
 	"base64",
 	"basename",
+	"bootrecord",
 	"bugreport",
 	"bugreportz",
 	"cat",
