@@ -238,11 +238,7 @@ func (w *world) endless(name string) { w.mirror.endless = map[string]bool{name: 
 
 func TestAttacks(t *testing.T) {
 	base := newWorld(t)
-	files := base.saveMirror()
-	state, err := os.ReadFile(filepath.Join(base.dir, "trusted.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	files, state := base.saveMirror(), base.saveState()
 	for _, tt := range attacks {
 		t.Run(tt.name, func(t *testing.T) {
 			w := base.copy(t, files, state)
@@ -346,6 +342,8 @@ func TestOtherProduct(t *testing.T) {
 }
 
 func TestStolenAppsKey(t *testing.T) {
+	base := newWorld(t)
+	files, state := base.saveMirror(), base.saveState()
 	for _, tt := range []struct {
 		name   string
 		attack func(w *world)
@@ -397,7 +395,7 @@ func TestStolenAppsKey(t *testing.T) {
 		}, mios.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := base.copy(t, files, state)
 			if _, err := w.client.AppRelease(t.Context(), clockApp); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -288,3 +289,13 @@ func metaFile(version int64, b []byte) *metadata.MetaFiles {
 }
 
 func (w *world) saveMirror() map[string][]byte { return maps.Clone(w.mirror.files) }
+
+// saveState is what the device keeps.
+func (w *world) saveState() []byte {
+	w.tb.Helper()
+	b, err := os.ReadFile(filepath.Join(w.dir, "trusted.json"))
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return b
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,8 +35,12 @@ var serve = command{"serve", "[flags]", "serve a repository over HTTP",
 			return err
 		}
 		fmt.Fprintf(e.stdout, "serving %s at http://%s/\n", *dir, l.Addr())
+		ctx, stop := context.WithCancel(ctx)
+		var background sync.WaitGroup
+		defer background.Wait()
+		defer stop()
 		if *keys != "" {
-			go refresh(ctx, r, *every, log)
+			background.Go(func() { refresh(ctx, r, *every, log) })
 		}
 		return serveHTTP(ctx, l, (&serverepo.Service{Repo: r, Log: log}).Handler(), log)
 	}}

@@ -28,6 +28,13 @@ type tx struct {
 	docs   map[string]*document // new versions of roles
 	staged map[string]*document // those of them that waited for signatures before
 	force  bool                 // sign freshness again, whatever else there is
+	counts map[counted]int      // of documents that are signed to the end
+}
+
+// counted is a document and a set of keys, by their identifiers.
+type counted struct {
+	d   *document
+	ids string
 }
 
 // A Result says what became of a change.
@@ -199,11 +206,26 @@ func (t *tx) good(d *document, by func(role string) *document) bool {
 		return false
 	}
 	for _, g := range groups {
-		if g.count(d) < g.Threshold {
+		if t.count(g, d) < g.Threshold {
 			return false
 		}
 	}
 	return true
+}
+
+// count is [group.count] with a memory: every commit asks the same again and
+// again.
+func (t *tx) count(g group, d *document) int {
+	k := counted{d, strings.Join(sortedIDs(g), " ")}
+	n, ok := t.counts[k]
+	if !ok {
+		n = g.count(d)
+		if t.counts == nil {
+			t.counts = map[counted]int{}
+		}
+		t.counts[k] = n
+	}
+	return n
 }
 
 // sign signs what was edited with the keys at hand, for the delegators there
@@ -249,7 +271,7 @@ func (t *tx) accept() map[string]*document {
 			continue
 		}
 		accepted[role] = d
-		if !t.whole(by) {
+		if delegates := rank(role) < 2 || role == repo.RoleApps; delegates && !t.whole(by) {
 			delete(accepted, role)
 		}
 	}
