@@ -37,13 +37,13 @@ type staged struct {
 // stage writes the size bytes of r into a new folder, verifies them and
 // extracts the executable. All is on the medium when it returns. With want the
 // bytes must be those.
-func (m *Manager) stage(ctx context.Context, r io.Reader, size int64, want *Release) (st *staged, err error) {
+func (m *Manager) stage(ctx context.Context, r io.Reader, size int64, want *Release) (_ *staged, err error) {
 	if size <= 0 || size > MaxPackage {
 		return nil, refuse(CodeInvalid, "a package of %d bytes", size)
 	}
 	name := make([]byte, 8)
 	rand.Read(name)
-	st = &staged{dir: filepath.Join(m.store.root, "app", "vmdl"+hex.EncodeToString(name)+".tmp")}
+	st := &staged{dir: filepath.Join(m.store.root, "app", "vmdl"+hex.EncodeToString(name)+".tmp")}
 	if err := m.store.disk.Mkdir(st.dir, 0o755); err != nil {
 		return nil, err
 	}

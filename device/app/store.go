@@ -197,7 +197,7 @@ func (s *store) freeUID() (uid, next int, err error) {
 // ensureData makes the package's data folder, or makes it the package's own.
 func (s *store) ensureData(pkg string, uid int) error {
 	parent := filepath.Join(s.root, "data")
-	if err := s.disk.Mkdir(parent, 0o711); err != nil {
+	if err := s.disk.Mkdir(parent, 0o771); err != nil {
 		return err
 	}
 	dir := s.dataDir(pkg)
@@ -213,7 +213,7 @@ func (s *store) ensureData(pkg string, uid int) error {
 // recover brings the folders to what packages.json says.
 func (s *store) recover() error {
 	apps := filepath.Join(s.root, "app")
-	if err := s.disk.Mkdir(apps, 0o755); err != nil {
+	if err := s.disk.Mkdir(apps, 0o771); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(apps)

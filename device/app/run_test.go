@@ -1,0 +1,217 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestKeep restarts a program with twice the wait after each short run.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		var starts []time.Duration
+		var states []string
+		r := &runner{done: make(chan struct{}), changed: func(s string) { states = append(states, s) }}
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.keep(ctx, func(ctx context.Context) error {
+			starts = append(starts, time.Since(begin))
+			if len(starts) == 9 { // a long run
+				time.Sleep(time.Hour)
+			}
+			if len(starts) == 11 {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return errors.New("exit status 1")
+		}, slog.New(slog.DiscardHandler))
+		time.Sleep(2 * time.Hour)
+		cancel()
+		<-r.done
+		want := []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 3784, 3786}
+		for i, w := range want {
+			if i >= len(starts) || starts[i] != time.Duration(w)*time.Second {
+				t.Fatalf("starts at %v, want %v seconds", starts, want)
+			}
+		}
+		var st Status
+		r.fill(&st)
+		if st.State != Stopped || st.Restarts != 10 || st.LastExit != "exit status 1" {
+			t.Errorf("status %+v", st)
+		}
+		if states[len(states)-1] != Stopped || states[0] != Restarting {
+			t.Errorf("states %v", states)
+		}
+	})
+}
+
+// buildProgram builds testdata/app, which says what it was told.
+func buildProgram(t *testing.T) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "app")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "testdata/app/main.go")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, msg)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// lines collects what programs print.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// wait waits until a text was printed, and returns all that was.
+func (l *lines) wait(t *testing.T, text string) string {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		l.mu.Lock()
+		s := l.text.String()
+		l.mu.Unlock()
+		if strings.Contains(s, text) {
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in:\n%s", text, s)
+		}
+		time.Sleep(10 * time.Millisecond) // polls another process's output
+	}
+}
+
+// TestDaemon does over the socket what pm and am do, with a real program in a
+// real sandbox.
+func TestDaemon(t *testing.T) {
+	wantRoot(t)
+	root, err := os.MkdirTemp("/var/tmp", "app-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	program := buildProgram(t)
+	out := new(lines)
+	cfg := testConfig(root)
+	cfg.Env = map[string]string{"MIOS_DEVICE_PRODUCT": "iot"}
+	cfg.Output = func(string, int, int) io.Writer { return out }
+	c, stop := serveTest(t, cfg)
+
+	install := func(code int64) *Status {
+		b := testPackage(t, testSpec{code: code, program: program})
+		st, err := c.Install(t.Context(), bytes.NewReader(b), int64(len(b)), InstallOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	if st := install(1); st.State != Stopped || st.UID != 10000 {
+		t.Errorf("installed: %+v", st)
+	}
+	if _, err := c.Start(t.Context(), testPkg); err != nil {
+		t.Fatal(err)
+	}
+	out.wait(t, "org.mios.t 1 iot uid 10000 run 1")
+	st := install(2) // goes on running, as the new version
+	if st.State != Running {
+		t.Errorf("updated: %+v", st)
+	}
+	out.wait(t, "org.mios.t 2 iot uid 10000 run 2")
+	stop()
+	c, stop = serveTest(t, cfg) // as after a boot
+	out.wait(t, "org.mios.t 2 iot uid 10000 run 3")
+	if st, err = c.Stop(t.Context(), testPkg); err != nil || st.State != Stopped || st.PID != 0 {
+		t.Errorf("Stop = %+v, %v", st, err)
+	}
+	stop()
+	c, _ = serveTest(t, cfg)
+	if list, err := c.List(t.Context()); err != nil || len(list) != 1 || list[0].State != Stopped {
+		t.Errorf("List = %+v, %v; want the package, stopped", list, err)
+	}
+	if err := c.Uninstall(t.Context(), testPkg, false); err != nil {
+		t.Error(err)
+	}
+	_, err = c.Get(t.Context(), testPkg)
+	wantRefused(t, err, CodeNotInstalled, "")
+	_, err = c.Start(t.Context(), testPkg)
+	wantRefused(t, err, CodeNotInstalled, "")
+	_, err = c.Install(t.Context(), strings.NewReader("nonsense, and long enough to be looked at"), 30, InstallOptions{})
+	wantRefused(t, err, CodeNotAPK, "")
+	_, err = c.Install(t.Context(), strings.NewReader("less"), 1<<20, InstallOptions{})
+	wantRefused(t, err, CodeAborted, "only 4 of")
+	_, err = c.InstallRepo(t.Context(), testPkg, InstallOptions{})
+	wantRefused(t, err, CodeInternal, "has no repository")
+}
+
+// serveTest opens a manager and serves it on a socket, until stop or the
+// test's end.
+func serveTest(t *testing.T, cfg Config) (c *Client, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	m, err := Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = &Client{Socket: filepath.Join(cfg.Root, "socket", "installd")}
+	l, err := Listen(c.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.Serve(ctx, l) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		m.Wait()
+	})
+	t.Cleanup(stop)
+	return c, stop
+}
+
+// TestWire sends what no client of ours does.
+func TestWire(t *testing.T) {
+	wantRoot(t)
+	root := t.TempDir()
+	c, _ := serveTest(t, testConfig(root))
+	for _, tt := range []struct{ send, want string }{
+		{"nonsense\n", "request: "},
+		{"{}\n", "unknown request"},
+		{`{"op":"list","more":1}` + "\n", "unknown field"},
+		{`{"op":"install","size":-1}` + "\n", "a package of -1 bytes"},
+		{`{"op":"get","package":"../x"}` + "\n", "is not installed"},
+		{strings.Repeat("x", maxLine+1), "read the request"},
+	} {
+		conn, err := net.Dial("unix", c.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, tt.send)
+		b, err := io.ReadAll(conn)
+		conn.Close()
+		if !strings.Contains(string(b), tt.want) {
+			t.Errorf("%.40q: answer %q, %v; want %q", tt.send, b, err, tt.want)
+		}
+	}
+}
