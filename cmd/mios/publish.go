@@ -169,7 +169,7 @@ func rollout(ctx context.Context, r *repo.Repo, product, version string, n api.N
 	if err != nil {
 		return nil, err
 	}
-	for _, rel := range s.OS {
+	for _, rel := range s.Releases {
 		if rel.Product == product && rel.Version == version {
 			if res, err = r.SetRollout(ctx, product, rel.Target.SHA256, n); err != nil {
 				return nil, err

@@ -114,7 +114,7 @@ var repoStatus = command{"repo status", "[--json] DIR", "print what a repository
 
 func printStatus(e env, s *repo.Status) {
 	fmt.Fprintf(e.stdout, "root %d, timestamp %d, good until %s\n", s.Root, s.Timestamp, s.Expires.UTC().Format(time.DateTime))
-	for _, r := range s.OS {
+	for _, r := range s.Releases {
 		state := "to " + r.Share.String()
 		switch {
 		case r.Withdrawn:

@@ -3,6 +3,7 @@ package repo
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +17,30 @@ type Status struct {
 	Expires   time.Time         `json:"expires"`   // the timestamp's
 	Root      int64             `json:"root"`
 	Products  []string          `json:"products"`
-	OS        []repo.OSRelease  `json:"-"` // newest first
+	Releases  []repo.OSRelease  `json:"-"` // of all products, each one's newest first
 	Apps      []repo.AppRelease `json:"apps"`
 	Waiting   []Waiting         `json:"waiting"`
+}
+
+// MarshalJSON adds the releases, with what the rollout says of each, which is
+// no part of their own JSON.
+func (s *Status) MarshalJSON() ([]byte, error) {
+	type release struct {
+		repo.OSRelease
+		Target    repo.Target `json:"target"`
+		Share     repo.Share  `json:"share"`
+		Halted    bool        `json:"halted"`
+		Withdrawn bool        `json:"withdrawn"`
+	}
+	type plain Status
+	all := struct {
+		*plain
+		Releases []release `json:"releases"`
+	}{plain: (*plain)(s)}
+	for _, r := range s.Releases {
+		all.Releases = append(all.Releases, release{r, r.Target, r.Share, r.Halted, r.Withdrawn})
+	}
+	return json.Marshal(all)
 }
 
 // Status reads what the repository has published. It verifies nothing: clients
@@ -42,7 +64,7 @@ func (r *Repo) Status(ctx context.Context) (*Status, error) {
 		}
 	}
 	slices.Sort(s.Products)
-	slices.SortFunc(s.OS, func(a, b repo.OSRelease) int {
+	slices.SortFunc(s.Releases, func(a, b repo.OSRelease) int {
 		return cmp.Or(strings.Compare(a.Product, b.Product), cmp.Compare(b.BuildTime, a.BuildTime), cmp.Compare(a.Arch, b.Arch))
 	})
 	slices.SortFunc(s.Apps, func(a, b repo.AppRelease) int { return strings.Compare(a.Package, b.Package) })
@@ -73,7 +95,7 @@ func (r *Repo) statusOS(ctx context.Context, v *view, s *Status, d *document) er
 		}
 		n := rollout.Releases[rel.Target.SHA256]
 		rel.Share, rel.Halted, rel.Withdrawn = min(n.Share, rel.MaxShare), n.Halted, n.Withdrawn
-		s.OS = append(s.OS, rel)
+		s.Releases = append(s.Releases, rel)
 	}
 	return nil
 }
