@@ -341,59 +341,62 @@ func TestOtherProduct(t *testing.T) {
 	}
 }
 
+// appAttacks are what a thief of the apps key can try.
+var appAttacks = []struct {
+	name   string
+	attack func(w *world)
+	want   error
+}{
+	{"another signer's APK", func(w *world) {
+		bin := w.bin()
+		m := w.role(bin)
+		w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{appRelease(9, thief)}})
+		w.forge(bin, m, key.Apps)
+	}, repo.ErrRole},
+	{"another package's release", func(w *world) {
+		bin := w.bin()
+		m := w.role(bin)
+		r := appRelease(9, owner)
+		r.Package = "org.example.bank"
+		r.Target.Path = repo.AppPath(r.Package, 9)
+		w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{r}})
+		w.forge(bin, m, key.Apps)
+	}, repo.ErrRole},
+	{"a claim", func(w *world) {
+		m := w.role(repo.RoleClaims)
+		w.putFile(m, repo.ClaimsPath(clockApp), repo.Claims{Claims: []repo.Claim{{Package: clockApp, Signers: []mios.Digest{thief}}}})
+		w.forge(repo.RoleClaims, m, key.Apps)
+	}, repo.ErrSignature},
+	{"null keys", func(w *world) {
+		m := w.role(repo.RoleApps)
+		for id := range m.Signed.Delegations.Keys {
+			m.Signed.Delegations.Keys[id] = nil
+		}
+		w.forge(repo.RoleApps, m, key.Apps)
+	}, mios.ErrInvalid},
+	{"a short key", func(w *world) {
+		m := w.role(repo.RoleApps)
+		for id := range m.Signed.Delegations.Keys {
+			m.Signed.Delegations.Keys[id] = &metadata.Key{Type: "ed25519", Scheme: "ed25519", Value: metadata.KeyVal{PublicKey: "00"}}
+		}
+		w.forge(repo.RoleApps, m, key.Apps)
+	}, mios.ErrInvalid},
+	{"2^99 bins", func(w *world) {
+		m := w.role(repo.RoleApps)
+		m.Signed.Delegations.SuccinctRoles.BitLength = 99
+		w.forge(repo.RoleApps, m, key.Apps)
+	}, mios.ErrInvalid},
+	{"no bins", func(w *world) {
+		m := w.role(repo.RoleApps)
+		m.Signed.Delegations = nil
+		w.forge(repo.RoleApps, m, key.Apps)
+	}, mios.ErrInvalid},
+}
+
 func TestStolenAppsKey(t *testing.T) {
 	base := newWorld(t)
 	files, state := base.saveMirror(), base.saveState()
-	for _, tt := range []struct {
-		name   string
-		attack func(w *world)
-		want   error
-	}{
-		{"another signer's APK", func(w *world) {
-			bin := w.bin()
-			m := w.role(bin)
-			w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{appRelease(9, thief)}})
-			w.forge(bin, m, key.Apps)
-		}, repo.ErrRole},
-		{"another package's release", func(w *world) {
-			bin := w.bin()
-			m := w.role(bin)
-			r := appRelease(9, owner)
-			r.Package = "org.example.bank"
-			r.Target.Path = repo.AppPath(r.Package, 9)
-			w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{r}})
-			w.forge(bin, m, key.Apps)
-		}, repo.ErrRole},
-		{"a claim", func(w *world) {
-			m := w.role(repo.RoleClaims)
-			w.putFile(m, repo.ClaimsPath(clockApp), repo.Claims{Claims: []repo.Claim{{Package: clockApp, Signers: []mios.Digest{thief}}}})
-			w.forge(repo.RoleClaims, m, key.Apps)
-		}, repo.ErrSignature},
-		{"null keys", func(w *world) {
-			m := w.role(repo.RoleApps)
-			for id := range m.Signed.Delegations.Keys {
-				m.Signed.Delegations.Keys[id] = nil
-			}
-			w.forge(repo.RoleApps, m, key.Apps)
-		}, mios.ErrInvalid},
-		{"a short key", func(w *world) {
-			m := w.role(repo.RoleApps)
-			for id := range m.Signed.Delegations.Keys {
-				m.Signed.Delegations.Keys[id] = &metadata.Key{Type: "ed25519", Scheme: "ed25519", Value: metadata.KeyVal{PublicKey: "00"}}
-			}
-			w.forge(repo.RoleApps, m, key.Apps)
-		}, mios.ErrInvalid},
-		{"2^99 bins", func(w *world) {
-			m := w.role(repo.RoleApps)
-			m.Signed.Delegations.SuccinctRoles.BitLength = 99
-			w.forge(repo.RoleApps, m, key.Apps)
-		}, mios.ErrInvalid},
-		{"no bins", func(w *world) {
-			m := w.role(repo.RoleApps)
-			m.Signed.Delegations = nil
-			w.forge(repo.RoleApps, m, key.Apps)
-		}, mios.ErrInvalid},
-	} {
+	for _, tt := range appAttacks {
 		t.Run(tt.name, func(t *testing.T) {
 			w := base.copy(t, files, state)
 			if _, err := w.client.AppRelease(t.Context(), clockApp); err != nil {

@@ -101,7 +101,16 @@ func TestPublish(t *testing.T) {
 			t.Errorf("Publish of %s = %v, want %q", tt.name, err, tt.want)
 		}
 	}
-	rel.Product = "car"
+}
+
+func TestPublishRefuses(t *testing.T) {
+	k, err := key.Generate(key.RSA2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := repotest.New(t, repotest.Keys(t), "iot")
+	path, _ := writePayload(t, 1_800_000_000, k)
+	rel := ota.Release{Product: "car", Arch: mios.AMD64, Version: "1.0", BuildTime: 1_800_000_000, Channels: []string{"stable"}, MaxShare: api.Everyone}
 	if _, _, err := ota.Publish(t.Context(), r, rel, path, 500); !errors.Is(err, mios.ErrNotFound) {
 		t.Errorf("Publish for a product that is not there = %v, want not found", err)
 	}

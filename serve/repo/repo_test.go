@@ -46,6 +46,28 @@ func newServer(t *testing.T, r *publish.Repo) *httptest.Server {
 	return s
 }
 
+// do makes a request, with one header if it has a name.
+func do(t *testing.T, method, url, header, value string) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header != "" {
+		req.Header.Set(header, value)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, b
+}
+
 func TestHandler(t *testing.T) {
 	r, rel, payload := newRepo(t)
 	root := filepath.Join(r.Dir(), publish.PublicDir)
@@ -80,22 +102,7 @@ func TestHandler(t *testing.T) {
 		{"POST", "/metadata/timestamp.json", "", "", 405, "text/plain; charset=utf-8", "", ""},
 		{"DELETE", file, "", "", 405, "text/plain; charset=utf-8", "", ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tt.method, s.URL+tt.path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tt.header != "" {
-			req.Header.Set(tt.header, tt.value)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		res, b := do(t, tt.method, s.URL+tt.path, tt.header, tt.value)
 		name := fmt.Sprintf("%s %s %s", tt.method, tt.path, tt.value)
 		if res.StatusCode != tt.code || !strings.Contains(string(b), tt.body) {
 			t.Errorf("%s: status %d, %d bytes; want %d with %q", name, res.StatusCode, len(b), tt.code, tt.body)
