@@ -71,7 +71,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("--follow = %q, %v", out, err)
 	}
 	out, err = call(t, ctx, c, "--status")
-	for _, want := range []string{"running   1 of 1970-01-01 00:16:40, slot _a, healthy\n", "state     UPDATED_NEED_REBOOT\n", "update    2, 100 % of 5.1 MiB\n", "checked   "} {
+	for _, want := range []string{"running   1 of 1970-01-01 00:16:40, slot _a, healthy\n", "state     UPDATED_NEED_REBOOT\n", "update    2, 100 % of 2.4 MiB\n", "checked   "} {
 		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("--status = %q, %v, want %q", out, err, want)
 		}

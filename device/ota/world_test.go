@@ -29,7 +29,8 @@ import (
 const (
 	vbmetaSize = 64 << 10
 	bootSize   = 128 << 10
-	systemSize = 5 << 20 // three operations
+	systemSize = 2<<20 + 256<<10 // two operations
+	systemData = 2 << 20         // of it, without the hash tree
 )
 
 type keys struct{ avb, otherAVB, ota, otherOTA *rsa.PrivateKey }
@@ -88,8 +89,8 @@ func newBuild(version string, time int64, edit func(*build)) *build {
 		return p
 	}
 	b.images = map[string][]byte{"boot": noise(bootSize), "system": noise(systemSize)}
-	tree := must(avb.HashtreeSize(systemSize-1<<20, "sha256"))
-	system, data := b.images["system"], int64(systemSize-1<<20)
+	tree := must(avb.HashtreeSize(systemData, "sha256"))
+	system, data := b.images["system"], int64(systemData)
 	root := must(avb.WriteHashtree(writerAt(system[data:data+tree]), bytes.NewReader(system), data, "sha256", nil))
 	if b.wrongTree {
 		system[data] ^= 1
@@ -164,6 +165,7 @@ type world struct {
 	running       bool
 
 	media, cached map[string][]byte
+	dirty         map[string][][2]int // of what was not flushed: from, to
 	files         map[string][]byte
 
 	builds  []*build // that the loader knows
@@ -188,7 +190,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, rng: mrand.New(mrand.NewPCG(1, 1)), media: map[string][]byte{}, cached: map[string][]byte{}, files: map[string][]byte{},
+	w := &world{t: t, rng: mrand.New(mrand.NewPCG(1, 1)), media: map[string][]byte{}, dirty: map[string][][2]int{}, cached: map[string][]byte{}, files: map[string][]byte{},
 		builds: []*build{one(), two()}, checker: func(string) error { return nil }, crashes: map[string]bool{}, props: map[string]string{}, stored: 1}
 	w.release, w.payload = twoRelease()
 	w.device = api.Device{Product: "iot", Arch: mios.AMD64, Channel: "stable", Update: api.Update{Interval: 3600, AutoReboot: true}}
@@ -228,14 +230,18 @@ func (w *world) event() {
 // cut is what a power cut does to the disk: each sector that was not flushed is
 // on the medium, or not.
 func (w *world) cut() {
-	for name, b := range w.cached {
-		for off := 0; off < len(b); off += 512 {
-			if w.rng.IntN(2) == 0 {
-				copy(w.media[name][off:off+512], b[off:])
+	for name, spans := range w.dirty {
+		for _, d := range spans {
+			for off := d[0] &^ 511; off < d[1]; off += 512 {
+				if w.rng.IntN(2) == 0 {
+					copy(w.media[name][off:off+512], w.cached[name][off:])
+				} else {
+					copy(w.cached[name][off:off+512], w.media[name][off:])
+				}
 			}
 		}
 	}
-	w.lose()
+	clear(w.dirty)
 }
 
 // fakePart is a partition of the world's disk.
@@ -260,12 +266,16 @@ func (p *fakePart) WriteAt(b []byte, off int64) (int, error) {
 	if p.w.slot != "" && strings.HasSuffix(p.name, p.w.slot) {
 		p.w.t.Errorf("write to %s, which runs", p.name)
 	}
+	p.w.dirty[p.name] = append(p.w.dirty[p.name], [2]int{int(off), int(off) + len(b)})
 	return copy(p.w.cached[p.name][off:], b), nil
 }
 
 func (p *fakePart) Sync() error {
 	p.w.event()
-	copy(p.w.media[p.name], p.w.cached[p.name])
+	for _, d := range p.w.dirty[p.name] {
+		copy(p.w.media[p.name][d[0]:d[1]], p.w.cached[p.name][d[0]:])
+	}
+	delete(p.w.dirty, p.name)
 	return nil
 }
 
