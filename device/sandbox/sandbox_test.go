@@ -133,7 +133,7 @@ func (r *report) check(t *testing.T, s sandbox.Spec) {
 	const none = "0000000000000000"
 	for k, want := range map[string]string{
 		"CapInh": none, "CapPrm": none, "CapEff": none, "CapBnd": none, "CapAmb": none,
-		"NoNewPrivs": "1", "Uid": id, "Gid": id, "Groups": groups, "Pid": "1", "Umask": "0077",
+		"NoNewPrivs": "1", "Uid": id, "Gid": id, "Groups": groups, "Pid": "1", "Umask": "0077", "oom_score_adj": "200",
 	} {
 		if got := r.Status[k]; got != want {
 			t.Errorf("%s = %q, want %q", k, got, want)

@@ -38,6 +38,8 @@ func main() {
 		}
 	}
 	r.Dir, _ = os.Getwd()
+	oom, _ := os.ReadFile("/proc/self/oom_score_adj")
+	r.Status["oom_score_adj"] = strings.TrimSpace(string(oom))
 	var l syscall.Rlimit
 	syscall.Getrlimit(syscall.RLIMIT_CORE, &l)
 	r.Core = l.Max
@@ -59,10 +61,10 @@ func main() {
 	if try("dial", err); err == nil {
 		c.Close()
 	}
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGTERM)
 	json.NewEncoder(os.Stdout).Encode(r)
 	if len(os.Args) > 1 && os.Args[1] == "wait" {
-		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, syscall.SIGTERM)
 		<-ch
 		os.Exit(7)
 	}
