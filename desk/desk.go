@@ -26,6 +26,7 @@ import (
 	"mios/internal/atomicfile"
 	"mios/internal/debian"
 	"mios/key"
+	"mios/publish/repo"
 )
 
 // A Desk is a folder with everything in it.
@@ -247,3 +248,22 @@ func (d *Desk) Payload(ctx context.Context, build string, progress func(done, to
 	_, err = f.WriteDir(ctx, dir)
 	return dir, false, err
 }
+
+// rootFile is where the desk keeps the root metadata that its builds trust.
+const rootFile = "root.json"
+
+// Root returns the root metadata that the desk's builds trust first: the same
+// for all of them, and so a build does not change when the root is rotated.
+func (d *Desk) Root(ctx context.Context, r *repo.Repo) ([]byte, error) {
+	b, err := os.ReadFile(d.path(rootFile))
+	if !errors.Is(err, os.ErrNotExist) {
+		return b, err
+	}
+	if b, err = r.RootMetadata(ctx); err != nil {
+		return nil, err
+	}
+	return b, atomicfile.WriteBytes(d.path(rootFile), b, 0o644)
+}
+
+// manifest returns the manifest of release i's build.
+func (s *story) manifest(i int) (*image.Manifest, error) { return image.ReadManifest(s.builds[i]) }

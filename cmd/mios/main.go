@@ -36,7 +36,7 @@ type env struct {
 
 // commands is in the order in which a person meets them.
 var commands = []command{
-	buildCmd,
+	up, buildCmd,
 	keysInit, keysList, keysHelper,
 	repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	publishOS, publishApp, publishClaim, publishRollout,

@@ -92,6 +92,7 @@ func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
 	if c.Slot, err = props.Get(ctx, "ro.boot.slot_suffix"); err != nil {
 		return nil, err
 	}
+	c.Properties = &announcer{props, d, c.Slot}
 	c.RollbackIndex = func(location uint32) (uint64, error) {
 		p, err := c.Disk.Open("rpmb")
 		if err != nil {

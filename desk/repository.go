@@ -1,0 +1,142 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"mios"
+	api "mios/api/repo"
+	"mios/build/app"
+	"mios/build/image"
+	buildota "mios/build/ota"
+	"mios/format/apksig"
+	"mios/key"
+	publishapp "mios/publish/app"
+	"mios/publish/ota"
+	"mios/publish/repo"
+	serverepo "mios/serve/repo"
+)
+
+// Repository opens the desk's repository, which it sets up when there is none,
+// with releases for the given products; its freshness is signed again.
+func (d *Desk) Repository(ctx context.Context, products ...string) (*repo.Repo, error) {
+	dir := d.path("repo")
+	r, err := repo.Open(dir, repo.WithKeys(d.keys))
+	if errors.Is(err, mios.ErrNotFound) {
+		r, err = repo.Init(ctx, dir, d.keys, repo.InitOptions{}, repo.WithKeys(d.keys))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range products {
+		if has, err := r.HasProduct(ctx, p); err != nil {
+			return nil, err
+		} else if has {
+			continue
+		}
+		if _, err := r.AddProduct(ctx, p, d.keys, 2); err != nil {
+			return nil, err
+		}
+	}
+	_, err = r.Refresh(ctx)
+	return r, err
+}
+
+// Publish publishes a build with its payload, unless the same one is published
+// already.
+func (d *Desk) Publish(ctx context.Context, r *repo.Repo, build string, progress func(done, total int64)) (rel *api.OSRelease, reused bool, err error) {
+	m, err := image.ReadManifest(build)
+	if err != nil {
+		return nil, false, err
+	}
+	payload, _, err := d.Payload(ctx, build, progress)
+	if err != nil {
+		return nil, false, err
+	}
+	file := filepath.Join(payload, buildota.PayloadFile)
+	st, err := r.Status(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range st.Releases {
+		old := &st.Releases[i]
+		if old.Product == m.Product && old.Arch == m.Arch && old.Version == m.Version && old.BuildTime == m.BuildTime {
+			return old, true, nil
+		}
+	}
+	rel, _, err = ota.Publish(ctx, r, ota.Release{
+		Product: m.Product, Arch: m.Arch, Version: m.Version, BuildTime: m.BuildTime,
+		Channels: []string{m.Channel}, Regions: m.Regions, MaxShare: api.Everyone,
+	}, file, api.Everyone)
+	return rel, false, err
+}
+
+// App builds an app from its folder and publishes it; its signer owns the
+// package from then on.
+func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (*apksig.Package, error) {
+	signer, err := d.keys.Signer(key.App)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.path("apps"), 0o755); err != nil {
+		return nil, err
+	}
+	out := d.path("apps", filepath.Base(dir)+".apk")
+	p, err := app.Build(ctx, app.Options{Dir: dir, Key: signer}, out)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = publishapp.Publish(ctx, r, out, true)
+	return p, err
+}
+
+// A Server serves the desk's repository on 127.0.0.1.
+type Server struct {
+	Addr   string // 127.0.0.1:PORT
+	Moved  string // the address that was taken, or ""
+	server *http.Server
+	failed chan error
+}
+
+// Serve serves a handler at addr, or at a free port if that one is taken.
+func Serve(addr string, h http.Handler) (*Server, error) {
+	s := &Server{failed: make(chan error, 1)}
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		s.Moved = addr
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Addr = l.Addr().String()
+	s.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go func() { s.failed <- s.server.Serve(l) }()
+	return s, nil
+}
+
+// ServeRepository serves a repository at addr.
+func ServeRepository(addr string, r *repo.Repo, log *slog.Logger) (*Server, error) {
+	return Serve(addr, (&serverepo.Service{Repo: r, Log: log}).Handler())
+}
+
+// GuestURL is the server's address as an emulated device sees it: QEMU's
+// network has the host at 10.0.2.2.
+func (s *Server) GuestURL() string {
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("http://10.0.2.2:%s/", port)
+}
+
+// Close ends the server at once.
+func (s *Server) Close() error { return s.server.Close() }
