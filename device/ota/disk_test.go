@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,18 +20,27 @@ import (
 func fileDisk(t *testing.T) BlockDisk {
 	t.Helper()
 	d := BlockDisk{Sys: t.TempDir(), Dev: t.TempDir()}
-	for dev, part := range map[string]string{"vda": "", "vda1": "misc", "vda2": "super", "vda3": "vbmeta_a"} {
-		text := "MAJOR=254\nMINOR=1\nDEVNAME=" + dev + "\nDEVTYPE=partition\n"
+	for i, part := range []string{"", "misc", "super", "rpmb", "boot_a", "boot_b", "vbmeta_a", "vbmeta_b"} {
+		dev, text, size := fmt.Sprint("vda", i), "", int64(bootSize)
+		switch part {
+		case "":
+			dev = "vda"
+		case "super":
+			size = 8 << 20
+		case "vbmeta_a", "vbmeta_b":
+			size = vbmetaSize
+		}
+		text = "MAJOR=254\nMINOR=1\nDEVNAME=" + dev + "\nDEVTYPE=partition\n"
 		if part != "" {
 			text += "PARTN=1\nPARTNAME=" + part + "\n"
 		}
 		if err := errors.Join(os.Mkdir(filepath.Join(d.Sys, dev), 0o755), os.WriteFile(filepath.Join(d.Sys, dev, "uevent"), []byte(text), 0o644),
-			os.WriteFile(filepath.Join(d.Dev, dev), make([]byte, 8<<20), 0o644)); err != nil {
+			os.WriteFile(filepath.Join(d.Dev, dev), make([]byte, size), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	img, err := super.Build(super.Spec{Size: 8 << 20, MetadataMaxSize: 4096, Groups: []super.Group{{Name: "mios_a"}, {Name: "mios_b"}},
-		Partitions: []super.PartitionSpec{{Name: "system_a", Group: "mios_a", Size: 1 << 20}, {Name: "system_b", Group: "mios_b", Size: 2 << 20}}})
+		Partitions: []super.PartitionSpec{{Name: "system_a", Group: "mios_a", Size: 3 << 20}, {Name: "system_b", Group: "mios_b", Size: systemSize}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +56,7 @@ func fileDisk(t *testing.T) BlockDisk {
 
 func TestBlockDisk(t *testing.T) {
 	d := fileDisk(t)
-	for name, size := range map[string]int64{"misc": 8 << 20, "system_a": 1 << 20, "system_b": 2 << 20} {
+	for name, size := range map[string]int64{"misc": bootSize, "system_a": 3 << 20, "system_b": systemSize} {
 		p, err := d.Open(name)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +89,7 @@ func TestBlockDisk(t *testing.T) {
 	if !bytes.Contains(b, []byte("system_bsystem_b")) {
 		t.Error("system_b is not in super")
 	}
-	for _, name := range []string{"boot_b", "system_c", ""} {
+	for _, name := range []string{"boot_c", "system_c", ""} {
 		if _, err := d.Open(name); !errors.Is(err, mios.ErrNotFound) {
 			t.Errorf("Open(%q) = %v, want ErrNotFound", name, err)
 		}
