@@ -20,7 +20,7 @@ func (t *tx) commit() (*Result, error) {
 		return nil, err
 	}
 	accepted := t.accept()
-	res := &Result{Roles: slices.SortedFunc(maps.Keys(accepted), byRank)}
+	res := &Result{Roles: slices.SortedFunc(maps.Keys(accepted), byRank), Waiting: []Waiting{}}
 	if t.view.timestamp != nil {
 		res.Timestamp = t.view.timestamp.Signed.Version
 	}
@@ -220,7 +220,7 @@ const warnAhead = 10
 
 // warnings tells which offline roles end soon.
 func (t *tx) warnings(accepted map[string]*document) []string {
-	var list []string
+	list := []string{}
 	for role, d := range t.view.docs {
 		if next := accepted[role]; next != nil {
 			d = next

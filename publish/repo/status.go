@@ -36,7 +36,7 @@ func (s *Status) MarshalJSON() ([]byte, error) {
 	all := struct {
 		*plain
 		Releases []release `json:"releases"`
-	}{plain: (*plain)(s)}
+	}{plain: (*plain)(s), Releases: []release{}}
 	for _, r := range s.Releases {
 		all.Releases = append(all.Releases, release{r, r.Target, r.Share, r.Halted, r.Withdrawn})
 	}
@@ -50,7 +50,10 @@ func (r *Repo) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Root: v.root().Signed.Version, Timestamp: v.timestamp.Signed.Version, Expires: v.timestamp.Signed.Expires}
+	s := &Status{
+		Root: v.root().Signed.Version, Timestamp: v.timestamp.Signed.Version, Expires: v.timestamp.Signed.Expires,
+		Products: []string{}, Apps: []repo.AppRelease{}, Waiting: []Waiting{}, // lists in JSON too
+	}
 	for role, d := range v.docs {
 		switch {
 		case strings.HasPrefix(role, repo.OSRole("")):
