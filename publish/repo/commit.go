@@ -20,7 +20,8 @@ func (t *tx) commit() (*Result, error) {
 		return nil, err
 	}
 	accepted := t.accept()
-	res := &Result{Roles: slices.SortedFunc(maps.Keys(accepted), byRank), Waiting: []Waiting{}}
+	res := &Result{Roles: slices.AppendSeq([]string{}, maps.Keys(accepted)), Waiting: []Waiting{}}
+	slices.SortFunc(res.Roles, byRank)
 	if t.view.timestamp != nil {
 		res.Timestamp = t.view.timestamp.Signed.Version
 	}
