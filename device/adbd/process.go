@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/creack/pty"
-
 	"mios/format/adb"
 )
 
@@ -120,7 +118,7 @@ func (p *process) startPipes(apart bool) (err error) {
 
 // startTerminal starts the command in a pseudo-terminal.
 func (p *process) startTerminal(bool) error {
-	ptm, pts, err := pty.Open()
+	ptm, pts, err := openTerminal()
 	if err != nil {
 		return fmt.Errorf("terminal: %w", err)
 	}
@@ -246,7 +244,7 @@ func (p *process) readPackets(st *stream) {
 			p.closeStdin()
 		case adb.ShellWindowSize:
 			if w, err := adb.ParseWindowSize(buf[:n]); err == nil && p.terminal != nil {
-				pty.Setsize(p.terminal, &pty.Winsize{Rows: w.Rows, Cols: w.Cols, X: w.X, Y: w.Y})
+				resize(p.terminal, w)
 			}
 		}
 	}

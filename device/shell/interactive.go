@@ -26,7 +26,9 @@ func (s *session) interactive(ctx context.Context, set []string) error {
 	}
 	defer tty.Close()
 	s.tty = tty
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT) // Go's would print its stacks
+	// An interrupt between two commands is for neither, and Go's way with a
+	// quit would be to print its stacks.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGQUIT)
 	signal.Ignore(syscall.SIGTSTP, syscall.SIGTTOU, syscall.SIGTTIN)
 	if err := s.start(tty, append(set, "--")); err != nil {
 		return err

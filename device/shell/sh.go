@@ -141,11 +141,9 @@ func (s *session) lines(ctx context.Context, r io.Reader, again func() bool) err
 			if parser.Incomplete() {
 				continue
 			}
-			for _, stmt := range stmts {
-				exited := false
-				if last, exited = s.statement(ctx, stmt); exited {
-					return last
-				}
+			exited := false
+			if last, exited = s.line(ctx, stmts, last); exited {
+				return last
 			}
 		}
 		if !bad || again == nil || !again() {
@@ -154,21 +152,30 @@ func (s *session) lines(ctx context.Context, r io.Reader, again func() bool) err
 	}
 }
 
-// statement runs one statement; in an interactive shell an interrupt ends it.
-func (s *session) statement(ctx context.Context, stmt *syntax.Stmt) (err error, exited bool) {
+// line runs the statements of one line, and says whether the shell is to end;
+// in an interactive shell an interrupt ends the line. last is the status before
+// it.
+func (s *session) line(ctx context.Context, stmts []*syntax.Stmt, last error) (status error, exited bool) {
 	run := ctx
 	if s.tty != nil {
 		var stop func()
 		run, stop = withInterrupt(ctx)
 		defer stop()
 	}
-	s.jobs.note(stmt)
-	err = s.status(s.runner.Run(run, stmt))
-	if run.Err() != nil && ctx.Err() == nil {
-		fmt.Fprintln(s.env.Stderr)
-		return exitStatus(130), false
+	for _, stmt := range stmts {
+		s.jobs.note(stmt)
+		last = s.status(s.runner.Run(run, stmt))
+		// A program may end of the interrupt before the shell hears of it.
+		interrupted := s.tty != nil && last == error(exitStatus(130))
+		if interrupted || run.Err() != nil && ctx.Err() == nil {
+			fmt.Fprintln(s.env.Stderr)
+			return exitStatus(130), false
+		}
+		if s.runner.Exited() || ctx.Err() != nil {
+			return last, true
+		}
 	}
-	return err, s.runner.Exited() || ctx.Err() != nil
+	return last, false
 }
 
 // status makes a command's error of the interpreter's.
