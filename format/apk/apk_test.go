@@ -421,3 +421,23 @@ func FuzzOpen(f *testing.F) {
 		file.Info()
 	})
 }
+
+// TestLargeEntry writes an entry that is not kept in memory.
+func TestLargeEntry(t *testing.T) {
+	data := make([]byte, 17<<20)
+	for i := range data {
+		data[i] = byte(i >> 12)
+	}
+	var b bytes.Buffer
+	w := apk.NewWriter(&b)
+	if err := errors.Join(w.Add("big", apk.Store, bytes.NewReader(data)), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := open(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.ReadFile("big", 32<<20); !bytes.Equal(got, data) || err != nil {
+		t.Errorf("ReadFile = %d bytes, %v", len(got), err)
+	}
+}

@@ -34,8 +34,11 @@ type Writer struct {
 // NewWriter returns a writer of a package to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w, names: make(map[string]bool)} }
 
-// Add writes the rest of data as an entry. It reads it twice, so that the
-// header in front can say what follows.
+// maxSpool is how much compressed data Add keeps instead of compressing twice.
+const maxSpool = 16 << 20
+
+// Add writes the rest of data as an entry. It reads it twice unless it becomes
+// small, so that the header in front can say what follows.
 func (w *Writer) Add(name string, m Method, data io.ReadSeeker) error {
 	if msg := badName(name); msg != "" {
 		return fmt.Errorf("apk: name %q %s", name, msg)
@@ -49,7 +52,8 @@ func (w *Writer) Add(name string, m Method, data io.ReadSeeker) error {
 		return err
 	}
 	e := Entry{Name: name, Method: m, HeaderOff: w.off}
-	if err := e.measure(data); err != nil {
+	spool, err := e.measure(data)
+	if err != nil {
 		return fmt.Errorf("apk: %s: %w", name, err)
 	}
 	if _, err := data.Seek(start, io.SeekStart); err != nil {
@@ -62,6 +66,9 @@ func (w *Writer) Add(name string, m Method, data io.ReadSeeker) error {
 		return err
 	}
 	w.dir = e.appendDirHeader(w.dir)
+	if spool != nil {
+		return w.write(spool)
+	}
 	end := w.off + e.CompressedSize
 	if _, err := compress(writerFunc(w.write), m, data); err != nil {
 		return fmt.Errorf("apk: %s: %w", name, err)
@@ -106,13 +113,23 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// measure reads data and sets what the header has to say of it.
-func (e *Entry) measure(data io.Reader) error {
+// measure reads data and sets what the header has to say of it. It returns the
+// compressed data if that is small.
+func (e *Entry) measure(data io.Reader) (spool []byte, err error) {
 	crc := crc32.NewIEEE()
-	var out int64
-	n, err := compress(writerFunc(func(b []byte) error { out += int64(len(b)); return nil }), e.Method, io.TeeReader(data, crc))
-	e.Size, e.CompressedSize, e.CRC32 = n, out, crc.Sum32()
-	return err
+	spool = []byte{}
+	count := writerFunc(func(b []byte) error {
+		e.CompressedSize += int64(len(b))
+		if e.CompressedSize > maxSpool {
+			spool = nil
+		} else if spool != nil {
+			spool = append(spool, b...)
+		}
+		return nil
+	})
+	e.Size, err = compress(count, e.Method, io.TeeReader(data, crc))
+	e.CRC32 = crc.Sum32()
+	return spool, err
 }
 
 // compress copies data to w with the method and returns how much it read.
@@ -121,7 +138,7 @@ func compress(w io.Writer, m Method, data io.Reader) (int64, error) {
 	case Store:
 		return io.Copy(w, data)
 	case Deflate:
-		fw, err := flate.NewWriter(w, flate.BestCompression)
+		fw, err := flate.NewWriter(w, flate.DefaultCompression)
 		if err != nil {
 			return 0, err
 		}
