@@ -176,9 +176,9 @@ func (j *job) activate(ctx context.Context) error {
 	if err := j.rec.save(j.cfg.Store); err != nil {
 		return err
 	}
-	return j.control(func(c *bootctl.Control, mine, other int) error {
-		if bootctl.Suffix(other) != in.Slot || !c.Slots[mine].Successful {
-			return fmt.Errorf("slot %s cannot be made active while %s runs and has not proved itself: %w", in.Slot, j.cfg.Slot, mios.ErrConflict)
+	return j.control(func(c *bootctl.Control, _, other int) error {
+		if bootctl.Suffix(other) != in.Slot {
+			return fmt.Errorf("slot %s cannot be made active while %s runs: %w", in.Slot, j.cfg.Slot, mios.ErrConflict)
 		}
 		c.SetActive(other, j.cfg.Tries)
 		return nil

@@ -95,23 +95,24 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // wait returns after which time to look for a release, and whether to look at
-// all without being asked. An update under way goes on at once.
+// all without being asked. The first look of a boot is at once: an update may
+// be under way.
 func (e *Engine) wait(fails int) (time.Duration, bool) {
 	interval := time.Duration(e.cfg.Device.Update.Interval) * time.Second
-	pending := e.rec.State == Downloading || e.rec.State == Verifying || e.rec.State == Finalizing
+	pending := e.rec.State != Idle
 	switch {
-	case e.rec.State == NeedReboot || interval <= 0 && !pending:
-		return 0, false
-	case fails > 0:
+	case e.rec.State == NeedReboot:
+		return firstRetry, e.cfg.Device.Update.AutoReboot
+	case fails > 0 && (interval > 0 || pending):
 		retry := min(firstRetry<<min(fails-1, 10), lastRetry)
 		if interval > 0 {
 			retry = min(retry, max(interval, firstRetry))
 		}
 		return e.cfg.Jitter(retry), true
-	case pending || e.rec.LastCheck.IsZero() || !e.looked():
-		return 0, true
+	case !e.looked():
+		return 0, interval > 0 || pending
 	}
-	return e.cfg.Jitter(interval), true
+	return e.cfg.Jitter(interval), interval > 0
 }
 
 // looked reports whether this boot has looked for a release.
@@ -192,7 +193,10 @@ func (e *Engine) powerctl(ctx context.Context) error {
 
 // attempt looks for a release and installs it, or goes on with one.
 func (e *Engine) attempt(ctx context.Context, install bool) error {
-	if e.rec.State == NeedReboot {
+	switch {
+	case e.rec.State == NeedReboot && e.cfg.Device.Update.AutoReboot:
+		return e.powerctl(ctx)
+	case e.rec.State == NeedReboot:
 		return fmt.Errorf("release %s is ready: %w: reboot into it with update_engine_client --reboot", e.rec.Install.Version, mios.ErrConflict)
 	}
 	j := &job{Engine: e}

@@ -379,9 +379,44 @@ func TestOnlySlotStays(t *testing.T) {
 			}
 			return nil
 		}
-		w.boot(rests)
+		w.offer = errors.New("no route to host")
+		w.boot(func(s Status) bool { return s.looked })
 		if w.rebooted || w.props[healthProperty] != "failed: no network" {
 			t.Errorf("rebooted %v, %s is %q", w.rebooted, healthProperty, w.props[healthProperty])
+		}
+		w.offer = nil
+		w.updated(w.until(func(s Status) bool { return s.Version == "2" && rests(s) }))
+	})
+}
+
+// TestHaltedMidway checks that an update waits whose release is not offered for
+// a while, and does not lose what it has.
+func TestHaltedMidway(t *testing.T) {
+	for _, interval := range []int64{0, 3600} {
+		bubble(t, func(t *testing.T, w *world) {
+			half := func(s Status) bool { return s.State == Downloading && s.Update.Done > 2<<20 }
+			w.boot(half)
+			w.offer, w.device.Update.Interval = mios.ErrNotFound, interval
+			looks := map[time.Time]bool{}
+			w.boot(func(s Status) bool {
+				looks[s.LastCheck] = true
+				return s.looked && (interval == 0 || len(looks) > 3)
+			})
+			w.offer = nil
+			w.updated(w.until(func(s Status) bool { return s.Version == "2" && s.State == Idle && s.Health == "healthy" }))
+			w.fetchedOnce()
+		})
+	}
+}
+
+// TestRebootIsAskedForAgain checks that an update does not wait for ever for a
+// reboot that could not be asked for.
+func TestRebootIsAskedForAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.rebootErrs = 3
+		w.updated(w.until(func(s Status) bool { return s.Version == "2" && rests(s) }))
+		if w.rebootErrs != 0 {
+			t.Errorf("%d refusals are left", w.rebootErrs)
 		}
 	})
 }

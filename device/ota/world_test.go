@@ -174,19 +174,20 @@ type world struct {
 	offer   error // instead of a release
 	fresh   error // what CheckFresh says
 
-	fetched  int64 // bytes
-	opened   []int64
-	fetchErr error
-	checker  func(version string) error // health
-	device   api.Device
-	bootID   int
-	slot     string
-	status   Status // when the last boot ended
-	rebooted bool
-	crashes  map[string]bool // versions whose system dies before the engine
-	stored   uint64          // rollback index
-	forget   func(name string)
-	props    map[string]string
+	fetched    int64 // bytes
+	opened     []int64
+	fetchErr   error
+	checker    func(version string) error // health
+	device     api.Device
+	bootID     int
+	slot       string
+	status     Status // when the last boot ended
+	rebooted   bool
+	rebootErrs int             // how often a reboot will be refused
+	crashes    map[string]bool // versions whose system dies before the engine
+	stored     uint64          // rollback index
+	forget     func(name string)
+	props      map[string]string
 }
 
 func newWorld(t *testing.T) *world {
@@ -357,6 +358,10 @@ func (p *fakeProps) Get(_ context.Context, name string) (string, error) {
 func (p *fakeProps) Set(_ context.Context, name, value string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if name == "sys.powerctl" && p.w.rebootErrs > 0 {
+		p.w.rebootErrs--
+		return errors.New("init does not answer")
+	}
 	p.w.props[name] = value
 	if name == "sys.powerctl" {
 		p.w.rebooted = true
