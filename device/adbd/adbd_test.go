@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,14 +131,21 @@ func (d *desk) start() {
 	}
 }
 
+var ports atomic.Int32
+
+// freePort returns a port that nobody listens on, from below those that the
+// kernel gives out: adb takes it only later.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(20000 + (os.Getpid()*31+int(ports.Add(1)))%10000)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port for an adb server")
+	return ""
 }
 
 func (d *desk) write(name, text string) {
@@ -359,82 +366,6 @@ func tree(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	return s.String()
-}
-
-// TestForward sends more than the sockets' buffers both ways at once, through
-// a forwarded and through a reversed port, twice each.
-func TestForward(t *testing.T) {
-	d := newDesk(t, true)
-	echo := listenEcho(t, "tcp", "127.0.0.1:0")
-	local := strings.TrimSpace(d.must("forward", "tcp:0", "tcp:"+echo))
-	testEcho(t, local)
-	testEcho(t, local)
-
-	listenEcho(t, "unix", filepath.Join(d.root, "sock"))
-	testEcho(t, strings.TrimSpace(d.must("forward", "tcp:0", "localfilesystem:/sock")))
-	abstract := "mios-adbd-test-" + d.port
-	listenEcho(t, "unix", "@"+abstract)
-	testEcho(t, strings.TrimSpace(d.must("forward", "tcp:0", "localabstract:"+abstract)))
-
-	remote := strings.TrimSpace(d.must("reverse", "tcp:0", "tcp:"+echo))
-	testEcho(t, remote)
-	testEcho(t, remote)
-	if out := d.must("reverse", "--list"); !strings.Contains(out, "tcp:"+remote+" tcp:"+echo) {
-		t.Errorf("reverse --list: %s", out)
-	}
-	if _, stderr, status := d.adb("", "reverse", "--no-rebind", "tcp:"+remote, "tcp:1"); status == 0 || !strings.Contains(stderr, "rebind") {
-		t.Errorf("reverse --no-rebind: %d, %s", status, stderr)
-	}
-	d.must("reverse", "--remove", "tcp:"+remote)
-	if _, stderr, status := d.adb("", "reverse", "--remove", "tcp:"+remote); status == 0 || !strings.Contains(stderr, "not found") {
-		t.Errorf("reverse --remove twice: %d, %s", status, stderr)
-	}
-	if c, err := net.Dial("tcp", "127.0.0.1:"+remote); err == nil {
-		c.Close()
-		t.Error("the device listens after reverse --remove")
-	}
-}
-
-func listenEcho(t *testing.T, network, address string) (port string) {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		port = strconv.Itoa(a.Port)
-	}
-	return port
-}
-
-func testEcho(t *testing.T, port string) {
-	t.Helper()
-	c, err := net.Dial("tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer c.Close()
-	want := noise(t, 8<<20)
-	go c.Write(want)
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("port %s: %d of %d bytes came back, right: %v, %v", port, n, len(want), bytes.Equal(got, want), err)
-	}
 }
 
 func TestUnauthorisedGetsNothing(t *testing.T) {
