@@ -33,7 +33,7 @@ func goldenManifest() *Manifest {
 	}
 }
 
-// TestGolden fixes the encoding, by a file that protoc reads: see its name.
+// TestGolden fixes the encoding of every field.
 func TestGolden(t *testing.T) {
 	path := filepath.Join("testdata", "manifest.pb")
 	got := goldenManifest().Encode()
