@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -79,23 +80,41 @@ func (d *Desk) Publish(ctx context.Context, r *repo.Repo, build string, progress
 	return rel, false, err
 }
 
-// App builds an app from its folder and publishes it; its signer owns the
-// package from then on.
-func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (*apksig.Package, error) {
+// App builds an app from its folder and publishes it, unless the same one is
+// published already; its signer owns the package from then on. One that has
+// changed gets a higher version code than the one that is published.
+func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (p *apksig.Package, reused bool, err error) {
 	signer, err := d.keys.Signer(key.App)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := os.MkdirAll(d.path("apps"), 0o755); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	out := d.path("apps", filepath.Base(dir)+".apk")
-	p, err := app.Build(ctx, app.Options{Dir: dir, Key: signer}, out)
+	o := app.Options{Dir: dir, Key: signer}
+	if p, err = app.Build(ctx, o, out); err != nil {
+		return nil, false, err
+	}
+	st, err := r.Status(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if i := slices.IndexFunc(st.Apps, func(a api.AppRelease) bool { return a.Package == p.Package }); i >= 0 {
+		old := st.Apps[i]
+		o.VersionCode = old.VersionCode
+		for range 2 { // as the published version, and if that is another one, as the next
+			if p, err = app.Build(ctx, o, out); err != nil {
+				return nil, false, err
+			}
+			if sum, err := fileSum(out); err != nil || sum == old.Target.SHA256.String() {
+				return p, true, err
+			}
+			o.VersionCode = old.VersionCode + 1
+		}
 	}
 	_, _, err = publishapp.Publish(ctx, r, out, true)
-	return p, err
+	return p, false, err
 }
 
 // A Server serves the desk's repository on 127.0.0.1.

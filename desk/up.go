@@ -207,11 +207,17 @@ func (s *story) publish(i int) func(context.Context) error {
 }
 
 func (s *story) app(ctx context.Context) error {
-	return s.Step(ctx, "example app", func(ctx context.Context, t *progress.Task) (err error) {
-		if s.apk, err = s.desk.App(ctx, s.repo, s.App); err != nil {
+	return s.Step(ctx, "example app", func(ctx context.Context, t *progress.Task) error {
+		p, reused, err := s.desk.App(ctx, s.repo, s.App)
+		if err != nil {
 			return err
 		}
-		t.Done("app %s %s published", s.apk.Package, s.apk.VersionName)
+		s.apk = p
+		verb := "published"
+		if reused {
+			verb = "is published already"
+		}
+		t.Done("app %s %s %s", p.Package, p.VersionName, verb)
 		return nil
 	})
 }
@@ -261,6 +267,9 @@ func (s *story) install(ctx context.Context) error {
 		return err
 	}
 	return s.Step(ctx, "run "+s.apk.Package, func(ctx context.Context, t *progress.Task) error {
+		if _, err := s.device.ADB.Shell(ctx, "am start "+s.apk.Package); err != nil {
+			return err
+		}
 		title, err := s.page(ctx)
 		if err != nil {
 			return err
