@@ -6,6 +6,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # Where tests find the device's programs.
 export MIOS_PROGRAMS := $(CURDIR)/bin
 # Nothing that is built depends on where, when or from which commit.
+# Where the programs go; tests that boot put them in a folder of their own.
+BIN ?= bin
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
 # Packages whose tests boot QEMU run by themselves, one after the other.
 VM := ./emulator $(patsubst %,./%/...,$(wildcard test/qemu))
@@ -26,12 +28,12 @@ help:
 # miosd is the device's, for each architecture; -ramdisk is the loader and the
 # first stage alone.
 build:
-	@echo "building bin/"
-	@$(BUILD) -o bin/mios ./cmd/mios
-	@GOOS=linux GOARCH=amd64 $(BUILD) -o bin/miosd-amd64 ./cmd/miosd
-	@GOOS=linux GOARCH=arm64 $(BUILD) -o bin/miosd-arm64 ./cmd/miosd
-	@GOOS=linux GOARCH=amd64 $(BUILD) -tags ramdisk -o bin/miosd-ramdisk-amd64 ./cmd/miosd
-	@GOOS=linux GOARCH=arm64 $(BUILD) -tags ramdisk -o bin/miosd-ramdisk-arm64 ./cmd/miosd
+	@echo "building $(BIN)/"
+	@$(BUILD) -o $(BIN)/mios ./cmd/mios
+	@GOOS=linux GOARCH=amd64 $(BUILD) -o $(BIN)/miosd-amd64 ./cmd/miosd
+	@GOOS=linux GOARCH=arm64 $(BUILD) -o $(BIN)/miosd-arm64 ./cmd/miosd
+	@GOOS=linux GOARCH=amd64 $(BUILD) -tags ramdisk -o $(BIN)/miosd-ramdisk-amd64 ./cmd/miosd
+	@GOOS=linux GOARCH=arm64 $(BUILD) -tags ramdisk -o $(BIN)/miosd-ramdisk-arm64 ./cmd/miosd
 
 run: build
 	@scripts/install.sh

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"mios"
 	"mios/build/image"
 	"mios/emulator"
+	"mios/format/gpt"
 )
 
 // ADBPort is where adbd listens on a device.
@@ -139,4 +141,18 @@ func (d *Device) Healthy(ctx context.Context) (string, error) {
 		return "", errors.New(line)
 	}
 	return line, nil
+}
+
+// Partition returns where a GPT partition begins on the device's disk and how
+// large it is, in bytes.
+func (d *Device) Partition(name string) (off, size int64, err error) {
+	t, _, err := gpt.Read(d.Disk, d.Disk.Size())
+	if err != nil {
+		return 0, 0, err
+	}
+	p, ok := t.Find(name)
+	if !ok {
+		return 0, 0, fmt.Errorf("partition %q: %w", name, mios.ErrNotFound)
+	}
+	return p.Offset(), p.Size(), nil
 }

@@ -32,23 +32,40 @@ func (d *Desk) Repository(ctx context.Context, products ...string) (*repo.Repo, 
 	dir := d.path("repo")
 	r, err := repo.Open(dir, repo.WithKeys(d.keys))
 	if errors.Is(err, mios.ErrNotFound) {
-		r, err = repo.Init(ctx, dir, d.keys, repo.InitOptions{}, repo.WithKeys(d.keys))
+		return d.NewRepository(ctx, dir, products...)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if err := d.addProducts(ctx, r, products); err != nil {
+		return nil, err
+	}
+	_, err = r.Refresh(ctx)
+	return r, err
+}
+
+// NewRepository sets a repository up in the folder dir, signed by the desk's
+// keys.
+func (d *Desk) NewRepository(ctx context.Context, dir string, products ...string) (*repo.Repo, error) {
+	r, err := repo.Init(ctx, dir, d.keys, repo.InitOptions{}, repo.WithKeys(d.keys))
+	if err != nil {
+		return nil, err
+	}
+	return r, d.addProducts(ctx, r, products)
+}
+
+func (d *Desk) addProducts(ctx context.Context, r *repo.Repo, products []string) error {
 	for _, p := range products {
 		if has, err := r.HasProduct(ctx, p); err != nil {
-			return nil, err
+			return err
 		} else if has {
 			continue
 		}
 		if _, err := r.AddProduct(ctx, p, d.keys, 2); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	_, err = r.Refresh(ctx)
-	return r, err
+	return nil
 }
 
 // Publish publishes a build with its payload, unless the same one is published

@@ -90,7 +90,7 @@ func (s *story) close() {
 func (s *story) keys(ctx context.Context) error {
 	return s.Step(ctx, "development keys", func(ctx context.Context, t *progress.Task) (err error) {
 		_, statErr := os.Stat(filepath.Join(s.Dir, "keys"))
-		s.desk, err = Open(s.Dir, filepath.Join(s.Dir, "cache"))
+		s.desk, err = Open(s.Dir, filepath.Join(s.Dir, "cache", "debian"))
 		if err != nil {
 			return err
 		}

@@ -155,10 +155,5 @@ func buildTime(s string) (time.Time, error) {
 	return time.Unix(sec, 0), nil
 }
 
-func defaultCache() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return filepath.Join("out", "cache")
-	}
-	return filepath.Join(dir, "mios")
-}
+// defaultCache is where fetched kernels are kept, unless a flag says otherwise.
+func defaultCache() string { return filepath.Join("out", "cache", "debian") }
