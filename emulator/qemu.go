@@ -64,7 +64,10 @@ func (c *Config) arguments(a arch) []string {
 	case a.goarch == "arm64":
 		args = append(args, "-accel", "tcg", "-cpu", "cortex-a72") // max spends its time on pointer authentication
 	default:
-		args = append(args, "-accel", "tcg", "-cpu", "max")
+		// TCG runs "rep stosb" and "rep movsb" byte by byte, so a kernel that
+		// believes in them clears and copies pages several times slower; five
+		// levels of page tables cost too.
+		args = append(args, "-accel", "tcg", "-cpu", "max,erms=off,fsrm=off,la57=off")
 	}
 	cmdline := c.Cmdline
 	if !strings.Contains(cmdline, "console=") {

@@ -37,6 +37,26 @@ func (b *attempt) takeBack() bool {
 	return true
 }
 
+// lastResort gives the slots that have used up their tries, or were given up
+// for another reason than what is in them, their tries back, once, and reports
+// whether there are any. What is in them is verified as ever.
+func (b *attempt) lastResort() bool {
+	if b.retried {
+		return false
+	}
+	b.retried = true
+	any := false
+	for i, s := range b.ctl.Slots {
+		if s.Bootable() || b.refused[i] || b.skip[i] {
+			continue
+		}
+		b.ctl.Slots[i] = bootctl.Slot{Priority: bootctl.MaxPriority - uint8(i), Tries: tries}
+		b.Log(fmt.Sprintf("slot %s: it was given up; there is no other slot, so it is tried again", bootctl.Suffix(i)))
+		any, b.lost = true, true
+	}
+	return any
+}
+
 // giveUpAside marks the slots that were set aside unbootable, now that another
 // one is loaded.
 func (b *attempt) giveUpAside() error {

@@ -141,3 +141,28 @@ func TestCountLost(t *testing.T) {
 		t.Errorf("a new release begins with a count of %d", got)
 	}
 }
+
+// TestLastResort boots a device both of whose slots have used up their tries:
+// what is whole is tried again, what is not stays refused.
+func TestLastResort(t *testing.T) {
+	r := newRig(t)
+	r.writeSlot(0, 1, testKeys()[0])
+	r.writeSlot(1, 1, testKeys()[0])
+	r.setControl(&bootctl.Control{Slots: []bootctl.Slot{{}, {}}})
+	for range tries {
+		r.boots("_a")
+	}
+	for range tries {
+		r.boots("_b")
+	}
+	r.boots("_a")
+	r.says("slot _a: it was given up; there is no other slot, so it is tried again")
+
+	r.setControl(&bootctl.Control{Slots: []bootctl.Slot{{}, {}}})
+	r.flip("boot_a", 5000)
+	r.boots("_b")
+	r.flip("boot_b", 5000)
+	if err := r.boot(); !errors.Is(err, ErrNoSlot) {
+		t.Errorf("Boot = %v, want ErrNoSlot", err)
+	}
+}

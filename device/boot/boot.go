@@ -47,8 +47,10 @@ type Loader struct {
 // Boot chooses a slot, verifies and loads it. A slot that is refused is marked
 // unbootable, recorded in misc, and the next one is taken; one that cannot be
 // read is only left out this time. So is one that was healthy once and has not
-// been for three boots, if another one can be loaded in its place. It returns
-// an error that wraps [ErrNoSlot] if none is left.
+// been for three boots, if another one can be loaded in its place. When no slot
+// has a try left, those that are whole get their tries back: a device that may
+// come up is better than one that stays down. Boot returns an error that wraps
+// [ErrNoSlot] if no slot is whole.
 func (l *Loader) Boot() error {
 	misc, err := l.Disk.Partition("misc")
 	if err != nil {
@@ -69,7 +71,7 @@ func (l *Loader) Boot() error {
 	b.noteExhausted()
 	for {
 		i, ok := b.choose()
-		if !ok && b.takeBack() {
+		if !ok && (b.takeBack() || b.lastResort()) {
 			continue
 		}
 		if !ok {
@@ -94,14 +96,16 @@ func (l *Loader) Boot() error {
 // attempt is one run of Boot.
 type attempt struct {
 	*Loader
-	misc   Partition
-	store  *rollback
-	ctl    *bootctl.Control
-	skip   [bootctl.MaxSlots]bool // could not be read
-	aside  [bootctl.MaxSlots]bool // is given up if another one can be loaded
-	last   bool                   // no slot is set aside any more
-	lost   bool                   // a slot was refused or set aside
-	reason string                 // androidboot.bootreason
+	misc    Partition
+	store   *rollback
+	ctl     *bootctl.Control
+	skip    [bootctl.MaxSlots]bool // could not be read
+	aside   [bootctl.MaxSlots]bool // is given up if another one can be loaded
+	last    bool                   // no slot is set aside any more
+	refused [bootctl.MaxSlots]bool // by what is in them, in this run
+	retried bool                   // the last resort is used up
+	lost    bool                   // a slot was refused or set aside
+	reason  string                 // androidboot.bootreason
 }
 
 // A refusal says why a slot cannot be booted.
@@ -194,6 +198,7 @@ func (b *attempt) refuse(i int, err error) error {
 		b.skip[i] = true
 		return nil
 	}
+	b.refused[i] = true
 	b.ctl.MarkUnbootable(i)
 	return b.writeControl()
 }
