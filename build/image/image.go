@@ -48,7 +48,8 @@ type Config struct {
 	ADBKeys    []byte // adb_keys; userdebug only
 
 	// Extra is added to the system image by absolute path, for products with
-	// files of their own.
+	// files of their own, in place of what is there. Those in /system/bin can be
+	// executed.
 	Extra map[string][]byte
 
 	// RollbackIndex replaces the product's where it is not 0.

@@ -100,7 +100,11 @@ func (b *builder) systemTree() (tree, error) {
 		if !path.IsAbs(name) || path.Clean(name) != name {
 			return nil, fmt.Errorf("extra file %q: want a clean absolute path", name)
 		}
-		t.file(name, 0o644, data)
+		perm := fs.FileMode(0o644)
+		if path.Dir(name) == "/system/bin" {
+			perm = 0o755
+		}
+		t.file(name, perm, data)
 	}
 	return t, nil
 }
