@@ -34,6 +34,7 @@ type DeviceConfig struct {
 	Clock      time.Time
 	Restrict   bool
 	Console    io.Writer
+	Capture    string // file for all packets of the device, in the pcap format
 }
 
 // A Device is an emulated device of a build, with its adb.
@@ -106,6 +107,7 @@ func (d *Device) Start(ctx context.Context) error {
 		Clock:    d.cfg.Clock,
 		Dir:      d.cfg.Dir,
 		Console:  d.cfg.Console,
+		Capture:  d.cfg.Capture,
 	})
 	if err != nil {
 		return err

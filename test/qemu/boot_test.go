@@ -1,23 +1,27 @@
 package qemu_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	"mios"
 	"mios/desk"
 )
 
-// TestBoot boots both architectures, all the way from the loader to healthy.
+// TestBoot boots both architectures, all the way from the loader to healthy, and
+// watches whom they talk to.
 func TestBoot(t *testing.T) {
 	for _, arch := range []mios.Arch{mios.AMD64, mios.ARM64} {
 		t.Run(string(arch), func(t *testing.T) {
 			t.Parallel()
-			d := boot(t, build(t, desk.BuildSpec{Version: "1", Arch: arch}), nil)
+			wire := filepath.Join(t.TempDir(), "wire.pcap")
+			d := boot(t, build(t, desk.BuildSpec{Version: "1", Arch: arch}), func(cfg *desk.DeviceConfig) { cfg.Capture = wire })
 			d.healthy()
 			d.want("1 _a healthy")
 			if got := d.shell("getprop ro.product.cpu.abi"); got != arch.ABI() {
 				t.Errorf("ro.product.cpu.abi = %q, want %q", got, arch.ABI())
 			}
+			checkWire(t, wire)
 		})
 	}
 }
