@@ -215,21 +215,6 @@ func (w *world) newRelease() {
 	w.sync()
 }
 
-// nameOf is the file of a role's newest metadata.
-func (w *world) nameOf(role string) string {
-	ts, snap := w.current()
-	if role == metadata.SNAPSHOT {
-		return repo.MetadataPath(role, ts.Signed.Meta["snapshot.json"].Version)
-	}
-	return repo.MetadataPath(role, snap.Signed.Meta[role+".json"].Version)
-}
-
-func (w *world) flip(role string) {
-	b := append([]byte(nil), w.mirror.files[w.nameOf(role)]...)
-	b[len(b)/2] ^= 1
-	w.mirror.files[w.nameOf(role)] = b
-}
-
 func (w *world) truncate(name string) {
 	w.mirror.files[name] = w.mirror.files[name][:len(w.mirror.files[name])-2]
 }

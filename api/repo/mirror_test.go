@@ -3,11 +3,7 @@ package repo_test
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"mios"
@@ -23,7 +18,6 @@ import (
 	"mios/key"
 	publish "mios/publish/repo"
 	"mios/publish/repotest"
-	"mios/storage/tree"
 )
 
 var start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -135,17 +129,7 @@ func (w *world) publishApp() {
 // sync copies the vendor's tree to the mirror.
 func (w *world) sync() {
 	w.tb.Helper()
-	t := w.repo.Tree()
-	names, err := t.List(w.tb.Context(), ".")
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	w.mirror.files = map[string][]byte{}
-	for _, name := range names {
-		if w.mirror.files[name], err = tree.ReadAll(w.tb.Context(), t, name, 1<<20); err != nil {
-			w.tb.Fatal(err)
-		}
-	}
+	w.mirror.files = repotest.Load(w.tb, w.repo.Tree())
 }
 
 func (w *world) open(dir string) *repo.Client {
@@ -177,116 +161,60 @@ func (w *world) newest() repo.OSRelease {
 	return list[0]
 }
 
-// signer lets go-tuf sign with a key that an attacker has.
-type signer struct{ crypto.Signer }
-
-func (s signer) SignMessage(r io.Reader, _ ...signature.SignOption) ([]byte, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(b)
-	return s.Sign(nil, sum[:], crypto.SHA256)
+// forger is who holds the mirror.
+func (w *world) forger() *repotest.Forger {
+	return &repotest.Forger{TB: w.tb, Keys: w.keys, Files: w.mirror.files}
 }
 
-func (s signer) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
-	return s.Public(), nil
-}
-
-// read parses metadata that the mirror has.
 func read[T metadata.Roles](w *world, name string) *metadata.Metadata[T] {
 	w.tb.Helper()
-	m, err := new(metadata.Metadata[T]).FromBytes(w.mirror.files["metadata/"+name])
-	if err != nil {
-		w.tb.Fatalf("%s: %v", name, err)
-	}
-	return m
+	return repotest.Read[T](w.forger(), name)
 }
 
-// write signs metadata with all keys of some key roles and puts it on the
-// mirror.
 func write[T metadata.Roles](w *world, name string, m *metadata.Metadata[T], keyRoles ...string) []byte {
 	w.tb.Helper()
-	m.ClearSignatures()
-	for _, role := range keyRoles {
-		signers, err := w.keys.Signers(role)
-		if err != nil {
-			w.tb.Fatal(err)
-		}
-		for _, s := range signers {
-			if _, err := m.Sign(signer{s}); err != nil {
-				w.tb.Fatal(err)
-			}
-		}
-	}
-	b, err := m.ToBytes(false)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	w.mirror.files["metadata/"+name] = b
-	return b
+	return repotest.Write(w.forger(), name, m, keyRoles...)
 }
 
-// current returns the timestamp and the snapshot that the mirror has.
 func (w *world) current() (*metadata.Metadata[metadata.TimestampType], *metadata.Metadata[metadata.SnapshotType]) {
 	w.tb.Helper()
-	ts := read[metadata.TimestampType](w, "timestamp.json")
-	return ts, read[metadata.SnapshotType](w, fmt.Sprintf("%d.snapshot.json", ts.Signed.Meta["snapshot.json"].Version))
+	return w.forger().Current()
 }
 
-// role returns the metadata of a role that the mirror has.
 func (w *world) role(role string) *metadata.Metadata[metadata.TargetsType] {
 	w.tb.Helper()
-	_, snap := w.current()
-	return read[metadata.TargetsType](w, fmt.Sprintf("%d.%s.json", snap.Signed.Meta[role+".json"].Version, role))
+	return w.forger().Role(role)
 }
 
-// forge publishes a role's metadata with stolen keys: the next version of it,
-// signed by keyRole, and snapshot and timestamp above it.
 func (w *world) forge(role string, m *metadata.Metadata[metadata.TargetsType], keyRole string) {
 	w.tb.Helper()
-	m.Signed.Version++
-	b := write(w, fmt.Sprintf("%d.%s.json", m.Signed.Version, role), m, keyRole)
-	_, snap := w.current()
-	snap.Signed.Meta[role+".json"] = metaFile(m.Signed.Version, b)
-	w.forgeSnapshot(snap)
+	w.forger().Forge(role, m, keyRole)
 }
 
 func (w *world) forgeSnapshot(snap *metadata.Metadata[metadata.SnapshotType]) {
 	w.tb.Helper()
-	ts, _ := w.current()
-	snap.Signed.Version++
-	b := write(w, fmt.Sprintf("%d.snapshot.json", snap.Signed.Version), snap, key.Snapshot)
-	ts.Signed.Meta["snapshot.json"] = metaFile(snap.Signed.Version, b)
-	w.forgeTimestamp(ts)
+	w.forger().ForgeSnapshot(snap)
 }
 
 func (w *world) forgeTimestamp(ts *metadata.Metadata[metadata.TimestampType]) {
 	w.tb.Helper()
-	ts.Signed.Version++
-	write(w, "timestamp.json", ts, key.Timestamp)
+	w.forger().ForgeTimestamp(ts)
 }
 
-// putFile puts a target's content on the mirror, and into a role.
 func (w *world) putFile(m *metadata.Metadata[metadata.TargetsType], name string, content any) {
 	w.tb.Helper()
-	b, err := json.Marshal(content)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	t := repo.Target{Path: name, Length: int64(len(b)), SHA256: mios.Sum(b)}
-	w.mirror.files[t.File()] = b
-	f := metadata.TargetFile()
-	f.Length, f.Hashes["sha256"] = t.Length, t.SHA256[:]
-	m.Signed.Targets[name] = f
+	w.forger().Put(m, name, content)
 }
 
-func metaFile(version int64, b []byte) *metadata.MetaFiles {
-	f := metadata.MetaFile(version)
-	sum := sha256.Sum256(b)
-	f.Length, f.Hashes["sha256"] = int64(len(b)), sum[:]
-	return f
+// nameOf is the file of a role's newest metadata.
+func (w *world) nameOf(role string) string {
+	w.tb.Helper()
+	return w.forger().Name(role)
 }
+
+func (w *world) flip(role string) { w.forger().Flip(w.nameOf(role)) }
+
+func metaFile(version int64, b []byte) *metadata.MetaFiles { return repotest.Meta(version, b) }
 
 func (w *world) saveMirror() map[string][]byte { return maps.Clone(w.mirror.files) }
 
