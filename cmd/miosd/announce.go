@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mios/api"
 	"mios/device/property"
@@ -31,8 +34,17 @@ func (a *announcer) Set(ctx context.Context, name, value string) error {
 		what = "mios: health check failed: " + reason
 	}
 	if f, err := os.OpenFile("/dev/console", os.O_WRONLY, 0); err == nil {
-		fmt.Fprintf(f, "%s (%s %s, slot %s)\n", what, a.device.Product, a.device.Version, a.slot)
+		fmt.Fprintf(f, "%s (%s %s, slot %s, after %.2f s)\n", what, a.device.Product, a.device.Version, a.slot, sinceBoot().Seconds())
 		f.Close()
 	}
 	return err
+}
+
+// sinceBoot returns the time since the kernel started.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
 }
