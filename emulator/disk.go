@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // Sector is the smallest unit that a disk writes whole, in bytes.
@@ -29,6 +30,7 @@ type Disk struct {
 	first   int           // number of pending[0] since the disk was opened
 	newest  map[int64]int // sector to the number of the newest pending write of it
 	bytes   int           // of pending
+	watch   atomic.Pointer[func()]
 }
 
 // write is a write that was not flushed.
@@ -69,7 +71,24 @@ func (d *Disk) Size() int64 { return d.size }
 
 // Close flushes and closes the files.
 func (d *Disk) Close() error {
-	return errors.Join(d.Flush(), d.over.close(), d.base.Close())
+	return errors.Join(d.settle(), d.over.close(), d.base.Close())
+}
+
+// Watch has f called before each access to the disk: to a test they are the
+// clock of the guest's progress. A call of f that does not return holds the
+// guest up. A nil f ends it.
+func (d *Disk) Watch(f func()) {
+	if f == nil {
+		d.watch.Store(nil)
+		return
+	}
+	d.watch.Store(&f)
+}
+
+func (d *Disk) access() {
+	if f := d.watch.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // ReadAt reads what the guest would read.
@@ -80,6 +99,7 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	if off >= d.size {
 		return 0, io.EOF
 	}
+	d.access()
 	n := int(min(int64(len(p)), d.size-off))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,6 +150,7 @@ func (d *Disk) WriteAt(p []byte, off int64, fua bool) error {
 	if err := d.check(off, int64(len(p))); err != nil || len(p) == 0 {
 		return err
 	}
+	d.access()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.append(write{off, append([]byte(nil), p...), fua})
@@ -157,6 +178,7 @@ func (d *Disk) Zero(off, n int64, fua bool) error {
 	if err := d.check(off, n); err != nil {
 		return err
 	}
+	d.access()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.writeOut(len(d.pending)); err != nil {
@@ -170,6 +192,12 @@ func (d *Disk) Trim(off, n int64) error { return d.Zero(off, n, false) }
 
 // Flush makes all that was written outlive a power cut.
 func (d *Disk) Flush() error {
+	d.access()
+	return d.settle()
+}
+
+// settle is a flush that nobody watches.
+func (d *Disk) settle() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.writeOut(len(d.pending))

@@ -293,3 +293,21 @@ func blocks(t *testing.T, path string) int64 {
 	}
 	return n
 }
+
+func TestDiskWatch(t *testing.T) {
+	d := open(t, image(t, 4), "")
+	n := 0
+	d.Watch(func() { n++ })
+	sector := make([]byte, emulator.Sector)
+	do(t, d.WriteAt(sector, 0, false))
+	do(t, d.Flush())
+	if _, err := d.ReadAt(sector, 0); err != nil {
+		t.Fatal(err)
+	}
+	do(t, d.Trim(0, emulator.Sector))
+	d.Watch(nil)
+	do(t, d.Flush())
+	if n != 4 {
+		t.Errorf("watched %d accesses, want 4", n)
+	}
+}

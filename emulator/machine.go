@@ -138,7 +138,7 @@ func (m *Machine) live(started chan<- error, files []*os.File, listener io.Write
 		if cut != nil {
 			m.damage, err = m.disk.PowerCut(*cut)
 		} else {
-			err = m.disk.Flush()
+			err = m.disk.settle()
 		}
 		if err != nil {
 			m.err = errors.Join(m.err, err)
