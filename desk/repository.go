@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
-	"time"
 
 	"mios"
 	api "mios/api/repo"
@@ -23,6 +21,7 @@ import (
 	publishapp "mios/publish/app"
 	"mios/publish/ota"
 	"mios/publish/repo"
+	"mios/serve"
 	serverepo "mios/serve/repo"
 )
 
@@ -139,29 +138,29 @@ type Server struct {
 	Addr   string // 127.0.0.1:PORT
 	Moved  string // the address that was taken, or ""
 	server *http.Server
-	failed chan error
 }
 
 // Serve serves a handler at addr, or at a free port if that one is taken.
 func Serve(addr string, h http.Handler) (*Server, error) {
-	s := &Server{failed: make(chan error, 1)}
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		s.Moved = addr
-		l, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	return serveAt(addr, h, slog.New(slog.DiscardHandler))
+}
+
+func serveAt(addr string, h http.Handler, log *slog.Logger) (*Server, error) {
+	l, moved, err := serve.Listen(addr)
 	if err != nil {
 		return nil, err
 	}
-	s.Addr = l.Addr().String()
-	s.server = &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	go func() { s.failed <- s.server.Serve(l) }()
+	s := &Server{Addr: l.Addr().String(), server: serve.NewServer(h, log)}
+	if moved {
+		s.Moved = addr
+	}
+	go s.server.Serve(l) // until Close
 	return s, nil
 }
 
 // ServeRepository serves a repository at addr.
 func ServeRepository(addr string, r *repo.Repo, log *slog.Logger) (*Server, error) {
-	return Serve(addr, (&serverepo.Service{Repo: r, Log: log}).Handler())
+	return serveAt(addr, (&serverepo.Service{Repo: r, Log: log}).Handler(), log)
 }
 
 // GuestURL is the server's address as an emulated device sees it: QEMU's
