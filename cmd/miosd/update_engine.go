@@ -124,9 +124,11 @@ func updateTrust(ctx context.Context, c *ota.Config, props property.Client) erro
 	if c.PayloadKeys, err = payload.ParseKeys(b); err != nil {
 		return fmt.Errorf("%s: %w", otaKeys, err)
 	}
-	if c.AVBKey, err = ota.BootedKey(c.Disk, c.Slot, args["vbmeta.digest"], args["vbmeta.hash_alg"]); err != nil {
+	booted, err := ota.ReadBooted(c.Disk, c.Slot, args["vbmeta.digest"], args["vbmeta.hash_alg"])
+	if err != nil {
 		return err
 	}
+	c.AVBKey, c.RollbackIndex = booted.Key, booted.NoOlder(c.RollbackIndex)
 	c.ID, err = ota.DeviceID(c.Store, args["serialno"])
 	return err
 }
@@ -149,11 +151,18 @@ func updateSource(ctx context.Context, c *ota.Config, props property.Client) err
 		}
 		return f
 	}}
-	c.Repository, err = repo.Open(repo.Config{
+	var now clock
+	r, err := repo.Open(repo.Config{
 		Dir: otaRepoDir, Root: root, Fetcher: &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}, Product: d.Product,
-		BuildTime: time.Unix(d.BuildTime, 0), MaxAge: time.Duration(d.MaxMetadataAge) * time.Second,
+		BuildTime: time.Unix(d.BuildTime, 0), MaxAge: time.Duration(d.MaxMetadataAge) * time.Second, Now: now.Now,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	timed := &timedRepository{Client: r, clock: &now, log: c.Log}
+	timed.setClock()
+	c.Repository = timed
+	return nil
 }
 
 // runUpdateClient asks the updater.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"mios"
 	"mios/format/avb"
@@ -41,6 +42,9 @@ func (j *job) verifySlot(ctx context.Context) error {
 		return err
 	}
 	if err := covered(data, hashed); err != nil {
+		return &refusedError{err}
+	}
+	if err := sameProduct(data, j.cfg.Device.Product); err != nil {
 		return &refusedError{err}
 	}
 	err = data.VerifyHashtrees(func(name string) (io.ReaderAt, error) {
@@ -84,6 +88,30 @@ func covered(data *avb.SlotData, names []string) error {
 	for _, n := range names {
 		if !known[n] {
 			return fmt.Errorf("partition %s%s: vbmeta does not vouch for it: %w", n, data.Suffix, mios.ErrDenied)
+		}
+	}
+	return nil
+}
+
+// fingerprint is the property in which vbmeta says what it was built as:
+// PRODUCT/VERSION/VARIANT.
+const fingerprint = "com.android.build.system.fingerprint"
+
+// sameProduct refuses a slot whose vbmeta says that it is of another product,
+// which a vendor signs with the same keys. What it does not say is not held
+// against it.
+func sameProduct(data *avb.SlotData, product string) error {
+	all, err := data.Descriptors()
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		p, ok := d.(*avb.PropertyDescriptor)
+		if !ok || p.Key != fingerprint {
+			continue
+		}
+		if name, _, _ := strings.Cut(string(p.Value), "/"); name != product {
+			return fmt.Errorf("partition vbmeta%s: it is of %s, and this device is %s: %w: publish that product's own release", data.Suffix, p.Value, product, mios.ErrDenied)
 		}
 	}
 	return nil

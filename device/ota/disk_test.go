@@ -96,7 +96,7 @@ func TestBlockDisk(t *testing.T) {
 	}
 }
 
-func TestBootedKey(t *testing.T) {
+func TestReadBooted(t *testing.T) {
 	w := newWorld(t)
 	vbmeta := w.cached["vbmeta_a"]
 	size := len(bytes.TrimRight(vbmeta, "\x00"))
@@ -104,15 +104,36 @@ func TestBootedKey(t *testing.T) {
 	}
 	sum := sha256.Sum256(vbmeta[:size])
 	digest := hex.EncodeToString(sum[:])
-	key, err := BootedKey(w, "_a", digest, "")
-	if want := w.config(one(), nil).AVBKey; err != nil || !bytes.Equal(key, want) {
-		t.Errorf("BootedKey = %x, %v, want %x", key, err, want)
+	got, err := ReadBooted(w, "_a", digest, "")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := BootedKey(w, "_a", strings.Repeat("0", 64), "sha256"); !errors.Is(err, mios.ErrConflict) {
-		t.Errorf("BootedKey of another boot = %v, want ErrConflict", err)
+	if want := w.config(one(), nil).AVBKey; !bytes.Equal(got.Key, want) || got.RollbackIndex != 1 || got.Location != 0 {
+		t.Errorf("ReadBooted = %+v, want key %x, rollback index 1 at 0", got, want)
 	}
-	if _, err := BootedKey(w, "_b", digest, ""); err == nil {
-		t.Error("BootedKey of an empty slot succeeds")
+	if _, err := ReadBooted(w, "_a", strings.Repeat("0", 64), "sha256"); !errors.Is(err, mios.ErrConflict) {
+		t.Errorf("ReadBooted of another boot = %v, want ErrConflict", err)
+	}
+	if _, err := ReadBooted(w, "_b", digest, ""); err == nil {
+		t.Error("ReadBooted of an empty slot succeeds")
+	}
+}
+
+// TestNoOlder: what runs counts before the loader has stored it.
+func TestNoOlder(t *testing.T) {
+	b := &Booted{RollbackIndex: 5, Location: 1}
+	for _, tt := range []struct {
+		location     uint32
+		stored, want uint64
+	}{{1, 0, 5}, {1, 5, 5}, {1, 7, 7}, {0, 0, 0}, {2, 9, 9}} {
+		f := b.NoOlder(func(uint32) (uint64, error) { return tt.stored, nil })
+		if got, err := f(tt.location); got != tt.want || err != nil {
+			t.Errorf("with %d stored at %d: %d, %v, want %d", tt.stored, tt.location, got, err, tt.want)
+		}
+	}
+	f := b.NoOlder(func(uint32) (uint64, error) { return 0, mios.ErrInvalid })
+	if _, err := f(1); !errors.Is(err, mios.ErrInvalid) {
+		t.Errorf("with an unreadable one: %v, want %v", err, mios.ErrInvalid)
 	}
 }
 

@@ -298,6 +298,7 @@ func TestRefused(t *testing.T) {
 		{"budget", func(w *world) { w.fetchErr = fetch.ErrBudget }, "download budget used up: the update goes on", false, false},
 		{"wrong vbmeta key", spoiled(func(b *build) { b.avbKey = k.otherAVB }), "partition vbmeta_b: the key that signed it is not trusted", true, true},
 		{"older rollback index", func(w *world) { w.stored = 2 }, "rollback index 1 is older than the stored 2", true, true},
+		{"another product's images", spoiled(func(b *build) { b.product = "car" }), "partition vbmeta_b: it is of car/2/user, and this device is iot", true, true},
 		{"verification off", spoiled(func(b *build) { b.flags = avb.FlagHashtreeDisabled }), "verification is switched off", true, true},
 		{"boot not vouched for", spoiled(func(b *build) { b.leave = "boot" }), "boot", true, true},
 		{"system not vouched for", spoiled(func(b *build) { b.leave = "system" }), "partition system_b: vbmeta does not vouch for it", true, true},

@@ -13,11 +13,17 @@ import (
 	"mios/format/avb"
 )
 
-// BootedKey returns the key that signed the vbmeta image of the slot that
-// runs, as AVB encodes it: the key that the loader trusts. digest and hash are
+// Booted is what the vbmeta image says that this boot was verified with.
+type Booted struct {
+	Key           []byte // that signed it, as AVB encodes it: the one that the loader trusts
+	RollbackIndex uint64
+	Location      uint32 // of the rollback index
+}
+
+// ReadBooted reads the vbmeta image of the slot that runs. digest and hash are
 // androidboot.vbmeta.digest and .hash_alg, which the loader gave the kernel; the
 // image must be the one that they are of.
-func BootedKey(disk Disk, slot, digest, hash string) ([]byte, error) {
+func ReadBooted(disk Disk, slot, digest, hash string) (*Booted, error) {
 	p, err := disk.Open("vbmeta" + slot)
 	if err != nil {
 		return nil, err
@@ -45,7 +51,24 @@ func BootedKey(disk Disk, slot, digest, hash string) ([]byte, error) {
 	if result != avb.VerifyOK {
 		return nil, fmt.Errorf("partition vbmeta%s: %v: %w", slot, result, mios.ErrDenied)
 	}
-	return key, nil
+	m, err := avb.Parse(b[:size])
+	if err != nil {
+		return nil, fmt.Errorf("partition vbmeta%s: %w", slot, err)
+	}
+	return &Booted{key, m.RollbackIndex, m.RollbackIndexLocation}, nil
+}
+
+// NoOlder returns a [Config.RollbackIndex] that is at least what runs: the
+// loader raises the stored one only at the boot after the first healthy one,
+// and until then a device that is new would take a release from before its own.
+func (b *Booted) NoOlder(stored func(location uint32) (uint64, error)) func(location uint32) (uint64, error) {
+	return func(location uint32) (uint64, error) {
+		n, err := stored(location)
+		if location == b.Location {
+			n = max(n, b.RollbackIndex)
+		}
+		return n, err
+	}
 }
 
 // DeviceID returns the name by which the device finds its place in a rollout's

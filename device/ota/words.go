@@ -19,6 +19,10 @@ var advice = []struct {
 	{repo.ErrExpired, "check the device's clock, and whether the repository is still signed every day"},
 	{repo.ErrRollback, "the server or mirror shows an older repository than before: check which one answers"},
 	{repo.ErrSignature, "the repository is not the one that this build trusts: check its address and its keys"},
+	{repo.ErrMix, "the server or mirror answers with files that do not belong together: check which one answers"},
+	{repo.ErrLength, "the server, or what stands before it, cuts files or adds to them: check which one answers"},
+	{repo.ErrHash, "the server, or what stands before it, changes files: check which one answers"},
+	{repo.ErrRole, "the repository's operator must take back what was signed with that role's keys"},
 	{fetch.ErrBudget, "the update goes on after the next reboot; a product that needs more raises its budget"},
 	{payload.ErrSignature, "the payload is not signed by this product's key: build and publish it again with the right one"},
 }

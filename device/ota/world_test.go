@@ -60,6 +60,7 @@ type build struct {
 	avbKey    *rsa.PrivateKey
 	otaKey    *rsa.PrivateKey
 	flags     avb.Flags
+	product   string // in vbmeta's fingerprint
 	leave     string // a partition that vbmeta does not vouch for
 	wrongTree bool
 
@@ -73,7 +74,7 @@ func (w writerAt) WriteAt(p []byte, off int64) (int, error) { return copy(w[off:
 // newBuild makes a release; edit may spoil it.
 func newBuild(version string, time int64, edit func(*build)) *build {
 	k := testKeys()
-	b := &build{version: version, time: time, rollback: 1, avbKey: k.avb, otaKey: k.ota}
+	b := &build{version: version, time: time, rollback: 1, product: "iot", avbKey: k.avb, otaKey: k.ota}
 	if edit != nil {
 		edit(b)
 	}
@@ -104,6 +105,7 @@ func newBuild(version string, time int64, edit func(*build)) *build {
 		m.Descriptors = append(m.Descriptors, &avb.HashtreeDescriptor{DMVerityVersion: 1, ImageSize: uint64(data), TreeOffset: uint64(data),
 			TreeSize: uint64(tree), DataBlockSize: 4096, HashBlockSize: 4096, HashAlgorithm: "sha256", PartitionName: "system", RootDigest: root})
 	}
+	m.Descriptors = append(m.Descriptors, &avb.PropertyDescriptor{Key: fingerprint, Value: []byte(b.product + "/" + b.version + "/user")})
 	if err := m.Sign(b.avbKey, avb.SHA256RSA2048); err != nil {
 		panic(err)
 	}
