@@ -9,6 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -137,7 +138,14 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, r)
+}
+
+// serve serves a repository.
+func serve(t *testing.T, r *repo.Repo) *cloud {
+	t.Helper()
 	c := &cloud{Repo: r}
+	var err error
 	h := (&serverepo.Service{Repo: r, Log: slog.New(slog.DiscardHandler)}).Handler()
 	c.Server, err = desk.Serve("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c.mu.Lock()
@@ -187,8 +195,14 @@ func boot(t *testing.T, build string, change func(*desk.DeviceConfig)) *device {
 		change(&cfg)
 	}
 	var console lockedBuffer
-	cfg.Console = &console
+	if cfg.Console != nil {
+		cfg.Console = io.MultiWriter(&console, cfg.Console)
+	} else {
+		cfg.Console = &console
+	}
+	the.mu.Lock() // the first device of a build makes its disk
 	d, err := desk.StartDevice(t.Context(), cfg)
+	the.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
