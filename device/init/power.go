@@ -180,8 +180,9 @@ func (d *Device) serviceFailed(s *initrc.Service, reason, power string) {
 	}
 }
 
-// failSlot takes the slot that runs out of the loader's choice, unless it is
-// marked successful, and leaves the reason in the boot record.
+// failSlot leaves the reason in the boot record, and takes the slot that runs
+// out of the loader's choice, unless it is marked successful: of such a slot
+// the loader counts the boots.
 func (d *Device) failSlot(reason string) error {
 	suffix := d.Props.Get("ro.boot.slot_suffix")
 	if suffix == "" {
@@ -204,11 +205,11 @@ func (d *Device) failSlot(reason string) error {
 	if err != nil {
 		return err
 	}
-	if c.Slots[i].Successful {
-		return nil
-	}
 	if err := bootrecord.Add(misc, bootrecord.Refusal{Slot: suffix, Reason: reason, Time: time.Now()}); err != nil {
 		return err
+	}
+	if c.Slots[i].Successful {
+		return nil
 	}
 	c.MarkUnbootable(i)
 	if b, err = c.Bytes(); err != nil {
