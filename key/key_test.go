@@ -84,6 +84,58 @@ func TestInitKeepsKindsApart(t *testing.T) {
 	}
 }
 
+// TestNames keeps a key that a product has for itself beside the role's.
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	k, err := key.Generate(key.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := key.Generate(key.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]crypto.Signer{"avb.pem": k, "avb-watch.pem": other, "stray.pem": k} {
+		if err := key.Save(filepath.Join(dir, name), k, "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := key.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := set.Signer("avb-watch")
+	if err != nil || !other.(*ecdsa.PrivateKey).PublicKey.Equal(got.Public()) {
+		t.Errorf("Signer(avb-watch) = %v, want the product's own key", err)
+	}
+	pub, err := set.PublicKey("avb")
+	if err != nil || !k.(*ecdsa.PrivateKey).PublicKey.Equal(pub) {
+		t.Errorf("PublicKey(avb) = %v, want the role's key", err)
+	}
+	list, err := set.List()
+	if err != nil || len(list) != 2 || list[0].Name != "avb" || list[1].Name != "avb-watch" || list[1].Role != key.AVB {
+		t.Errorf("List = %+v, %v; want avb and avb-watch", list, err)
+	}
+	for _, name := range []string{"stray", "avbb", "avb-", "avb-../x", "avb/x", "../avb", "avb-X", ""} {
+		if _, err := set.Signer(name); !errors.Is(err, mios.ErrNotFound) {
+			t.Errorf("Signer(%q) = %v, want not found", name, err)
+		}
+		if err := set.AddHelper(name, k.Public(), key.Helper{Command: []string{"x"}}); !errors.Is(err, mios.ErrNotFound) {
+			t.Errorf("AddHelper(%q) = %v, want not found", name, err)
+		}
+	}
+	if _, err := set.PublicKey("ota"); !errors.Is(err, mios.ErrNotFound) || !strings.Contains(err.Error(), "ota.pem") {
+		t.Errorf("PublicKey(ota) = %v, want not found and what to do", err)
+	}
+	// What is trusted must be what signs.
+	if err := key.SavePublic(filepath.Join(dir, "avb.pub.pem"), other.Public()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.Signer("avb"); !errors.Is(err, mios.ErrConflict) {
+		t.Errorf("Signer(avb) beside another key's avb.pub.pem = %v, want a conflict", err)
+	}
+}
+
 func TestEncrypted(t *testing.T) {
 	dir := t.TempDir()
 	if err := key.Init(dir, key.InitOptions{Passphrase: "correct horse", Roles: []string{key.Timestamp}}); err != nil {

@@ -86,3 +86,17 @@ func (r Role) KeyName(i int) string {
 	}
 	return fmt.Sprintf("%s-%d", r.Name, i+1)
 }
+
+// RoleOf returns the role of the key named name: a role's name, or one with a
+// dash and more behind it, as "root-2" or "avb-watch". The error wraps
+// [mios.ErrNotFound].
+func RoleOf(name string) (Role, error) {
+	for _, r := range Roles {
+		rest, ok := strings.CutPrefix(name, r.Name)
+		if ok && (rest == "" || rest[0] == '-' && len(rest) > 1 && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789-") == "") {
+			return r, nil
+		}
+	}
+	_, err := FindRole(name)
+	return Role{}, err
+}

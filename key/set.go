@@ -1,13 +1,17 @@
 package key
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"mios"
 	"mios/internal/atomicfile"
@@ -66,19 +70,37 @@ func Open(dir string, pass Passphrase) (*Set, error) {
 // Dir returns the set's folder.
 func (s *Set) Dir() string { return s.dir }
 
-// Signer returns the first key of a role. The error wraps [mios.ErrNotFound]
-// where the set has none.
-func (s *Set) Signer(role string) (crypto.Signer, error) {
-	r, err := FindRole(role)
+// Signer returns the key of that name: a role's, for its first key, or one as
+// [RoleOf] takes. The error wraps [mios.ErrNotFound] where the set has none.
+func (s *Set) Signer(name string) (crypto.Signer, error) {
+	r, err := RoleOf(name)
 	if err != nil {
 		return nil, err
 	}
-	signer, err := s.load(r.KeyName(0))
+	signer, err := s.load(name)
 	if errors.Is(err, mios.ErrNotFound) {
-		return nil, fmt.Errorf("keys %s: %s key: %w: it signs %s; copy it there as %s.pem, or name the folder that has it",
-			s.dir, role, mios.ErrNotFound, r.Use, role)
+		return nil, s.missing(r, name)
 	}
 	return signer, err
+}
+
+// PublicKey returns the public key of that name, without a passphrase where
+// NAME.pub.pem is there.
+func (s *Set) PublicKey(name string) (crypto.PublicKey, error) {
+	r, err := RoleOf(name)
+	if err != nil {
+		return nil, err
+	}
+	pub, err := s.public(name)
+	if errors.Is(err, mios.ErrNotFound) {
+		return nil, s.missing(r, name)
+	}
+	return pub, err
+}
+
+func (s *Set) missing(r Role, name string) error {
+	return fmt.Errorf("keys %s: %s key: %w: it signs %s; copy it there as %s.pem, or name the folder that has it",
+		s.dir, name, mios.ErrNotFound, r.Use, name)
 }
 
 // Signers returns all keys that the set has for a role, which may be none.
@@ -113,14 +135,7 @@ func (s *Set) Public(role string) ([]crypto.PublicKey, error) {
 	}
 	var keys []crypto.PublicKey
 	for i := range maxKeys {
-		name := r.KeyName(i)
-		pub, err := LoadPublic(filepath.Join(s.dir, name+extPublic))
-		if errors.Is(err, fs.ErrNotExist) {
-			var signer crypto.Signer
-			if signer, err = s.load(name); err == nil {
-				pub = signer.Public()
-			}
-		}
+		pub, err := s.public(r.KeyName(i))
 		switch {
 		case errors.Is(err, mios.ErrNotFound):
 			continue
@@ -130,6 +145,19 @@ func (s *Set) Public(role string) ([]crypto.PublicKey, error) {
 		keys = append(keys, pub)
 	}
 	return keys, nil
+}
+
+// public reads NAME.pub.pem, or else takes the public half of the private key.
+func (s *Set) public(name string) (crypto.PublicKey, error) {
+	pub, err := LoadPublic(filepath.Join(s.dir, name+extPublic))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return pub, err
+	}
+	signer, err := s.load(name)
+	if err != nil {
+		return nil, err
+	}
+	return signer.Public(), nil
 }
 
 func (s *Set) load(name string) (crypto.Signer, error) {
@@ -145,9 +173,30 @@ func (s *Set) load(name string) (crypto.Signer, error) {
 	case 0:
 		return nil, fmt.Errorf("keys %s: %s: %w", s.dir, name, mios.ErrNotFound)
 	case 1:
-		return Load(filepath.Join(s.dir, found[0]), s.pass)
+		return s.loadFile(name, found[0])
 	}
 	return nil, fmt.Errorf("keys %s: both %s and %s: %w: remove one", s.dir, found[0], found[1], mios.ErrConflict)
+}
+
+// loadFile loads a private key and compares it with the public key beside it:
+// what is listed and trusted must be what signs.
+func (s *Set) loadFile(name, file string) (crypto.Signer, error) {
+	signer, err := Load(filepath.Join(s.dir, file), s.pass)
+	if err != nil {
+		return nil, err
+	}
+	pub, err := LoadPublic(filepath.Join(s.dir, name+extPublic))
+	if errors.Is(err, fs.ErrNotExist) {
+		return signer, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if same, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !same.Equal(pub) {
+		return nil, fmt.Errorf("keys %s: %s and %s are not of one key: %w: remove the one that is wrong",
+			s.dir, file, name+extPublic, mios.ErrConflict)
+	}
+	return signer, nil
 }
 
 // Info is what [Set.List] says of one key.
@@ -165,13 +214,29 @@ type Info struct {
 // List describes the set's keys in the order of [Roles], without a passphrase:
 // it reads public keys alone.
 func (s *Set) List() ([]Info, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool)
+	for _, e := range entries {
+		for _, ext := range []string{extPublic, extAge, extHelper, extPEM} {
+			if name, ok := strings.CutSuffix(e.Name(), ext); ok {
+				names[name] = true
+				break
+			}
+		}
+	}
+	inOrder := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
 	var list []Info
 	for _, r := range Roles {
-		for i := range maxKeys {
-			info, err := s.info(r, r.KeyName(i))
-			if errors.Is(err, mios.ErrNotFound) {
+		for _, name := range inOrder {
+			if of, err := RoleOf(name); err != nil || of.Name != r.Name {
 				continue
 			}
+			info, err := s.info(r, name)
 			if err != nil {
 				return nil, err
 			}
@@ -195,10 +260,7 @@ func (s *Set) info(r Role, name string) (Info, error) {
 			pub = signer.Public()
 		}
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && info.Kind == "public":
-		return info, mios.ErrNotFound
-	case err != nil:
+	if err != nil {
 		return info, err
 	}
 	info.Algorithm = AlgorithmOf(pub)
@@ -311,6 +373,9 @@ func (s *Set) make(name string, alg Algorithm, o InitOptions) error {
 // AddHelper puts a key that a command signs with into the set, as name, such
 // as "avb" or "root-2".
 func (s *Set) AddHelper(name string, pub crypto.PublicKey, h Helper) error {
+	if _, err := RoleOf(name); err != nil {
+		return err
+	}
 	if err := h.check(); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"mios"
 	"mios/api"
+	"mios/key"
 )
 
 // A Product is a product definition.
@@ -70,7 +71,7 @@ type Partitions struct {
 }
 
 // Keys names the keys that play a role, where a product does not use those
-// that are named after the role.
+// that are named after the role: "avb-watch" for "avb".
 type Keys struct {
 	AVB string `yaml:"avb"`
 	OTA string `yaml:"ota"`
@@ -166,6 +167,12 @@ func (p *Product) check() error {
 			return fmt.Errorf("arch %q, want amd64 or arm64", a)
 		}
 	}
+	for _, k := range [][2]string{{key.AVB, p.Keys.AVB}, {key.OTA, p.Keys.OTA}} {
+		role, name := k[0], k[1]
+		if r, err := key.RoleOf(name); err != nil || r.Name != role {
+			return fmt.Errorf("keys.%s is %q, want %s, or %s-NAME for a key of the product's own", role, name, role, role)
+		}
+	}
 	if err := p.Partitions.check(); err != nil {
 		return err
 	}
@@ -187,12 +194,16 @@ func (p *Product) check() error {
 	return nil
 }
 
+// maxPartition is more than any device has, and far from where sums run over.
+const maxPartition Size = 16 << 40
+
 func (s Partitions) check() error {
-	for name, v := range map[string]Size{
-		"boot": s.Boot, "super": s.Super, "system": s.System, "userdata": s.Userdata,
-	} {
-		if v <= 0 || v%(1<<20) != 0 {
-			return fmt.Errorf("partitions.%s is %d bytes, want a multiple of 1 MiB", name, v)
+	for _, p := range []struct {
+		name string
+		size Size
+	}{{"boot", s.Boot}, {"super", s.Super}, {"system", s.System}, {"userdata", s.Userdata}} {
+		if p.size <= 0 || p.size%(1<<20) != 0 || p.size > maxPartition {
+			return fmt.Errorf("partitions.%s is %v, want a multiple of 1 MiB up to %v", p.name, p.size, maxPartition)
 		}
 	}
 	if need := 2*s.System + 2<<20; s.Super < need {

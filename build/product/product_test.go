@@ -47,6 +47,8 @@ func TestParseErrors(t *testing.T) {
 		{"host", "hosts: [10.0.2.2]", "hosts: [example.org]", `host "10.0.2.2" is not among hosts`},
 		{"super", "super: 144MiB", "super: 128MiB", "partitions.super is 128 MiB, want at least 130 MiB"},
 		{"health", "property: net.online=1", "service: netd, property: net.online=1", "exactly one of"},
+		{"huge", "boot: 40MiB", "boot: 4194304TiB", "partitions.boot is 4194304 TiB, want a multiple of 1 MiB up to 16 TiB"},
+		{"key", "class: iot", "class: iot\nkeys: {avb: ota}", `keys.avb is "ota", want avb, or avb-NAME`},
 		{"twice", "class: iot", "class: iot\nclass: car", "4:1: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,12 +13,12 @@ import (
 	"mios/build/product"
 	"mios/internal/debian"
 	"mios/internal/progress"
-	"mios/key"
 )
 
-var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed images",
+var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed images\n" +
+	"PRODUCT is a definition's file, or a name below products/.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "build", args: "[flags] PRODUCT", help: "build a product's signed images: PRODUCT is a definition's file, or a name below products/"})
+		fs := flags(e)
 		var o buildOptions
 		fs.StringVar(&o.arch, "arch", "", "architecture, amd64 or arm64 (default: the product's first)")
 		fs.StringVar(&o.variant, "variant", image.User, "user (locked, no adb) or userdebug (adb)")
@@ -41,7 +41,7 @@ type buildOptions struct {
 
 func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 	story := progress.New(e.stdout)
-	cfg, err := o.config(name)
+	cfg, err := o.config(e, name)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 }
 
 // config gathers what the images are built from, save the kernel.
-func (o *buildOptions) config(name string) (*image.Config, error) {
+func (o *buildOptions) config(e env, name string) (*image.Config, error) {
 	def, err := findProduct(name)
 	if err != nil {
 		return nil, err
@@ -112,26 +112,19 @@ func (o *buildOptions) config(name string) (*image.Config, error) {
 	if c.Root, err = os.ReadFile(o.root); err != nil {
 		return nil, err
 	}
-	return c, o.loadKeys(c)
+	return c, o.loadKeys(e, c)
 }
 
-func (o *buildOptions) loadKeys(c *image.Config) error {
-	set, err := key.Open(o.keys, key.FromEnv)
+func (o *buildOptions) loadKeys(e env, c *image.Config) error {
+	set, err := openKeys(e, o.keys)
 	if err != nil {
 		return err
 	}
 	if c.AVBKey, err = set.Signer(c.Product.Keys.AVB); err != nil {
 		return err
 	}
-	pub, err := set.Public(c.Product.Keys.OTA)
-	if err != nil {
-		return err
-	}
-	if len(pub) == 0 {
-		return fmt.Errorf("key %q: %w: \"mios keys init\" makes it", c.Product.Keys.OTA, mios.ErrNotFound)
-	}
-	c.OTAKey = pub[0]
-	return nil
+	c.OTAKey, err = set.PublicKey(c.Product.Keys.OTA)
+	return err
 }
 
 // findProduct returns the definition's file for a file's or a product's name.
