@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,9 +14,10 @@ import (
 	"mios/key"
 )
 
-var appBuild = command{"app build", "[flags] DIR", "make a signed Android package of the Go program in DIR",
+var appBuild = command{"app build", "[flags] DIR", "make a signed Android package of a Go program\n" +
+	"The program and its AndroidManifest.xml are in DIR.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "app build", args: "[flags] DIR", help: "make a signed Android package of the Go program and the AndroidManifest.xml in DIR"})
+		fs := flags(e)
 		keys := fs.String("keys", "keys", "folder of keys; its role app signs")
 		keyFile := fs.String("key", "", "sign with this key instead: NAME.pem, NAME.pem.age or NAME.helper")
 		manifest := fs.String("manifest", "", "text manifest (default: DIR/AndroidManifest.xml)")
@@ -36,7 +36,7 @@ var appBuild = command{"app build", "[flags] DIR", "make a signed Android packag
 			o.Arches = append(o.Arches, mios.Arch(a))
 		}
 		var err error
-		if o.Key, err = appSigner(*keys, *keyFile); err != nil {
+		if o.Key, err = signer(e, *keys, *keyFile, key.App); err != nil {
 			return err
 		}
 		if *out == "" {
@@ -70,16 +70,4 @@ func describe(p *apksig.Package) string {
 		s += " for " + strings.Join(p.ABIs, ", ")
 	}
 	return fmt.Sprintf("%s, signed by %.16s", s, p.Signers[0])
-}
-
-// appSigner returns the key in file, or else that of the role app in dir.
-func appSigner(dir, file string) (crypto.Signer, error) {
-	if file != "" {
-		return key.Load(file, key.FromEnv)
-	}
-	set, err := key.Open(dir, key.FromEnv)
-	if err != nil {
-		return nil, err
-	}
-	return set.Signer(key.App)
 }

@@ -18,12 +18,8 @@ import (
 	"mios/internal/progress"
 )
 
-const (
-	emulateArgs = "[flags] PRODUCT|DIR"
-	emulateHelp = "Runs a build in QEMU until it powers off or Ctrl-C. DIR is a build's folder; of a PRODUCT the newest build below out/ is taken."
-)
-
-var emulate = command{"emulate", emulateArgs, "run a product's build in QEMU", runEmulate}
+var emulate = command{"emulate", "[flags] PRODUCT|DIR", "run a product's build in QEMU\n" +
+	"It runs until it powers off or Ctrl-C. DIR is a build's folder; of a PRODUCT the newest build below out/ is taken.", runEmulate}
 
 // emulateOptions are the flags of emulate.
 type emulateOptions struct {
@@ -34,7 +30,7 @@ type emulateOptions struct {
 }
 
 func runEmulate(ctx context.Context, e env, args []string) error {
-	set := flags(e, command{name: "emulate", args: emulateArgs, help: emulateHelp})
+	set := flags(e)
 	var o emulateOptions
 	set.StringVar(&o.arch, "arch", "", "architecture of the build to take: amd64 or arm64 (default: any)")
 	set.StringVar(&o.variant, "variant", "", "variant of the build to take: user or userdebug (default: any)")

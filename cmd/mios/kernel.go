@@ -16,12 +16,11 @@ import (
 // kernelLock is where the pins stand in this repository.
 const kernelLock = "internal/debian/kernel.lock.json"
 
-var kernelPin = command{"kernel pin", "[-o FILE] [-cache DIR] [-line LINE]",
-	"pin the newest kernel that Debian has, for each architecture", runKernelPin}
+var kernelPin = command{"kernel pin", "[-o FILE] [-cache DIR] [-line LINE]", "pin the newest kernel that Debian has, for each architecture\n" +
+	"Writes package, version and SHA-256 of the newest kernel of the line into the lock file; the next build takes it.", runKernelPin}
 
 func runKernelPin(ctx context.Context, e env, args []string) error {
-	set := flags(e, command{name: "kernel pin", args: "[-o FILE] [-cache DIR] [-line LINE]",
-		help: "Writes package, version and SHA-256 of the newest kernel of the line into the lock file; the next build takes it."})
+	set := flags(e)
 	out := set.String("o", kernelLock, "lock file to write; pins of other lines in it stay")
 	cache := set.String("cache", defaultCache(), "folder for apt's lists")
 	line := set.String("line", debian.Line, "family of kernels: linux-image-VERSION[-FLAVOUR]")

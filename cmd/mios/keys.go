@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 
 var keysInit = command{"keys init", "[--dev] [--roles ROLE,...] DIR", "make signing keys, encrypted with a passphrase",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "keys init", args: "[--dev] [--roles ROLE,...] DIR", help: "make signing keys, encrypted with a passphrase"})
+		fs := flags(e)
 		dev := fs.Bool("dev", false, "development keys: not encrypted, for a desk only")
 		roles := fs.String("roles", "", "make keys of these roles only")
 		if err := parse(fs, args, 1, 1); err != nil {
@@ -44,7 +45,7 @@ var keysInit = command{"keys init", "[--dev] [--roles ROLE,...] DIR", "make sign
 
 var keysList = command{"keys list", "[--json] DIR", "print a folder's keys",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "keys list", args: "[--json] DIR", help: "print a folder's keys"})
+		fs := flags(e)
 		asJSON := fs.Bool("json", false, "print JSON")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
@@ -75,11 +76,11 @@ var keysList = command{"keys list", "[--json] DIR", "print a folder's keys",
 		return w.Flush()
 	}}
 
-var keysHelper = command{"keys helper", "DIR NAME PUBLIC.pem COMMAND [ARGUMENT]...", "sign with a command, as an HSM needs it",
+var keysHelper = command{"keys helper", "DIR NAME PUBLIC.pem COMMAND [ARGUMENT]...", "sign with a command, as an HSM needs it\n" +
+	"The command is called like avbtool's --signing_helper, with the names of the\n" +
+	"algorithm and of the public key's file; NAME is a role, or a role and a number: root-2.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "keys helper", args: "DIR NAME PUBLIC.pem COMMAND [ARGUMENT]...", help: "sign with a command, as an HSM needs it.\n" +
-			"The command is called like avbtool's --signing_helper, with the names of the\n" +
-			"algorithm and of the public key's file; NAME is a role, or a role and a number: root-2."})
+		fs := flags(e)
 		if err := parse(fs, args, 4, 1<<10); err != nil {
 			return err
 		}
@@ -159,6 +160,18 @@ func openKeys(e env, dir string) (*key.Set, error) {
 		fmt.Fprintf(e.stderr, "mios: %s holds DEVELOPMENT KEYS: never ship a device that trusts them\n", dir)
 	}
 	return set, nil
+}
+
+// signer returns the key in file, or else that of a role in the folder dir.
+func signer(e env, dir, file, role string) (crypto.Signer, error) {
+	if file != "" {
+		return key.Load(file, passphrase(e))
+	}
+	set, err := openKeys(e, dir)
+	if err != nil {
+		return nil, err
+	}
+	return set.Signer(role)
 }
 
 // printJSON prints what --json asked for.

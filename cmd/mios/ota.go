@@ -11,9 +11,10 @@ import (
 	"mios/key"
 )
 
-var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload from a build's folder",
+var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload from a build\n" +
+	"Writes payload.bin and payload_properties.txt. BUILD is the folder that mios build made.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "ota full", args: "[flags] BUILD", help: "make a full update payload from a build's folder: payload.bin and payload_properties.txt"})
+		fs := flags(e)
 		keys := fs.String("keys", "keys", "folder of keys; its role ota signs")
 		keyFile := fs.String("key", "", "sign with this key instead: NAME.pem, NAME.pem.age or NAME.helper")
 		out := fs.String("out", "", "folder for the payload (default: BUILD/ota)")
@@ -25,9 +26,11 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		if err != nil {
 			return err
 		}
-		if f.Signers, err = otaSigners(*keys, *keyFile); err != nil {
+		k, err := signer(e, *keys, *keyFile, key.OTA)
+		if err != nil {
 			return err
 		}
+		f.Signers = []crypto.Signer{k}
 		f.SecurityPatch = *patch
 		if *out == "" {
 			*out = filepath.Join(fs.Arg(0), "ota")
@@ -43,17 +46,3 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 			return nil
 		})
 	}}
-
-// otaSigners returns the key in file, or else those of the role ota in dir.
-func otaSigners(dir, file string) ([]crypto.Signer, error) {
-	if file != "" {
-		k, err := key.Load(file, key.FromEnv)
-		return []crypto.Signer{k}, err
-	}
-	set, err := key.Open(dir, key.FromEnv)
-	if err != nil {
-		return nil, err
-	}
-	k, err := set.Signer(key.OTA)
-	return []crypto.Signer{k}, err
-}

@@ -17,9 +17,10 @@ import (
 	"mios/publish/repo"
 )
 
-var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payload as an OS release",
+var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payload as an OS release\n" +
+	"BUILD is the folder that mios build made.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "publish os", "[flags] BUILD", "publish a build's payload as an OS release: BUILD is the folder that mios build made")
+		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "folder of the repository")
 		payload := f.String("payload", "", "payload (default: BUILD/ota/payload.bin)")
 		channels := f.String("channel", "", "channels, with commas between (default: the build's)")
@@ -87,9 +88,10 @@ func payloadKeys(keys *key.Set) (list []*rsa.PublicKey, err error) {
 	return list, err
 }
 
-var publishApp = command{"publish app", "[flags] APK...", "publish apps",
+var publishApp = command{"publish app", "[flags] APK...", "publish apps\n" +
+	"Each becomes the newest release of its package.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "publish app", "[flags] APK...", "publish apps, each as the newest release of its package")
+		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "folder of the repository")
 		claim := f.Bool("claim", false, "let the signer own a package that nobody owns")
 		if err := parse(f.FlagSet, args, 1, 1<<16); err != nil {
@@ -111,9 +113,10 @@ var publishApp = command{"publish app", "[flags] APK...", "publish apps",
 		return nil
 	}}
 
-var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say which signers own a package",
+var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say which signers own a package\n" +
+	"A signer is the SHA-256 of its certificate. What was said of the package before is replaced.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "publish claim", "[flags] PACKAGE SHA256...", "say which signers own a package, by the SHA-256 of their certificates; it replaces what was said before")
+		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "folder of the repository")
 		if err := parse(f.FlagSet, args, 2, 100); err != nil {
 			return err
@@ -137,9 +140,10 @@ var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say wh
 		return f.print(e, res, "claimed "+c.Package)
 	}}
 
-var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today",
+var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today\n" +
+	"It goes up to what the release's offline keys allow.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today, up to what its offline keys allow")
+		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "folder of the repository")
 		share := f.String("share", "100", "per cent of the devices")
 		halt := f.Bool("halt", false, "let no further device take it, until told otherwise")

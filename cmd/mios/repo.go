@@ -19,8 +19,8 @@ type repoFlags struct {
 }
 
 // newRepoFlags returns the flags of a command that signs.
-func newRepoFlags(e env, name, args, help string) *repoFlags {
-	f := &repoFlags{FlagSet: flags(e, command{name: name, args: args, help: help})}
+func newRepoFlags(e env) *repoFlags {
+	f := &repoFlags{FlagSet: flags(e)}
 	f.StringVar(&f.keys, "keys", "keys", "folder of keys")
 	f.BoolVar(&f.json, "json", false, "print JSON")
 	return f
@@ -54,9 +54,10 @@ func (f *repoFlags) print(e env, res *repo.Result, done string) error {
 	return nil
 }
 
-var repoInit = command{"repo init", "[flags] DIR", "make a repository for releases and apps",
+var repoInit = command{"repo init", "[flags] DIR", "make a repository for releases and apps\n" +
+	"DIR/public is what a web server serves.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "repo init", "[flags] DIR", "make a repository for releases and apps: DIR/public is what a web server serves")
+		f := newRepoFlags(e)
 		bits := f.Int("app-bits", 4, "spread apps over 2^N files: 4 for some hundreds, 7 for some thousands")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
@@ -74,7 +75,7 @@ var repoInit = command{"repo init", "[flags] DIR", "make a repository for releas
 
 var repoProduct = command{"repo product", "[flags] DIR PRODUCT", "let a set of os keys sign a product's releases",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "repo product", "[flags] DIR PRODUCT", "let the os keys of a folder sign a product's releases")
+		f := newRepoFlags(e)
 		threshold := f.Int("threshold", 0, "how many of the os keys must sign (default: 2)")
 		if err := parse(f.FlagSet, args, 2, 2); err != nil {
 			return err
@@ -92,7 +93,7 @@ var repoProduct = command{"repo product", "[flags] DIR PRODUCT", "let a set of o
 
 var repoStatus = command{"repo status", "[--json] DIR", "print what a repository has published",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "repo status", args: "[--json] DIR", help: "print what a repository has published"})
+		fs := flags(e)
 		asJSON := fs.Bool("json", false, "print JSON")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
@@ -132,9 +133,10 @@ func printStatus(e env, s *repo.Status) {
 	}
 }
 
-var repoRefresh = command{"repo refresh", "[flags] DIR", "sign freshness again",
+var repoRefresh = command{"repo refresh", "[flags] DIR", "sign freshness again\n" +
+	"It needs the online keys, and wants to be run more often than once a day.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "repo refresh", "[flags] DIR", "sign freshness again, with the online keys: more often than once a day")
+		f := newRepoFlags(e)
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
@@ -151,7 +153,7 @@ var repoRefresh = command{"repo refresh", "[flags] DIR", "sign freshness again",
 
 var repoRootShow = command{"repo root show", "DIR", "print the root.json that a new build trusts first",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "repo root show", args: "DIR", help: "print the root.json that a new build trusts first"})
+		fs := flags(e)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -167,10 +169,10 @@ var repoRootShow = command{"repo root show", "DIR", "print the root.json that a 
 		return err
 	}}
 
-var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root, with new keys for some roles",
+var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root, with new keys for some roles\n" +
+	"The keys of both folders sign what they can; the rest waits for signatures.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "repo root rotate", "[flags] DIR", "make a new root, with new keys for some roles.\n"+
-			"The keys of both folders sign what they can; the rest waits for signatures.")
+		f := newRepoFlags(e)
 		roles := f.String("roles", "", "roles that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
 		newKeys := f.String("new-keys", "", "folder of the new keys")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {

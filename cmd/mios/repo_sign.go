@@ -12,9 +12,10 @@ import (
 	"mios/publish/repo"
 )
 
-var repoExport = command{"repo export", "[-o FILE] DIR", "write what waits for signatures into a file",
+var repoExport = command{"repo export", "[-o FILE] DIR", "write what waits for signatures into a file\n" +
+	"The file goes to where the keys are; mios repo sign signs it there.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "repo export", args: "[-o FILE] DIR", help: "write what waits for signatures into a file, which mios repo sign signs elsewhere"})
+		fs := flags(e)
 		out := fs.String("o", "bundle.json", "file to write")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
@@ -33,9 +34,10 @@ var repoExport = command{"repo export", "[-o FILE] DIR", "write what waits for s
 		return writeBundle(*out, b)
 	}}
 
-var repoSign = command{"repo sign", "[--keys DIR] BUNDLE", "sign what mios repo export wrote",
+var repoSign = command{"repo sign", "[--keys DIR] BUNDLE", "sign what mios repo export wrote\n" +
+	"Signs in place, and prints what it is that gets signed.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "repo sign", args: "[--keys DIR] BUNDLE", help: "sign what mios repo export wrote, in place; prints what it is that gets signed"})
+		fs := flags(e)
 		dir := fs.String("keys", "keys", "folder of keys")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
@@ -62,9 +64,10 @@ var repoSign = command{"repo sign", "[--keys DIR] BUNDLE", "sign what mios repo 
 		return writeBundle(fs.Arg(0), b)
 	}}
 
-var repoImport = command{"repo import", "[flags] DIR BUNDLE", "publish what was signed elsewhere",
+var repoImport = command{"repo import", "[flags] DIR BUNDLE", "publish what was signed elsewhere\n" +
+	"Takes the signatures of a bundle, and publishes what has enough of them.",
 	func(ctx context.Context, e env, args []string) error {
-		f := newRepoFlags(e, "repo import", "[flags] DIR BUNDLE", "take the signatures of a bundle, and publish what has enough of them")
+		f := newRepoFlags(e)
 		if err := parse(f.FlagSet, args, 2, 2); err != nil {
 			return err
 		}

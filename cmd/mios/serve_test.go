@@ -31,7 +31,7 @@ func TestServe(t *testing.T) {
 	var stderr bytes.Buffer
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, env{strings.NewReader(""), w, &stderr}, []string{"serve", "--repo", r.Dir(), "--keys", keys.Dir(), "--addr", taken.Addr().String()})
+		done <- run(ctx, env{stdin: strings.NewReader(""), stdout: w, stderr: &stderr}, []string{"serve", "--repo", r.Dir(), "--keys", keys.Dir(), "--addr", taken.Addr().String()})
 		w.Close()
 	}()
 	line, err := bufio.NewReader(stdout).ReadString('\n')

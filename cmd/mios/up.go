@@ -9,9 +9,11 @@ import (
 	"mios/desk"
 )
 
-var up = command{"up", "[flags]", "show the whole thing on this desk, from keys to an updated device",
+var up = command{"up", "[flags]", "show the whole thing on this desk, from keys to an updated device\n" +
+	"Makes keys, builds and publishes two releases and an app, boots a device in QEMU, lets it install the app\n" +
+	"and update itself; then stays up until Ctrl-C.",
 	func(ctx context.Context, e env, args []string) error {
-		fs := flags(e, command{name: "up", args: "[flags]", help: "make keys, build and publish two releases and an app, boot a device in QEMU, let it install the app and update itself; then stay up until Ctrl-C"})
+		fs := flags(e)
 		arch := "amd64"
 		if runtime.GOARCH == "arm64" {
 			arch = "arm64"
