@@ -39,9 +39,11 @@ type Device struct {
 	// reboot ends the machine: it does not return but in tests.
 	reboot func(cmd int, target string)
 	power  sync.Once
-	ctx    context.Context // of the actions; ends when the device goes down
-	cancel context.CancelFunc
-	idle   chan struct{} // closed when the actions' loop has ended
+	// lastPatience is how long going down may take.
+	lastPatience time.Duration
+	ctx          context.Context // of the actions; ends when the device goes down
+	cancel       context.CancelFunc
+	idle         chan struct{} // closed when the actions' loop has ended
 }
 
 // ringSize is the log's, in bytes.
@@ -60,7 +62,7 @@ var propertyTypes = []property.Type{
 func New(root string, pid1 bool) *Device {
 	d := &Device{
 		Root: root, Ring: logd.NewRing(ringSize), Props: &property.Store{Types: propertyTypes}, loaded: make(map[string]bool),
-		env: []string{"PATH=/system/bin", "HOME=/"}, idle: make(chan struct{}), reboot: rebootMachine,
+		env: []string{"PATH=/system/bin", "HOME=/"}, idle: make(chan struct{}), reboot: rebootMachine, lastPatience: lastPatience,
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.log = slog.New(newHandler(d.Ring, nil))

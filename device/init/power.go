@@ -20,11 +20,13 @@ import (
 	"mios/format/initrc"
 )
 
-// patience is how long services have to end before they are killed, and
-// actionPatience how long the shutdown actions may take.
+// patience is how long services have to end before they are killed,
+// actionPatience how long the shutdown actions may take, and lastPatience how
+// long all of it: storage that is dying may never finish a sync.
 const (
 	patience       = 3 * time.Second
 	actionPatience = 2 * time.Second
+	lastPatience   = time.Minute
 )
 
 // A powerOrder is what sys.powerctl asks for.
@@ -61,6 +63,15 @@ func (d *Device) powerControl(value string) {
 func (d *Device) goDown(order powerOrder, value string) {
 	start := time.Now()
 	d.log.Info("going down", "why", value)
+	cmd := unix.LINUX_REBOOT_CMD_RESTART
+	switch {
+	case order.off:
+		cmd = unix.LINUX_REBOOT_CMD_POWER_OFF
+	case order.target != "":
+		cmd = unix.LINUX_REBOOT_CMD_RESTART2
+	}
+	hangs := time.AfterFunc(d.lastPatience, func() { d.reboot(cmd, order.target) })
+	defer hangs.Stop()
 	if strings.HasPrefix(d.Props.Get("ro.persistent_properties.ready"), "t") {
 		if err := d.Props.Set("persist.sys.boot.reason", property.Clip(value)); err != nil {
 			d.log.Warn("keep the reason", "err", err)
@@ -83,13 +94,6 @@ func (d *Device) goDown(order powerOrder, value string) {
 	d.log.Info("services have ended", "took", time.Since(start).Round(time.Millisecond))
 	if d.Root == "" {
 		unmountData()
-	}
-	cmd := unix.LINUX_REBOOT_CMD_RESTART
-	switch {
-	case order.off:
-		cmd = unix.LINUX_REBOOT_CMD_POWER_OFF
-	case order.target != "":
-		cmd = unix.LINUX_REBOOT_CMD_RESTART2
 	}
 	d.reboot(cmd, order.target)
 }

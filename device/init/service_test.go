@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,4 +267,31 @@ func TestShutdownKillsWhatDoesNotListen(t *testing.T) {
 	d.services.shutdown(100 * time.Millisecond)
 	waitFor(t, d, "init.svc.deaf", "stopped")
 	waitFor(t, d, "init.svc.last", "stopped")
+}
+
+// TestShutdownThatHangs reboots although a file system never answers.
+func TestShutdownThatHangs(t *testing.T) {
+	d := newDevice(t)
+	fifo := d.path("/stuck") // to open it for writing waits for a reader
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, "/init.rc", "on shutdown\n  write /stuck x\n")
+	if err := d.load("/init.rc"); err != nil {
+		t.Fatal(err)
+	}
+	rebooted := make(chan string, 2)
+	d.reboot = func(cmd int, target string) { rebooted <- target }
+	d.lastPatience = 10 * time.Millisecond
+	go d.run()
+	d.Props.Set("sys.powerctl", "reboot,why")
+	if target := <-rebooted; target != "why" {
+		t.Errorf("reboot into %q, want why", target)
+	}
+	f, err := os.Open(fifo) // lets it end
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	<-rebooted
 }

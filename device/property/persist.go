@@ -60,10 +60,14 @@ func (s *Store) save(name, value string) error {
 	}
 	next := maps.Clone(s.saved)
 	next[name] = value
+	b := formatPersistent(next)
+	if len(b) > maxPersistent {
+		return fmt.Errorf("persistent properties: over %d bytes together", maxPersistent)
+	}
 	if err := os.MkdirAll(filepath.Dir(s.persistent), 0o700); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteBytes(s.persistent, formatPersistent(next), 0o600); err != nil {
+	if err := atomicfile.WriteBytes(s.persistent, b, 0o600); err != nil {
 		return err
 	}
 	s.saved = next

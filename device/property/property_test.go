@@ -163,6 +163,10 @@ func TestPersistent(t *testing.T) {
 	if err := broken.Set("persist.c", "5"); err != nil {
 		t.Errorf("Set after a torn file: %v", err)
 	}
+	broken.saved["persist.much"] = strings.Repeat("x", maxPersistent)
+	if err := broken.Set("persist.d", "6"); err == nil || broken.Get("persist.d") != "" {
+		t.Errorf("Set beyond what can be read again: %v, and the value is %q", err, broken.Get("persist.d"))
+	}
 	if list, err := readPersistent(path); err != nil || len(list) != 1 {
 		t.Errorf("file = %v, %v, want the one property", list, err)
 	}
