@@ -65,7 +65,8 @@ func (b *attempt) giveUpAside() error {
 	}
 	for i, aside := range b.aside {
 		if aside {
-			b.record(bootctl.Suffix(i), "", unhealthy(), "")
+			partition, reason := b.autopsy(i)
+			b.recordFailed(i, partition, reason, unhealthy())
 			b.ctl.MarkUnbootable(i)
 			b.count(i, 0)
 		}

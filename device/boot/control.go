@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mios/device/bootrecord"
@@ -71,18 +72,31 @@ func (b *attempt) take(i int) error {
 const freshRecord = time.Hour
 
 // noteExhausted records it if the slot that was booted last has used up its
-// tries, unless the system has said more about it already.
+// tries, unless the system has said more about it already, and what is damaged
+// in it.
 func (b *attempt) noteExhausted() {
 	last, err := b.ctl.Index(b.ctl.Suffix)
 	if err != nil || b.ctl.Slots[last].Bootable() {
 		return
 	}
 	b.reason = "reboot,slot_failed"
+	partition, reason := b.autopsy(last)
 	if r, err := bootrecord.Read(b.misc); err == nil && len(r.Refusals) > 0 {
 		newest := r.Refusals[len(r.Refusals)-1]
-		if age := b.Now().Sub(newest.Time); newest.Slot == b.ctl.Suffix && age.Abs() < freshRecord {
+		if age := b.Now().Sub(newest.Time); newest.Slot == b.ctl.Suffix && age.Abs() < freshRecord && (reason == "" || newest.Partition == partition) {
 			return
 		}
 	}
-	b.record(b.ctl.Suffix, "", "it was started as often as it may be and did not prove itself healthy", "")
+	b.recordFailed(last, partition, reason, "it was started as often as it may be and did not prove itself healthy")
+}
+
+// recordFailed records why slot i failed: the damage that was found, or what
+// else is known.
+func (b *attempt) recordFailed(i int, partition, damage, otherwise string) {
+	suffix := bootctl.Suffix(i)
+	if damage == "" {
+		b.record(suffix, "", otherwise, "")
+		return
+	}
+	b.record(suffix, partition, damage, strings.TrimSuffix(partition, suffix)+": ")
 }

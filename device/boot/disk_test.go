@@ -18,6 +18,7 @@ import (
 	"mios/format/bootctl"
 	"mios/format/bootimg"
 	"mios/format/gpt"
+	"mios/format/super"
 )
 
 // memFile is a disk in memory that knows what a power cut would leave.
@@ -72,7 +73,10 @@ var testKeys = sync.OnceValue(func() (keys [2]*rsa.PrivateKey) {
 	return keys
 })
 
-const testDiskSize = 8 << 20
+const testDiskSize = 12 << 20
+
+// systemSize is that of a logical partition, of which the first half is data.
+const systemSize = 256 << 10
 
 // A rig is a device with a disk of two slots.
 type rig struct {
@@ -94,7 +98,8 @@ func newRig(t *testing.T) *rig {
 	table, err := gpt.New("test", testDiskSize, []gpt.Spec{
 		{Name: "misc", Size: 1 << 20}, {Name: "rpmb", Size: 64 << 10},
 		{Name: "boot_a", Size: 128 << 10}, {Name: "boot_b", Size: 128 << 10},
-		{Name: "vbmeta_a", Size: 64 << 10}, {Name: "vbmeta_b", Size: 64 << 10}})
+		{Name: "vbmeta_a", Size: 64 << 10}, {Name: "vbmeta_b", Size: 64 << 10},
+		{Name: "super", Size: 4 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +111,7 @@ func newRig(t *testing.T) *rig {
 	if r.disk, note, err = OpenDisk(r.file, testDiskSize); err != nil || note != nil {
 		t.Fatal(note, err)
 	}
+	r.writeSuper()
 	for i := range 2 {
 		r.writeSlot(i, 1, testKeys()[0])
 	}
@@ -142,7 +148,7 @@ func (r *rig) writeSlot(i int, rollbackIndex uint64, key *rsa.PrivateKey) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	m := &avb.VBMeta{RollbackIndex: rollbackIndex, Release: "test", Descriptors: []avb.Descriptor{desc}}
+	m := &avb.VBMeta{RollbackIndex: rollbackIndex, Release: "test", Descriptors: []avb.Descriptor{desc, r.writeSystem(i)}}
 	if err := m.Sign(key, avb.SHA256RSA2048); err != nil {
 		r.t.Fatal(err)
 	}
@@ -156,6 +162,58 @@ func (r *rig) writeSlot(i int, rollbackIndex uint64, key *rsa.PrivateKey) {
 	}
 	r.write("boot"+suffix, 0, raw)
 	r.write("vbmeta"+suffix, 0, append(vbmeta, make([]byte, 64<<10-len(vbmeta))...))
+}
+
+// writeSuper makes the logical partitions.
+func (r *rig) writeSuper() {
+	r.t.Helper()
+	img, err := super.Build(super.Spec{Size: r.part("super").Size(), Partitions: []super.PartitionSpec{
+		{Name: "system_a", Size: systemSize}, {Name: "system_b", Size: systemSize}}})
+	if err == nil {
+		err = img.WriteDisk(r.part("super"))
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// system opens the logical partition of slot i.
+func (r *rig) system(i int) *super.Volume {
+	r.t.Helper()
+	md, err := super.ReadSlot(r.part("super"), i)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	v, err := md.Open("system"+bootctl.Suffix(i), r.part("super"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return v
+}
+
+// writeSystem writes a system partition with its hash tree.
+func (r *rig) writeSystem(i int) *avb.HashtreeDescriptor {
+	r.t.Helper()
+	f, err := os.Create(filepath.Join(r.t.TempDir(), "system.img"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(bytes.Repeat([]byte(bootctl.Suffix(i)), systemSize/4)); err != nil {
+		r.t.Fatal(err)
+	}
+	desc, err := avb.AddHashtreeFooter(f, systemSize/2, avb.FooterOptions{PartitionName: "system", PartitionSize: systemSize})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	raw, err := os.ReadFile(f.Name())
+	if err == nil {
+		_, err = r.system(i).WriteAt(raw, 0)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return desc
 }
 
 func (r *rig) write(name string, off int64, b []byte) {
