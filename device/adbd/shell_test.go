@@ -142,7 +142,7 @@ func TestTerminal(t *testing.T) {
 	for cols := range uint16(50) { // the host misses a signal that comes with input
 		pty.Setsize(term.pty, &pty.Winsize{Rows: 20, Cols: 70 + cols})
 		time.Sleep(20 * time.Millisecond)
-		term.typed("/usr/bin/stty size\r")
+		term.typed("stty size\r")
 		term.expect("size\r\n")
 		if got := term.expect("\r\n$ "); got == fmt.Sprintf("20 %d", 70+cols) {
 			break

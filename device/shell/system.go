@@ -30,6 +30,7 @@ func systemCommands() []Command {
 		{"dmesg", "[-Cc] [-n LINES]", dmesg},
 		{"lsmod", "", lsmod},
 		{"nproc", "", nproc},
+		{"stty", "[size | -a | rows N | cols N | [-]MODE | raw | sane]...", stty},
 		{"clear", "", func(ctx context.Context, e *Env, args []string) error {
 			_, err := fmt.Fprint(e.Stdout, "\x1b[H\x1b[J")
 			return err
