@@ -82,6 +82,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case r := <-e.requests:
+			e.idle(false)
 			r.done <- r.do(ctx)
 		case <-timer:
 			e.idle(false)
@@ -140,6 +141,12 @@ func (e *Engine) ask(ctx context.Context, do func(ctx context.Context) error) er
 	}
 	e.busy = true
 	e.mu.Unlock()
+	return e.queue(ctx, do)
+}
+
+// queue has Run do something once it is at nothing else, and returns what came
+// of it.
+func (e *Engine) queue(ctx context.Context, do func(ctx context.Context) error) error {
 	r := request{do, make(chan error, 1)}
 	select {
 	case e.requests <- r:
@@ -160,10 +167,19 @@ func (e *Engine) Check(ctx context.Context) error {
 	return e.ask(ctx, func(ctx context.Context) error { return e.attempt(ctx, false) })
 }
 
-// Update looks for a release and installs it, up to the reboot. The error wraps
-// [mios.ErrNotFound] if there is none to install.
+// Update looks for a release and installs it, up to the reboot. If Run is at
+// that already, of its own accord, Update waits for how it ends. The error
+// wraps [mios.ErrNotFound] if there is none to install.
 func (e *Engine) Update(ctx context.Context) error {
-	return e.ask(ctx, func(ctx context.Context) error { return e.attempt(ctx, true) })
+	e.mu.Lock()
+	joined := e.busy
+	e.mu.Unlock()
+	return e.queue(ctx, func(ctx context.Context) error {
+		if joined && e.rec.State == NeedReboot {
+			return nil
+		}
+		return e.attempt(ctx, true)
+	})
 }
 
 // ResetBad forgets which releases are bad.
