@@ -107,6 +107,7 @@ type inputs struct {
 	Spec     BuildSpec
 	Programs []string
 	Product  string
+	CACerts  mios.Digest
 	Kernel   string
 	Keys     []key.Info
 	Extra    []string
@@ -142,7 +143,7 @@ func (d *Desk) Build(ctx context.Context, s BuildSpec) (dir string, reused bool,
 		return "", false, err
 	}
 	defer k.Close()
-	sum, err := d.sum(s, k, full, ramdisk)
+	sum, err := d.sum(s, p, k, full, ramdisk)
 	if err != nil {
 		return "", false, err
 	}
@@ -156,7 +157,7 @@ func (d *Desk) Build(ctx context.Context, s BuildSpec) (dir string, reused bool,
 		Product: p, Arch: s.Arch, Variant: s.Variant, Version: s.Version,
 		BuildTime: time.Unix(max(time.Now().Unix(), s.After+1), 0),
 		Kernel:    k, Miosd: full, MiosdRamdisk: ramdisk,
-		Root: s.Root, Extra: s.Extra, RollbackIndex: s.RollbackIndex, Note: s.Note,
+		Root: s.Root, Extra: s.Extra, RollbackIndex: s.RollbackIndex, Note: s.Note, Development: true,
 	}
 	if err := d.addKeys(&c); err != nil {
 		return "", false, err
@@ -183,13 +184,9 @@ func (d *Desk) addKeys(c *image.Config) (err error) {
 }
 
 // sum returns a digest of all that a build depends on.
-func (d *Desk) sum(s BuildSpec, k *debian.Kernel, programs ...string) (string, error) {
-	in := inputs{Spec: s, Kernel: k.SHA256}
-	def, err := os.ReadFile(s.Product)
-	if err != nil {
-		return "", err
-	}
-	in.Product = string(def)
+func (d *Desk) sum(s BuildSpec, p *product.Product, k *debian.Kernel, programs ...string) (string, error) {
+	in := inputs{Spec: s, Kernel: k.SHA256, Product: string(p.Source), CACerts: mios.Sum(p.CACerts)}
+	var err error
 	if in.Keys, err = d.keys.List(); err != nil {
 		return "", err
 	}

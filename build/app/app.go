@@ -193,11 +193,15 @@ func sign(ctx context.Context, in *os.File, s apksig.Signer, out string) error {
 		return err
 	}
 	r, w := io.Pipe()
+	signed := make(chan struct{})
 	go func() {
+		defer close(signed)
 		w.CloseWithError(apksig.Sign(ctx, in, fi.Size(), apksig.SignOptions{Signer: s, V2: true, V3: true}, w))
 	}()
-	defer r.Close()
-	return atomicfile.Write(out, r, 0o644)
+	err = atomicfile.Write(out, r, 0o644)
+	r.Close()
+	<-signed // the caller closes the file that is read
+	return err
 }
 
 // inspect reads back what was written, as the oldest platform would that the

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"mios"
 	"mios/format/bootctl"
 	"mios/format/gpt"
 	"mios/format/super"
@@ -19,10 +21,14 @@ import (
 // Tries is how many boots a new slot has to prove itself.
 const Tries = 3
 
-// Sizes of the small partitions in bytes.
+// GroupName is the group of a slot's logical partitions, without the suffix.
+const GroupName = "mios"
+
+// Sizes in bytes.
 const (
-	miscSize = 1 << 20
-	rpmbSize = 64 << 10
+	miscSize      = 1 << 20
+	rpmbSize      = 64 << 10
+	superMetadata = 1 << 20 // both geometries, and the metadata of all slots twice
 )
 
 // layout returns a build's partitions in their order on the disk.
@@ -43,13 +49,12 @@ func (m *Manifest) layout() []gpt.Spec {
 // super returns the logical partitions of a build.
 func (m *Manifest) super() (*super.Image, error) {
 	spec := super.Spec{Size: m.SuperSize}
-	half := uint64(m.SuperSize-1<<20) / 2
 	for _, slot := range bootctl.Suffixes(2) {
-		spec.Groups = append(spec.Groups, super.Group{Name: "mios" + slot, MaxSize: half})
+		spec.Groups = append(spec.Groups, super.Group{Name: GroupName + slot, MaxSize: uint64(m.GroupSize())})
 		for _, p := range m.Partitions {
 			if p.Logical {
 				spec.Partitions = append(spec.Partitions, super.PartitionSpec{
-					Name: p.Name + slot, Group: "mios" + slot, Attributes: super.AttrReadonly, Size: p.Limit,
+					Name: p.Name + slot, Group: GroupName + slot, Attributes: super.AttrReadonly, Size: p.Limit,
 				})
 			}
 		}
@@ -140,7 +145,7 @@ func (d *disk) slots() error {
 			if err != nil {
 				return err
 			}
-			if err := copyFile(w, filepath.Join(d.dir, p.File)); err != nil {
+			if err := d.copy(w, &p); err != nil {
 				return err
 			}
 		}
@@ -168,7 +173,7 @@ func (d *disk) super() error {
 			if err != nil {
 				return err
 			}
-			if err := copyFile(io.NewOffsetWriter(v, 0), filepath.Join(d.dir, p.File)); err != nil {
+			if err := d.copy(io.NewOffsetWriter(v, 0), &p); err != nil {
 				return err
 			}
 		}
@@ -207,12 +212,22 @@ type window struct {
 func (w *window) ReadAt(p []byte, off int64) (int, error)  { return w.f.ReadAt(p, w.off+off) }
 func (w *window) WriteAt(p []byte, off int64) (int, error) { return w.f.WriteAt(p, w.off+off) }
 
-func copyFile(w io.Writer, name string) error {
+// copy writes a partition's image to w, as long as the manifest says and with
+// the digest that it says.
+func (d *disk) copy(w io.Writer, p *Partition) error {
+	name := filepath.Join(d.dir, p.File)
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(w, f)
-	return err
+	h := sha256.New()
+	n, err := io.Copy(w, io.TeeReader(io.LimitReader(f, p.Size), h))
+	if err != nil {
+		return err
+	}
+	if n != p.Size || mios.Digest(h.Sum(nil)) != p.SHA256 {
+		return fmt.Errorf("%s is not what was built: %w: build it again", name, mios.ErrInvalid)
+	}
+	return nil
 }

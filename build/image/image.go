@@ -15,9 +15,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mios"
 	"mios/api"
 	"mios/build/product"
+	"mios/internal/atomicfile"
 	"mios/internal/debian"
 )
 
@@ -44,8 +47,11 @@ type Config struct {
 	OTAKey crypto.PublicKey // RSA; verifies payloads
 	Root   []byte           // the repository's root.json
 
-	TrustStore []byte // PEM certificates for TLS, may be empty
-	ADBKeys    []byte // adb_keys; userdebug only
+	ADBKeys []byte // adb_keys; userdebug only
+
+	// Development is set where the keys are a desk's: the build's tags are then
+	// dev-keys and not release-keys, as in AOSP.
+	Development bool
 
 	// Extra is added to the system image by absolute path, for products with
 	// files of their own, in place of what is there. Those in /system/bin can be
@@ -186,15 +192,17 @@ func (b *builder) rollbackIndex() uint64 {
 // path returns the path of an output.
 func (b *builder) path(name string) string { return filepath.Join(b.dir, name) }
 
-// replaceDir puts the folder tmp in dir's place. Between the two renames there
-// is no folder of that name: a crash there leaves the new one under tmp's name.
+// replaceDir puts the folder tmp in dir's place: in one step where there is a
+// folder already, so that at any moment one of the two has that name.
 func replaceDir(dir, tmp string) error {
-	old := tmp + ".old"
-	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
+	switch {
+	case err == nil:
+		err = os.RemoveAll(tmp) // the old one
+	case errors.Is(err, fs.ErrNotExist):
+		err = os.Rename(tmp, dir)
+	default:
+		return fmt.Errorf("replace %s: %w", dir, err)
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(old)
+	return errors.Join(err, atomicfile.SyncDir(filepath.Dir(dir)))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,20 @@ func TestReproducible(t *testing.T) {
 		t.Fatalf("compared %d files, %v; want all of a build", files, err)
 	}
 	judge(t, a)
+	f, err := os.OpenFile(filepath.Join(b, image.SystemImage), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := image.WriteDisk(t.Context(), b, filepath.Join(b, "other.img")); !errors.Is(err, mios.ErrInvalid) {
+		t.Errorf("WriteDisk of an image that was cut off = %v, want invalid", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(b, "*other.img*")); len(left) > 0 {
+		t.Errorf("a failed WriteDisk leaves %v", left)
+	}
 }
 
 // judge asks AOSP's and Debian's tools what they say of a build.
@@ -125,8 +140,17 @@ func judge(t *testing.T, dir string) {
 	for _, p := range doc.Packages {
 		names[p.Name] = p.LicenseDeclared
 	}
-	if names["miosd"] != "Apache-2.0" || names["go"] != "BSD-3-Clause" {
-		t.Errorf("SPDX packages = %v", names)
+	for name, want := range map[string]string{
+		"miosd": "Apache-2.0", "go": "BSD-3-Clause", "product.yaml": "NONE", "root.json": "NONE", "adb_keys": "NONE", "avb_pkmd.bin": "NONE",
+		"update-payload-key.pub.pem": "NONE", "golang.org/x/sys": "BSD-3-Clause", image.VBMetaImage: "NONE",
+		image.BootImage: "Apache-2.0 AND BSD-3-Clause AND GPL-2.0-only WITH Linux-syscall-note",
+	} {
+		if names[name] != want {
+			t.Errorf("SPDX says %q of %s, want %q", names[name], name, want)
+		}
+	}
+	if i := slices.IndexFunc(doc.Packages, func(p struct{ Name, LicenseDeclared string }) bool { return p.LicenseDeclared == "NOASSERTION" }); i >= 0 {
+		t.Errorf("SPDX does not know the licence of %s", doc.Packages[i].Name)
 	}
 }
 

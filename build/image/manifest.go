@@ -119,6 +119,10 @@ func ReadManifest(dir string) (*Manifest, error) {
 	return m, nil
 }
 
+// GroupSize is how many bytes of super the logical partitions of a slot may
+// take: what metadata leaves, halved.
+func (m *Manifest) GroupSize() int64 { return max(0, m.SuperSize-superMetadata) / 2 }
+
 // Find returns the partition of that name, or nil.
 func (m *Manifest) Find(name string) *Partition {
 	for i := range m.Partitions {

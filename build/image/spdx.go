@@ -4,9 +4,13 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"mios/key"
 )
 
 // The types below are the part of SPDX 2.3 that the manifest of inputs uses.
@@ -37,6 +41,18 @@ type spdxPackage struct {
 	Declared  string         `json:"licenseDeclared"`
 	Copyright string         `json:"copyrightText"`
 	Comment   string         `json:"comment,omitempty"`
+	Refs      []spdxRef      `json:"externalRefs,omitempty"`
+}
+
+// A spdxRef names a package as others do: by its package URL.
+type spdxRef struct {
+	Category string `json:"referenceCategory"`
+	Type     string `json:"referenceType"`
+	Locator  string `json:"referenceLocator"`
+}
+
+func purl(format string, args ...any) []spdxRef {
+	return []spdxRef{{"PACKAGE-MANAGER", "purl", fmt.Sprintf(format, args...)}}
 }
 
 type spdxChecksum struct {
@@ -50,8 +66,9 @@ type spdxRelationship struct {
 	Type    string `json:"relationshipType"`
 }
 
-// spdx writes the manifest of every input: kernel package, miosd and the
-// modules that it was built from, configuration.
+// spdx writes the manifest of every input: the kernel's package, miosd and the
+// modules that it was built from, the definition, keys and other files; and of
+// the images made of them.
 func (b *builder) spdx(m *Manifest) error {
 	doc := &spdxDocument{
 		Version: "SPDX-2.3", ID: "SPDXRef-DOCUMENT", DataLicense: "CC0-1.0",
@@ -65,6 +82,7 @@ func (b *builder) spdx(m *Manifest) error {
 		Name: b.Kernel.Package, Version: b.Kernel.Version, Declared: b.Kernel.License,
 		Checksums: []spdxChecksum{{"SHA256", b.Kernel.SHA256}},
 		Comment:   "Debian package; kernel and modules of boot, system and the loader",
+		Refs:      purl("pkg:deb/debian/%s@%s?arch=%s", b.Kernel.Package, b.Kernel.Version, b.Kernel.Arch),
 	})
 	for _, f := range []struct {
 		path string
@@ -74,13 +92,17 @@ func (b *builder) spdx(m *Manifest) error {
 			return err
 		}
 	}
-	doc.add(spdxPackage{
-		Name: "root.json", Version: m.Version, Declared: "NONE", Checksums: []spdxChecksum{{"SHA256", digestHex(b.Root)}},
-		Comment: "the repository's root of trust",
-	})
+	if err := b.addFiles(doc, m); err != nil {
+		return err
+	}
+	all := doc.licenses()
 	for _, p := range m.Partitions {
+		declared := all
+		if p.Name == "vbmeta" {
+			declared = noLicense
+		}
 		doc.add(spdxPackage{
-			Name: p.File, Version: m.Version, Declared: "NOASSERTION",
+			Name: p.File, Version: m.Version, Declared: declared,
 			Checksums: []spdxChecksum{{"SHA256", p.SHA256.String()}}, Comment: "an image of this build",
 		})
 	}
@@ -90,6 +112,61 @@ func (b *builder) spdx(m *Manifest) error {
 		return err
 	}
 	return os.WriteFile(b.path(ManifestSPD), append(out, '\n'), 0o644)
+}
+
+// noLicense is declared of files that are a vendor's data and not a work: keys
+// and configuration.
+const noLicense = "NONE"
+
+// addFiles adds the inputs that are the vendor's own.
+func (b *builder) addFiles(doc *spdxDocument, m *Manifest) error {
+	avbKey, err := b.avbPublicKey()
+	if err != nil {
+		return err
+	}
+	otaKey, err := key.MarshalPublic(b.OTAKey)
+	if err != nil {
+		return err
+	}
+	files := []struct {
+		name, comment string
+		data          []byte
+	}{
+		{"product.yaml", "the product's definition", b.Product.Source},
+		{"root.json", "the repository's root of trust", b.Root},
+		{"avb_pkmd.bin", "the key that verifies vbmeta", avbKey},
+		{"update-payload-key.pub.pem", "the key that verifies payloads", otaKey},
+		{"cacerts.pem", "authorities for TLS", b.Product.CACerts},
+		{"adb_keys", "keys that adb is authorised with", b.ADBKeys},
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Extra)) {
+		files = append(files, struct {
+			name, comment string
+			data          []byte
+		}{name, "a file of the product's own", b.Extra[name]})
+	}
+	for _, f := range files {
+		if len(f.data) == 0 {
+			continue
+		}
+		doc.add(spdxPackage{
+			Name: f.name, Version: m.Version, Declared: noLicense,
+			Checksums: []spdxChecksum{{"SHA256", digestHex(f.data)}}, Comment: f.comment,
+		})
+	}
+	return nil
+}
+
+// licenses returns the expression that all packages so far come under.
+func (d *spdxDocument) licenses() string {
+	var all []string
+	for _, p := range d.Packages {
+		if p.Declared != noLicense {
+			all = append(all, p.Declared)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), " AND ")
 }
 
 // addProgram adds a Go program and the modules in it.
@@ -113,6 +190,7 @@ func (d *spdxDocument) addProgram(path string, data []byte) error {
 		d.add(spdxPackage{
 			Name: dep.Path, Version: dep.Version, Declared: License(dep.Path),
 			Comment: "Go module " + dep.Sum, // h1: is the SHA-256 of the module's file list
+			Refs:    purl("pkg:golang/%s@%s", dep.Path, dep.Version),
 		})
 	}
 	return nil

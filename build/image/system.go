@@ -126,7 +126,7 @@ func (b *builder) etc(t tree) error {
 	t.file(api.DevicePath, 0o644, append(dev, '\n'))
 	t.file("/system/etc/mios/root.json", 0o644, b.Root)
 	t.file("/system/etc/mios/avb_pkmd.bin", 0o644, avbKey)
-	t.file("/system/etc/security/cacerts.pem", 0o644, b.TrustStore)
+	t.file("/system/etc/security/cacerts.pem", 0o644, b.Product.CACerts)
 	t.file("/system/etc/update_engine/update-payload-key.pub.pem", 0o644, otaKey)
 	t.file("/system/etc/fstab.mios", 0o644, []byte(fstab))
 	t.symlink("/system/etc/resolv.conf", "/run/resolv.conf")
@@ -183,7 +183,10 @@ userdata    /data        ext4   nosuid,nodev,noatime     wait,check
 `
 
 func (b *builder) buildProp() []byte {
-	debuggable := "0"
+	debuggable, tags := "0", "release-keys"
+	if b.Development {
+		tags = "dev-keys"
+	}
 	if b.Variant == Userdebug {
 		debuggable = "1"
 	}
@@ -196,8 +199,8 @@ func (b *builder) buildProp() []byte {
 		{"ro.build.date", b.BuildTime.UTC().Format(time.UnixDate)},
 		{"ro.build.date.utc", fmt.Sprint(b.BuildTime.Unix())},
 		{"ro.build.type", b.Variant},
-		{"ro.build.tags", "release-keys"},
-		{"ro.build.fingerprint", fmt.Sprintf("mios/%s/%s:%s/%d:%s/release-keys", b.Product.Name, b.Product.Name, b.Version, b.BuildTime.Unix(), b.Variant)},
+		{"ro.build.tags", tags},
+		{"ro.build.fingerprint", fmt.Sprintf("mios/%[1]s/%[1]s:%[2]s/%[2]s/%[3]d:%[4]s/%[5]s", b.Product.Name, b.Version, b.BuildTime.Unix(), b.Variant, tags)},
 		{"ro.debuggable", debuggable},
 		{"ro.secure", "1"},
 		{"ro.adb.secure", "1"},

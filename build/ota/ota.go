@@ -56,7 +56,7 @@ func FromBuild(dir string) (*Full, *image.Manifest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f := &Full{Timestamp: m.BuildTime, Group: "mios", GroupSize: m.SuperSize / 2}
+	f := &Full{Timestamp: m.BuildTime, Group: image.GroupName, GroupSize: m.GroupSize()}
 	for _, p := range m.Partitions {
 		f.Partitions = append(f.Partitions, Partition{
 			Name: p.Name, Path: filepath.Join(dir, p.File), Logical: p.Logical, SHA256: p.SHA256,
@@ -74,15 +74,18 @@ func (f *Full) WriteDir(ctx context.Context, dir string) (payload.Properties, er
 	}
 	r, w := io.Pipe()
 	var props payload.Properties
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		var err error
 		props, err = f.Write(ctx, w, dir)
 		w.CloseWithError(err)
 	}()
 	err := atomicfile.Write(filepath.Join(dir, PayloadFile), r, 0o644)
 	r.CloseWithError(errors.New("payload: no longer wanted"))
+	<-written // also after an error: nothing works on behind the caller's back
 	if err != nil {
-		return props, err
+		return payload.Properties{}, err
 	}
 	return props, atomicfile.WriteBytes(filepath.Join(dir, PropertiesFile), []byte(props.String()), 0o644)
 }

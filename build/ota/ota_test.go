@@ -36,7 +36,7 @@ func build(t *testing.T) (dir string, images map[string][]byte) {
 		"system": bytes.Repeat([]byte("system image"), 40960),
 	}
 	manifest := `{"product": "iot", "class": "iot", "arch": "amd64", "variant": "user", "version": "2", "build_time": 1700000000,
-	 "channel": "stable", "rollback_index": 1, "avb_key": "` + mios.Sum(nil).String() + `", "super_size": 2097152, "userdata_size": 0, "partitions": [`
+	 "channel": "stable", "rollback_index": 1, "avb_key": "` + mios.Sum(nil).String() + `", "super_size": 3145728, "userdata_size": 0, "partitions": [`
 	for i, name := range []string{"boot", "vbmeta", "system"} {
 		if err := os.WriteFile(filepath.Join(dir, name+".img"), images[name], 0o644); err != nil {
 			t.Fatal(err)

@@ -3,11 +3,15 @@
 package product
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +43,9 @@ type Product struct {
 	// the authorities that the device trusts for TLS, in PEM. Without one it
 	// trusts none.
 	TrustStore string `yaml:"trust_store"`
+	CACerts    []byte `yaml:"-"` // what is in that file; [Load] reads it
+
+	Source []byte `yaml:"-"` // the definition itself
 
 	// RollbackIndex is AVB's, for both slots: raise it when older builds must
 	// never boot again.
@@ -115,13 +122,37 @@ func Load(path string) (*Product, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", path, err)
 	}
-	return p, nil
+	return p, p.loadTrustStore(filepath.Dir(path))
+}
+
+// loadTrustStore reads the certificates beside the definition.
+func (p *Product) loadTrustStore(dir string) error {
+	if p.TrustStore == "" {
+		return nil
+	}
+	b, err := fs.ReadFile(os.DirFS(dir), p.TrustStore)
+	if err != nil {
+		return fmt.Errorf("trust_store: %w: want the name of a file beside the definition", err)
+	}
+	n := 0
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if _, err := x509.ParseCertificate(block.Bytes); block.Type != "CERTIFICATE" || err != nil {
+			return fmt.Errorf("trust_store %s: block %d is a %s, want a CERTIFICATE (%v): %w", p.TrustStore, n+1, block.Type, err, mios.ErrInvalid)
+		}
+		n++
+	}
+	if n == 0 {
+		return fmt.Errorf("trust_store %s: no certificate in PEM in it: %w: leave trust_store out for a device that trusts none", p.TrustStore, mios.ErrInvalid)
+	}
+	p.CACerts = b
+	return nil
 }
 
 // Parse reads a definition. An unknown field, a field twice and a value of the
 // wrong kind are errors that begin with line and column, "12:3: …".
 func Parse(b []byte) (*Product, error) {
 	p := &Product{
+		Source:  slices.Clone(b),
 		Kernel:  Kernel{Line: "linux-image-6.1-cloud"},
 		Keys:    Keys{AVB: "avb", OTA: "ota"},
 		Channel: "stable",

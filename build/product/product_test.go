@@ -1,7 +1,13 @@
 package product_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +65,48 @@ func TestParseErrors(t *testing.T) {
 			_, err := product.Parse([]byte(in))
 			if !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Parse = %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestTrustStore reads certificates beside the definition, and nothing else.
+func TestTrustStore(t *testing.T) {
+	def, err := os.ReadFile("../../products/iot/product.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	for _, tt := range []struct{ name, file, text, want string }{
+		{"one", "ca.pem", cert, ""},
+		{"two", "ca.pem", cert + cert, ""},
+		{"none", "ca.pem", "hello", "no certificate in PEM"},
+		{"a key", "ca.pem", cert + strings.ReplaceAll(cert, "CERTIFICATE", "PRIVATE KEY"), "block 2 is a PRIVATE KEY, want a CERTIFICATE"},
+		{"outside", "../ca.pem", cert, "want the name of a file beside the definition"},
+		{"missing", "no.pem", cert, "want the name of a file beside the definition"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range map[string]string{"product.yaml": string(def) + "\ntrust_store: " + tt.file + "\n", "ca.pem": tt.text} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, err := product.Load(filepath.Join(dir, "product.yaml"))
+			switch {
+			case tt.want == "" && (err != nil || string(p.CACerts) != tt.text):
+				t.Errorf("Load = %v, want the certificates", err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("Load = %v, want %q", err, tt.want)
 			}
 		})
 	}

@@ -96,11 +96,6 @@ func (o *buildOptions) config(e env, name string) (*image.Config, error) {
 	if c.Miosd, c.MiosdRamdisk, err = image.Programs(c.Arch); err != nil {
 		return nil, err
 	}
-	if p.TrustStore != "" {
-		if c.TrustStore, err = os.ReadFile(filepath.Join(filepath.Dir(def), p.TrustStore)); err != nil {
-			return nil, err
-		}
-	}
 	if o.adbKey != "" {
 		if c.ADBKeys, err = os.ReadFile(o.adbKey); err != nil {
 			return nil, err
@@ -120,6 +115,7 @@ func (o *buildOptions) loadKeys(e env, c *image.Config) error {
 	if err != nil {
 		return err
 	}
+	c.Development = set.IsDevelopment()
 	if c.AVBKey, err = set.Signer(c.Product.Keys.AVB); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // kernelLock is where the pins stand in this repository.
 const kernelLock = "internal/debian/kernel.lock.json"
 
-var kernelPin = command{"kernel pin", "[-o FILE] [-cache DIR] [-line LINE]", "pin the newest kernel that Debian has, for each architecture\n" +
+var kernelPin = command{"kernel pin", "[-o FILE] [--cache DIR] [--line LINE]", "pin the newest kernel that Debian has, for each architecture\n" +
 	"Writes package, version and SHA-256 of the newest kernel of the line into the lock file; the next build takes it.", runKernelPin}
 
 func runKernelPin(ctx context.Context, e env, args []string) error {

@@ -81,7 +81,7 @@ var keysHelper = command{"keys helper", "DIR NAME PUBLIC.pem COMMAND [ARGUMENT].
 	"algorithm and of the public key's file; NAME is a role, or a role and a number: root-2.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		if err := parse(fs, args, 4, 1<<10); err != nil {
+		if err := parseWords(fs, args, 4, 1<<10); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(fs.Arg(0), 0o700); err != nil {

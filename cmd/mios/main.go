@@ -5,7 +5,7 @@
 //
 //	mios COMMAND [ARGUMENT]...
 //
-// Exit status: 0 done, 1 failed, 2 wrong usage.
+// Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -64,17 +65,19 @@ func main() {
 }
 
 func run(ctx context.Context, e env, args []string) int {
-	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
-		usage(e.stdout)
-		return 0
+	help := len(args) > 0 && slices.Contains([]string{"help", "-h", "--help"}, args[0])
+	if help {
+		args = args[1:]
 	}
 	c, rest, ok := find(args)
-	if !ok {
-		if len(args) > 0 {
-			fmt.Fprintf(e.stderr, "mios: no command %q\n", strings.Join(args, " "))
-		}
-		usage(e.stderr)
-		return 2
+	switch {
+	case !ok && help && len(args) == 0:
+		usage(e.stdout, "")
+		return 0
+	case !ok:
+		return noCommand(e, args)
+	case help:
+		rest = []string{"-h"}
 	}
 	e.self = c
 	err := c.run(ctx, e, rest)
@@ -84,14 +87,39 @@ func run(ctx context.Context, e env, args []string) int {
 	case errors.Is(err, flag.ErrHelp): // the flag set has printed it
 		return 0
 	case errors.Is(err, errUsage):
-		if msg := err.Error(); msg != errUsage.Error() {
+		if msg := strings.TrimPrefix(err.Error(), errUsage.Error()+": "); msg != errUsage.Error() {
 			fmt.Fprintf(e.stderr, "mios: %s: %s\n", c.name, msg)
 		}
-		fmt.Fprintln(e.stderr, c.usage())
+		fmt.Fprintf(e.stderr, "%s\nmios %s -h tells more.\n", c.usage(), c.name)
 		return 2
+	case ctx.Err() != nil:
+		fmt.Fprintf(e.stderr, "mios: %s: interrupted\n", c.name)
+		return 130 // as a shell says of a program that Ctrl-C ended
 	}
 	fmt.Fprintf(e.stderr, "mios: %s: %v\n", c.name, err)
 	return 1
+}
+
+// noCommand says what there is instead of args: a family's verbs, or all.
+func noCommand(e env, args []string) int {
+	family := ""
+	for _, group := range commands {
+		for _, c := range group.list {
+			if len(args) > 0 && strings.HasPrefix(c.name, args[0]+" ") {
+				family = args[0] + " "
+			}
+		}
+	}
+	asked := len(args) == 2 && (args[1] == "-h" || args[1] == "--help")
+	switch {
+	case family != "" && asked:
+		usage(e.stdout, family)
+		return 0
+	case len(args) > 1 || len(args) == 1 && family == "":
+		fmt.Fprintf(e.stderr, "mios: no command %q\n", strings.Join(args, " "))
+	}
+	usage(e.stderr, family)
+	return 2
 }
 
 // find returns the command that args begin with, and its own arguments.
@@ -107,49 +135,19 @@ func find(args []string) (c command, rest []string, ok bool) {
 	return command{}, nil, false
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "usage: mios COMMAND [ARGUMENT]...")
+// usage lists the commands whose names begin with prefix.
+func usage(w io.Writer, prefix string) {
+	fmt.Fprintf(w, "usage: mios %s [ARGUMENT]...\n", prefix+"COMMAND")
 	for _, group := range commands {
-		fmt.Fprintf(w, "\n%s:\n", group.title)
+		title := "\n" + group.title + ":\n"
 		for _, c := range group.list {
+			if !strings.HasPrefix(c.name, prefix) {
+				continue
+			}
 			line, _, _ := strings.Cut(c.help, "\n")
-			fmt.Fprintf(w, "  %-16s  %s\n", c.name, line)
+			fmt.Fprintf(w, "%s  %-16s  %s\n", title, c.name, line)
+			title = ""
 		}
 	}
 	fmt.Fprintln(w, "\nmios COMMAND -h tells a command's flags.")
-}
-
-// flags returns the flag set of the command that runs: its errors are wrong
-// usage, and -h prints the command's help and flags.
-func flags(e env) *flag.FlagSet {
-	fs := flag.NewFlagSet(e.self.name, flag.ContinueOnError)
-	fs.SetOutput(e.stdout)
-	fs.Usage = func() {
-		fmt.Fprintf(e.stdout, "%s\n\n%s\n", e.self.usage(), e.self.help)
-		fs.PrintDefaults()
-	}
-	return fs
-}
-
-// parse parses args with fs; what remains must be between min and max words.
-func parse(fs *flag.FlagSet, args []string, min, max int) error {
-	out := fs.Output()
-	usage := fs.Usage
-	fs.SetOutput(io.Discard) // run prints what is wrong, once
-	fs.Usage = func() {}
-	err := fs.Parse(args)
-	fs.SetOutput(out)
-	fs.Usage = usage
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fs.Usage()
-		return err
-	case err != nil:
-		return fmt.Errorf("%w: %v", errUsage, err)
-	case fs.NArg() < min:
-		return errUsage
-	case fs.NArg() > max:
-		return fmt.Errorf("%w: unexpected %q", errUsage, fs.Arg(max))
-	}
-	return nil
 }
