@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// flags returns the flag set of the command that runs: its errors are wrong
+// usage, and -h prints the command's help and flags.
+func flags(e env) *flag.FlagSet {
+	fs := flag.NewFlagSet(e.self.name, flag.ContinueOnError)
+	fs.SetOutput(e.stdout)
+	fs.Usage = func() {
+		fmt.Fprintf(e.stdout, "%s\n\n%s\n", e.self.usage(), e.self.help)
+		printFlags(e.stdout, fs)
+	}
+	return fs
+}
+
+// printFlags prints the flags as a person types them.
+func printFlags(w io.Writer, fs *flag.FlagSet) {
+	first := true
+	fs.VisitAll(func(f *flag.Flag) {
+		if first {
+			fmt.Fprint(w, "\nflags:\n")
+			first = false
+		}
+		kind, help := flag.UnquoteUsage(f)
+		name := dashed(f.Name)
+		if kind != "" {
+			name += " " + strings.ToUpper(strings.ReplaceAll(kind, " ", "-"))
+		}
+		fmt.Fprintf(w, "  %-22s  %s", name, help)
+		switch f.DefValue {
+		case "", "false", "0":
+			fmt.Fprintln(w)
+		default:
+			fmt.Fprintf(w, " (default: %s)\n", f.DefValue)
+		}
+	})
+}
+
+// dashed is a flag as it is written here; package flag takes one dash or two.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// parse parses args with fs, in which flags and words may come in any order;
+// what remains must be between min and max words.
+func parse(fs *flag.FlagSet, args []string, min, max int) error {
+	var words []string
+	for {
+		if err := parseFlags(fs, args); err != nil {
+			return err
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		if parsed := len(args) - fs.NArg(); parsed > 0 && args[parsed-1] == "--" {
+			words = append(words, fs.Args()...)
+			break
+		}
+		words, args = append(words, fs.Arg(0)), fs.Args()[1:]
+	}
+	return parseWords(fs, words, min, max)
+}
+
+// parseWords takes args as they are: none is a flag, save that -h asks for help.
+func parseWords(fs *flag.FlagSet, args []string, min, max int) error {
+	if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+		fs.Usage()
+		return flag.ErrHelp
+	}
+	if err := fs.Parse(append([]string{"--"}, args...)); err != nil {
+		return err
+	}
+	switch {
+	case fs.NArg() < min:
+		return errUsage
+	case fs.NArg() > max:
+		return fmt.Errorf("%w: unexpected %q", errUsage, fs.Arg(max))
+	}
+	return nil
+}
+
+// parseFlags parses flags up to the first word.
+func parseFlags(fs *flag.FlagSet, args []string) error {
+	out, usage := fs.Output(), fs.Usage
+	fs.SetOutput(io.Discard) // run prints what is wrong, once
+	fs.Usage = func() {}
+	err := fs.Parse(args)
+	fs.SetOutput(out)
+	fs.Usage = usage
+	if errors.Is(err, flag.ErrHelp) {
+		fs.Usage()
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", errUsage, oneDash.ReplaceAllString(err.Error(), " -$1"))
+	}
+	return nil
+}
+
+// oneDash finds the flags in what package flag says.
+var oneDash = regexp.MustCompile(` (-[a-z][a-z-]+)`)
