@@ -19,6 +19,7 @@ import (
 	"mios/device/logd"
 	"mios/device/property"
 	"mios/device/sandbox"
+	"mios/device/socket"
 )
 
 // appsDir is where installd keeps what it trusts of the repository; the
@@ -72,7 +73,7 @@ func serveInstalld(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer m.Wait()
-	l, err := app.Listen(app.Socket)
+	l, err := socket.Listen(app.Socket, socket.Shell)
 	if err != nil {
 		return err
 	}

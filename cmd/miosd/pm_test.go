@@ -18,6 +18,7 @@ import (
 
 	buildapp "mios/build/app"
 	"mios/device/app"
+	"mios/device/socket"
 	"mios/format/apk"
 	"mios/format/apksig"
 )
@@ -61,8 +62,8 @@ func TestPackageCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(dir, "installd")
-	l, err := app.Listen(socket)
+	path := filepath.Join(dir, "installd")
+	l, err := socket.Listen(path, os.Getgid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestPackageCommands(t *testing.T) {
 		{"pm list features", nil, 2, ``}, {"am", nil, 2, ``}, {"am start", nil, 2, ``}, {"am nope x", nil, 255, ``}, {"cmd", nil, 2, ``},
 	} {
 		var out, errs bytes.Buffer
-		tool := &tool{in: bytes.NewReader(tt.in), out: &out, err: &errs, client: app.Client{Socket: socket}}
+		tool := &tool{in: bytes.NewReader(tt.in), out: &out, err: &errs, client: app.Client{Socket: path}}
 		words := strings.Fields(tt.args)
 		run := map[string]func(context.Context, []string) int{"pm": tool.pm, "am": tool.am, "cmd": tool.cmd}[words[0]]
 		code := run(t.Context(), words[1:])

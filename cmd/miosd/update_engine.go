@@ -20,6 +20,7 @@ import (
 	"mios/device/fetch"
 	"mios/device/ota"
 	"mios/device/property"
+	"mios/device/socket"
 	"mios/format/payload"
 )
 
@@ -55,7 +56,7 @@ func serveUpdateEngine(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	e := ota.New(*cfg)
-	l, err := ota.Listen(ota.Socket)
+	l, err := socket.Listen(ota.Socket, socket.Shell)
 	if err != nil { // the boot must be judged nevertheless
 		log.Error("nobody can ask the updater", "err", err)
 		return e.Run(ctx)

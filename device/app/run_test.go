@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"mios/device/socket"
 )
 
 // TestKeep restarts a program with twice the wait after each short run.
@@ -173,7 +175,7 @@ func serveTest(t *testing.T, cfg Config) (c *Client, stop func()) {
 		t.Fatal(err)
 	}
 	c = &Client{Socket: filepath.Join(cfg.Root, "socket", "installd")}
-	l, err := Listen(c.Socket)
+	l, err := socket.Listen(c.Socket, os.Getgid())
 	if err != nil {
 		t.Fatal(err)
 	}

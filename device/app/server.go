@@ -5,59 +5,26 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"mios/device/socket"
 )
 
-const (
-	shellUID = 2000 // AID_SHELL
-	idle     = time.Minute
-)
-
-// Listen makes the socket at path, for root and the shell.
-func Listen(path string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(os.Chown(path, 0, shellUID), os.Chmod(path, 0o660)); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
+// idle is how long a client may be silent.
+const idle = time.Minute
 
 // Serve answers requests until ctx ends, and closes l.
 func (m *Manager) Serve(ctx context.Context, l *net.UnixListener) error {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	for {
-		conn, err := l.AcceptUnix()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
-		}
-		m.wg.Go(func() {
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-			m.serve(ctx, conn)
-		})
+	err := socket.Serve(ctx, l, func(conn *net.UnixConn) { m.serve(ctx, conn) },
+		func(err error) { m.cfg.Log.Warn("accept", "err", err) })
+	if ctx.Err() != nil {
+		return nil
 	}
+	return err
 }
 
 func (m *Manager) serve(ctx context.Context, conn *net.UnixConn) {
@@ -132,21 +99,11 @@ func one(st *Status) []Status {
 
 // checkPeer lets root and the shell in, and whoever the server itself runs as.
 func checkPeer(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
+	cred, err := socket.Peer(conn)
 	if err != nil {
 		return err
 	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return err
-	}
-	if credErr != nil {
-		return credErr
-	}
-	if cred.Uid != 0 && cred.Uid != shellUID && int(cred.Uid) != os.Getuid() {
+	if cred.Uid != 0 && cred.Uid != socket.Shell && int(cred.Uid) != os.Getuid() {
 		return fmt.Errorf("uid %d may not change packages", cred.Uid)
 	}
 	return nil

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mios"
+	"mios/device/socket"
 )
 
 // maxReaders bounds the connections that are served at a time.
@@ -72,30 +73,17 @@ func seesAll(uid uint32) bool { return uid == 0 || uid == 1000 || uid == 1007 ||
 
 // ServeReaders answers readers on a seqpacket listener until ctx ends.
 func (r *Ring) ServeReaders(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
 	slots := make(chan struct{}, maxReaders)
-	var group sync.WaitGroup
-	defer group.Wait()
-	for {
-		conn, err := l.AcceptUnix()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("log readers: %w", err)
-		}
+	return socket.Serve(ctx, l, func(conn *net.UnixConn) {
 		select {
 		case slots <- struct{}{}:
-		default:
-			conn.Close()
-			continue
-		}
-		group.Go(func() {
-			defer func() { conn.Close(); <-slots }()
 			r.serveReader(ctx, conn)
-		})
-	}
+			<-slots
+		default: // too many: this one has to come again
+		}
+	}, func(err error) {
+		r.Append(Entry{Time: time.Now(), PID: os.Getpid(), TID: os.Getpid(), ID: System, Priority: Warn, Tag: "logd", Message: "accept: " + err.Error()})
+	})
 }
 
 // serveReader answers one reader. Its errors are the reader's going away.
@@ -104,7 +92,7 @@ func (r *Ring) serveReader(ctx context.Context, conn *net.UnixConn) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	cred, err := peer(conn)
+	cred, err := socket.Peer(conn)
 	if err != nil {
 		return err
 	}
@@ -230,26 +218,4 @@ func sender(oob []byte) (*unix.Ucred, error) {
 		}
 	}
 	return nil, errors.New("datagram without a sender")
-}
-
-// peer returns who is at the other end.
-func peer(conn *net.UnixConn) (cred *unix.Ucred, err error) {
-	err = control(conn, func(fd int) (err error) {
-		cred, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		return err
-	})
-	return cred, err
-}
-
-// control calls f with the connection's descriptor.
-func control(conn *net.UnixConn, f func(fd int) error) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }

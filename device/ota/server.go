@@ -7,40 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"mios"
+	"mios/device/socket"
 )
 
 // Socket is where the engine listens: root and the shell of a desk may connect.
 const Socket = "/dev/socket/update_engine"
-
-// shellGroup is AOSP's AID_SHELL: the one who is there only on userdebug
-// devices.
-const shellGroup = 2000
-
-// Listen makes the socket at path, in place of one that was left there.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(os.Chown(path, 0, shellGroup), os.Chmod(path, 0o660)); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
 
 // A Call is one line of JSON from a client; the engine answers with lines that
 // are an [Answer] each, and closes the connection after the last.
@@ -78,28 +53,12 @@ const (
 )
 
 // Serve answers clients until ctx ends. It closes l.
-func (e *Engine) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			return ctx.Err()
+func (e *Engine) Serve(ctx context.Context, l *net.UnixListener) error {
+	return socket.Serve(ctx, l, func(conn *net.UnixConn) {
+		if err := e.serve(ctx, conn); err != nil {
+			e.log.Debug("client", "err", err)
 		}
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
-		}
-		wg.Go(func() {
-			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			defer stop()
-			if err := e.serve(ctx, conn); err != nil {
-				e.log.Debug("client", "err", err)
-			}
-		})
-	}
+	}, func(err error) { e.log.Warn("accept", "err", err) })
 }
 
 func (e *Engine) serve(ctx context.Context, conn net.Conn) error {

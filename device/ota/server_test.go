@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"mios"
+	"mios/device/socket"
 )
 
 // serve starts an engine that waits to be asked, on a socket of its own.
@@ -26,7 +28,7 @@ func serve(t *testing.T, edit func(w *world)) (Client, *world, context.Context) 
 	t.Cleanup(cancel)
 	e := New(w.config(b, &fakeProps{w: w, reboot: func() {}}))
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", path)
+	l, err := socket.Listen(path, os.Getgid())
 	if err != nil {
 		t.Fatal(err)
 	}

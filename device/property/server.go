@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mios"
+	"mios/device/socket"
 )
 
 const (
@@ -37,29 +38,15 @@ type Server struct {
 // Serve answers on the listener until ctx ends. Each connection carries one
 // request.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var group sync.WaitGroup
-	defer group.Wait()
-	for {
-		conn, err := l.AcceptUnix()
-		if ctx.Err() != nil {
-			return ctx.Err()
+	return socket.Serve(ctx, l, func(conn *net.UnixConn) {
+		if err := s.serve(ctx, conn); err != nil {
+			s.Log.Debug("property request", "err", err)
 		}
-		if err != nil {
-			return fmt.Errorf("property service: %w", err)
-		}
-		group.Go(func() {
-			defer conn.Close()
-			if err := s.serve(ctx, conn); err != nil {
-				s.Log.Debug("property request", "err", err)
-			}
-		})
-	}
+	}, func(err error) { s.Log.Warn("property service: accept", "err", err) })
 }
 
 func (s *Server) serve(ctx context.Context, conn *net.UnixConn) error {
-	cred, err := peer(conn)
+	cred, err := socket.Peer(conn)
 	if err != nil {
 		return err
 	}
@@ -197,20 +184,4 @@ func (s *Server) exit(uid uint32) {
 	if s.conns[uid]--; s.conns[uid] == 0 {
 		delete(s.conns, uid)
 	}
-}
-
-// peer returns who is at the other end.
-func peer(conn *net.UnixConn) (*unix.Ucred, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return nil, err
-	}
-	return cred, credErr
 }
