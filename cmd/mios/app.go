@@ -18,13 +18,13 @@ var appBuild = command{"app build", "[flags] DIR", "make a signed Android packag
 	"The program and its AndroidManifest.xml are in DIR.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		keys := fs.String("keys", "keys", "folder of keys; its role app signs")
-		keyFile := fs.String("key", "", "sign with this key instead: NAME.pem, NAME.pem.age or NAME.helper")
-		manifest := fs.String("manifest", "", "text manifest (default: DIR/AndroidManifest.xml)")
-		arches := fs.String("arch", "amd64,arm64", "architectures to build for")
-		code := fs.Int64("version-code", 0, "instead of the manifest's")
-		name := fs.String("version-name", "", "instead of the manifest's")
-		out := fs.String("out", "", "file to write (default: DIR's name.apk here)")
+		keys := fs.String("keys", "keys", "`folder` of keys; its role app signs")
+		keyFile := fs.String("key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
+		manifest := fs.String("manifest", "", "text manifest `file` (default: DIR/AndroidManifest.xml)")
+		arches := fs.String("arch", "amd64,arm64", "`architectures` to build for, with commas between")
+		code := fs.Int64("version-code", 0, "this `number` instead of the manifest's")
+		name := fs.String("version-name", "", "this `name` instead of the manifest's")
+		out := fs.String("out", "", "`file` to write (default: DIR's name.apk here)")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}

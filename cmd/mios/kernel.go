@@ -21,9 +21,9 @@ var kernelPin = command{"kernel pin", "[-o FILE] [--cache DIR] [--line LINE]", "
 
 func runKernelPin(ctx context.Context, e env, args []string) error {
 	set := flags(e)
-	out := set.String("o", kernelLock, "lock file to write; pins of other lines in it stay")
-	cache := set.String("cache", defaultCache(), "folder for apt's lists")
-	line := set.String("line", debian.Line, "family of kernels: linux-image-VERSION[-FLAVOUR]")
+	out := set.String("o", kernelLock, "lock `file` to write; pins of other lines in it stay")
+	cache := set.String("cache", defaultCache(), "`folder` for apt's lists")
+	line := set.String("line", debian.Line, "`family` of kernels: linux-image-VERSION[-FLAVOUR]")
 	if err := parse(set, args, 0, 0); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ var keysInit = command{"keys init", "[--dev] [--roles ROLE,...] DIR", "make sign
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
 		dev := fs.Bool("dev", false, "development keys: not encrypted, for a desk only")
-		roles := fs.String("roles", "", "make keys of these roles only")
+		roles := fs.String("roles", "", "make keys of these `roles` only, with commas between")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}

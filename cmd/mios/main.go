@@ -115,8 +115,12 @@ func noCommand(e env, args []string) int {
 	case family != "" && asked:
 		usage(e.stdout, family)
 		return 0
-	case len(args) > 1 || len(args) == 1 && family == "":
+	case family != "" && len(args) == 1, len(args) == 0:
+	case family != "":
 		fmt.Fprintf(e.stderr, "mios: no command %q\n", strings.Join(args, " "))
+	default:
+		fmt.Fprintf(e.stderr, "mios: no command %q: mios help lists those there are\n", args[0])
+		return 2
 	}
 	usage(e.stderr, family)
 	return 2

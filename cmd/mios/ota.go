@@ -15,10 +15,10 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 	"Writes payload.bin and payload_properties.txt. BUILD is the folder that mios build made.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		keys := fs.String("keys", "keys", "folder of keys; its role ota signs")
-		keyFile := fs.String("key", "", "sign with this key instead: NAME.pem, NAME.pem.age or NAME.helper")
-		out := fs.String("out", "", "folder for the payload (default: BUILD/ota)")
-		patch := fs.String("security-patch", "", "Android security patch level, YYYY-MM-DD")
+		keys := fs.String("keys", "keys", "`folder` of keys; its role ota signs")
+		keyFile := fs.String("key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
+		out := fs.String("out", "", "`folder` for the payload (default: BUILD/ota)")
+		patch := fs.String("security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}

@@ -21,12 +21,12 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 	"BUILD is the folder that mios build made.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		dir := f.String("repo", "repo", "folder of the repository")
-		payload := f.String("payload", "", "payload (default: BUILD/ota/payload.bin)")
-		channels := f.String("channel", "", "channels, with commas between (default: the build's)")
-		share := f.String("share", "100", "per cent of the devices that it is for today")
-		limit := f.String("max-share", "100", "per cent that the rollout may never go beyond")
-		notes := f.String("notes", "", "what is new, for people")
+		dir := f.String("repo", "repo", "`folder` of the repository")
+		payload := f.String("payload", "", "payload `file` (default: BUILD/ota/payload.bin)")
+		channels := f.String("channel", "", "`channels`, with commas between (default: the build's)")
+		share := f.String("share", "100", "`per cent` of the devices that it is for today")
+		limit := f.String("max-share", "100", "`per cent` that the rollout may never go beyond")
+		notes := f.String("notes", "", "`text` for people: what is new")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ var publishApp = command{"publish app", "[flags] APK...", "publish apps\n" +
 	"Each becomes the newest release of its package.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		dir := f.String("repo", "repo", "folder of the repository")
+		dir := f.String("repo", "repo", "`folder` of the repository")
 		claim := f.Bool("claim", false, "let the signer own a package that nobody owns")
 		if err := parse(f.FlagSet, args, 1, 1<<16); err != nil {
 			return err
@@ -117,7 +117,7 @@ var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say wh
 	"A signer is the SHA-256 of its certificate. What was said of the package before is replaced.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		dir := f.String("repo", "repo", "folder of the repository")
+		dir := f.String("repo", "repo", "`folder` of the repository")
 		if err := parse(f.FlagSet, args, 2, 100); err != nil {
 			return err
 		}
@@ -144,8 +144,8 @@ var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say 
 	"It goes up to what the release's offline keys allow.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		dir := f.String("repo", "repo", "folder of the repository")
-		share := f.String("share", "100", "per cent of the devices")
+		dir := f.String("repo", "repo", "`folder` of the repository")
+		share := f.String("share", "100", "`per cent` of the devices")
 		halt := f.Bool("halt", false, "let no further device take it, until told otherwise")
 		withdraw := f.Bool("withdraw", false, "take it back for good")
 		if err := parse(f.FlagSet, args, 2, 2); err != nil {

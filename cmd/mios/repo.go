@@ -21,7 +21,7 @@ type repoFlags struct {
 // newRepoFlags returns the flags of a command that signs.
 func newRepoFlags(e env) *repoFlags {
 	f := &repoFlags{FlagSet: flags(e)}
-	f.StringVar(&f.keys, "keys", "keys", "folder of keys")
+	f.StringVar(&f.keys, "keys", "keys", "`folder` of keys")
 	f.BoolVar(&f.json, "json", false, "print JSON")
 	return f
 }
@@ -58,7 +58,7 @@ var repoInit = command{"repo init", "[flags] DIR", "make a repository for releas
 	"DIR/public is what a web server serves.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		bits := f.Int("app-bits", 4, "spread apps over 2^N files: 4 for some hundreds, 7 for some thousands")
+		bits := f.Int("app-bits", 4, "spread apps over 2^`N` files: 4 for some hundreds, 7 for some thousands")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ var repoInit = command{"repo init", "[flags] DIR", "make a repository for releas
 var repoProduct = command{"repo product", "[flags] DIR PRODUCT", "let a set of os keys sign a product's releases",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		threshold := f.Int("threshold", 0, "how many of the os keys must sign (default: 2)")
+		threshold := f.Int("threshold", 0, "`how many` of the os keys must sign (default: 2)")
 		if err := parse(f.FlagSet, args, 2, 2); err != nil {
 			return err
 		}
@@ -173,8 +173,8 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 	"The keys of both folders sign what they can; the rest waits for signatures.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		roles := f.String("roles", "", "roles that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
-		newKeys := f.String("new-keys", "", "folder of the new keys")
+		roles := f.String("roles", "", "`roles` that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
+		newKeys := f.String("new-keys", "", "`folder` of the new keys")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ var repoExport = command{"repo export", "[-o FILE] DIR", "write what waits for s
 	"The file goes to where the keys are; mios repo sign signs it there.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		out := fs.String("o", "bundle.json", "file to write")
+		out := fs.String("o", "bundle.json", "`file` to write")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ var repoSign = command{"repo sign", "[--keys DIR] BUNDLE", "sign what mios repo 
 	"Signs in place, and prints what it is that gets signed.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		dir := fs.String("keys", "keys", "folder of keys")
+		dir := fs.String("keys", "keys", "`folder` of keys")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}

@@ -16,10 +16,10 @@ var serveCmd = command{"serve", "[flags]", "serve a repository over HTTP\n" +
 	"It serves until Ctrl-C.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		dir := fs.String("repo", "repo", "folder of the repository")
-		addr := fs.String("addr", "127.0.0.1:8480", "address to listen on; a taken port is replaced by a free one")
-		keys := fs.String("keys", "", "folder of the online keys: sign freshness again in time (default: somebody else does)")
-		every := fs.Duration("refresh", time.Hour, "with --keys: how often")
+		dir := fs.String("repo", "repo", "`folder` of the repository")
+		addr := fs.String("addr", "127.0.0.1:8480", "`address` to listen on; a taken port is replaced by a free one")
+		keys := fs.String("keys", "", "`folder` of the online keys: sign freshness again in time (default: somebody else does)")
+		every := fs.Duration("refresh", time.Hour, "with --keys: `duration` between two signings")
 		if err := parse(fs, args, 0, 0); err != nil {
 			return err
 		}
