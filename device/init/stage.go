@@ -46,6 +46,7 @@ func SecondStage() {
 			d.log.Error("script", "err", strings.TrimSpace(line))
 		}
 	}
+	go d.expectJudge(d.ctx, judgeTime)
 	d.run()
 	select {} // the device goes down elsewhere
 }
