@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mios"
+	"mios/device/kmod"
 	"mios/internal/atomicfile"
 )
 
@@ -147,40 +148,14 @@ func (d *Device) ifup(_ context.Context, a []string) error {
 }
 
 // insmod is [-f] PATH [PARAMETER...]. A path that ends in modules.load names a
-// list: each line is a module in the list's folder, in the order in which they
-// depend on each other. A module that is loaded already is no error.
-func (d *Device) insmod(ctx context.Context, a []string) error {
+// list: see [kmod.LoadAll].
+func (d *Device) insmod(_ context.Context, a []string) error {
 	if a[0] == "-f" && len(a) > 1 {
 		a = a[1:]
 	}
-	if filepath.Base(a[0]) != "modules.load" {
-		return loadModule(d.path(a[0]), strings.Join(a[1:], " "))
+	path := d.path(a[0])
+	if filepath.Base(path) == kmod.ListName {
+		return kmod.LoadAll(filepath.Dir(path))
 	}
-	b, err := os.ReadFile(d.path(a[0]))
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for name := range strings.FieldsSeq(string(b)) {
-		if ctx.Err() == nil {
-			errs = append(errs, loadModule(d.path(filepath.Join(filepath.Dir(a[0]), name)), ""))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func loadModule(path, params string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), params, 0)
-	switch {
-	case err == nil || errors.Is(err, unix.EEXIST):
-		return nil
-	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("load %s: it needs a symbol that the kernel has not: load the modules that it depends on first", path)
-	}
-	return fmt.Errorf("load %s: %w", path, err)
+	return kmod.Load(path, strings.Join(a[1:], " "))
 }

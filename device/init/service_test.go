@@ -148,7 +148,9 @@ func TestServiceGetsItsSurroundings(t *testing.T) {
 	d := newDevice(t)
 	write(t, d, "/data/in", "from a file")
 	def := addService(t, d, "s", `echo $A; echo sock $ANDROID_SOCKET_k_1; cat <&$ANDROID_FILE__data_in; echo; ulimit -n; [ -S `+
-		d.path("/dev/socket/k-1")+` ] && echo there; cat /proc/self/oom_score_adj; echo nice $(nice)`,
+		d.path("/dev/socket/k-1")+` ] && echo there; i=0
+		until [ $(cat /proc/self/oom_score_adj) = 500 ] || [ $i = 1000 ]; do i=$((i+1)); done # init sets it from outside
+		cat /proc/self/oom_score_adj; echo nice $(nice)`,
 		"oneshot\n setenv A b\n socket k-1 stream+listen+passcred 0600\n file /data/in r\n writepid /data/pid\n oom_score_adjust 500")
 	def.Rlimits = nil
 	if os.Getuid() == 0 {

@@ -24,24 +24,29 @@ const ListName = "modules.load"
 var errUnknownSymbol = errors.New("it uses a symbol that the kernel does not have: list the modules that it needs before it")
 
 // LoadAll loads the modules that the list in the folder dir names, in their
-// order. One that is in the kernel already is fine. The error names the module
-// that could not be loaded; those before it stay. Root only.
-func LoadAll(dir string) error { return loadAll(dir, initModule) }
+// order. One that is in the kernel already is fine, and one that cannot be
+// loaded does not keep the others from being tried: the error names each. Root
+// only.
+func LoadAll(dir string) error {
+	return loadAll(dir, func(f *os.File) error { return initModule(f, "") })
+}
 
 func loadAll(dir string, init func(f *os.File) error) error {
 	list, err := os.ReadFile(filepath.Join(dir, ListName))
 	if err != nil {
 		return fmt.Errorf("kernel modules: %w", err)
 	}
+	var errs []error
 	for _, name := range parseList(list) {
-		if !filepath.IsLocal(name) {
-			return fmt.Errorf("kernel module %s: not in %s", name, dir)
+		err := errors.New("not in " + dir)
+		if filepath.IsLocal(name) {
+			err = load(filepath.Join(dir, name), init)
 		}
-		if err := load(filepath.Join(dir, name), init); err != nil {
-			return fmt.Errorf("kernel module %s: %w", name, err)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("kernel module %s: %w", name, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func parseList(b []byte) (names []string) {
@@ -65,9 +70,10 @@ func load(path string, init func(f *os.File) error) error {
 	return nil
 }
 
-// Load loads the module in the file at path.
-func Load(path string) error {
-	if err := load(path, initModule); err != nil {
+// Load loads the module in the file at path, with parameters NAME=VALUE that
+// blanks divide.
+func Load(path, params string) error {
+	if err := load(path, func(f *os.File) error { return initModule(f, params) }); err != nil {
 		return fmt.Errorf("kernel module %s: %w", path, err)
 	}
 	return nil
@@ -75,13 +81,13 @@ func Load(path string) error {
 
 // initModule gives the module to the kernel, which decompresses it if its name
 // says so and the kernel can.
-func initModule(f *os.File) error {
+func initModule(f *os.File, params string) error {
 	flags := 0
 	switch filepath.Ext(f.Name()) {
 	case ".xz", ".gz", ".zst":
 		flags = unix.MODULE_INIT_COMPRESSED_FILE
 	}
-	err := unix.FinitModule(int(f.Fd()), "", flags)
+	err := unix.FinitModule(int(f.Fd()), params, flags)
 	if errors.Is(err, unix.ENOENT) { // the file is there: it is open
 		return errUnknownSymbol
 	}
