@@ -5,6 +5,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -16,9 +17,9 @@ import (
 )
 
 const (
-	quiet     = time.Second            // a step shows nothing before
-	redraw    = 100 * time.Millisecond // on a terminal
-	plainFrom = 10 * time.Second       // first and further lines elsewhere
+	quiet      = time.Second            // a step shows nothing before
+	redraw     = 100 * time.Millisecond // on a terminal
+	plainEvery = 10 * time.Second       // lines elsewhere, after the first
 )
 
 // A Story prints one line a step. It is safe for concurrent use; steps may run
@@ -47,13 +48,22 @@ func New(w io.Writer) *Story {
 
 // Step runs fn as one step, named what, such as "build product iot for amd64".
 // When fn is done a line says so with the time it took; when it fails the line
-// says what failed, and the error is returned as it is.
+// says what failed, or that it was interrupted. The error is returned as it is,
+// for the caller to print.
 func (s *Story) Step(ctx context.Context, what string, fn func(ctx context.Context, t *Task) error) error {
 	t := &Task{story: s, what: what, start: time.Now()}
-	t.plain = t.start
 	s.begin(t)
 	err := fn(ctx, t)
-	s.end(t, err)
+	switch {
+	case err == nil:
+		s.end(t, "✓ ")
+	case ctx.Err() != nil:
+		t.Done("%s: interrupted", what)
+		s.end(t, "✗ ")
+	default:
+		t.Done("%s", what)
+		s.end(t, "✗ ")
+	}
 	return err
 }
 
@@ -75,8 +85,8 @@ func (s *Story) begin(t *Task) {
 	}
 }
 
-// end prints a step's line.
-func (s *Story) end(t *Task, err error) {
+// end prints a step's line, after a mark.
+func (s *Story) end(t *Task, mark string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, l := range s.live {
@@ -89,16 +99,7 @@ func (s *Story) end(t *Task, err error) {
 		close(s.tick)
 		s.tick = nil
 	}
-	took := duration(time.Since(t.start))
-	if err != nil {
-		s.print(fmt.Sprintf("✗ %s  %s\n    %v", t.what, took, err))
-		return
-	}
-	what := t.what
-	if t.done != "" {
-		what = t.done
-	}
-	s.print(fmt.Sprintf("✓ %s  %s", what, took))
+	s.print(mark + cmp.Or(t.done, t.what) + "  " + duration(time.Since(t.start)))
 }
 
 // print writes a line where the progress line stood.
@@ -144,7 +145,7 @@ func (s *Story) draw(now time.Time) {
 		s.drawn = true
 		return
 	}
-	if now.Sub(t.plain) >= plainFrom {
+	if t.plain.IsZero() || now.Sub(t.plain) >= plainEvery {
 		t.plain = now
 		s.print("… " + t.line(now, false))
 	}
