@@ -163,6 +163,9 @@ func (t *tx) narrow(product string, payload mios.Digest, n repo.Narrow) error {
 	if err := t.content(repo.RoleRollout, name, rollout); err != nil && !errors.Is(err, mios.ErrNotFound) {
 		return err
 	}
+	if rollout.Releases[payload].Withdrawn && !n.Withdrawn {
+		return fmt.Errorf("release %s of %s: it was withdrawn, for good: %w: build and publish a new one", payload, product, mios.ErrConflict)
+	}
 	rollout.Releases[payload] = n
 	m, err := t.edit(repo.RoleRollout)
 	if err != nil {

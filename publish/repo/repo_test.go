@@ -175,6 +175,9 @@ func TestRollout(t *testing.T) {
 			t.Errorf("with %+v version %q is offered, want %q", tt.n, v, tt.want)
 		}
 	}
+	if _, err := d.repo.SetRollout(t.Context(), "iot", r.Target.SHA256, repo.Narrow{Share: repo.Everyone}); !errors.Is(err, mios.ErrConflict) {
+		t.Errorf("SetRollout of a withdrawn release = %v, want a conflict", err)
+	}
 }
 
 func TestApps(t *testing.T) {
