@@ -240,6 +240,10 @@ func TestOpenDiskRefuses(t *testing.T) {
 			t.Errorf("OpenDisk(%s, %s) = %v, %v; want %q", test.base, test.overlay, d, err, test.want)
 		}
 	}
+	open(t, base, overlay)
+	if d, err := emulator.OpenDisk(base, overlay); err == nil || !strings.Contains(err.Error(), "another device runs with it") {
+		t.Errorf("OpenDisk of an overlay that is open = %v, %v", d, err)
+	}
 	d := open(t, base, "")
 	if err := d.Restore(overlay + ".none"); err == nil {
 		t.Error("Restore of nothing succeeded")

@@ -35,6 +35,7 @@ const (
 )
 
 // openOverlay opens or makes the overlay at path; "" makes one without a name.
+// Nobody else can open it until it is closed.
 func openOverlay(path string, size int64, id string) (*overlay, error) {
 	var f *os.File
 	var err error
@@ -47,6 +48,10 @@ func openOverlay(path string, size int64, id string) (*overlay, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("overlay %s: another device runs with it: stop that one, or take another folder (%w)", f.Name(), err)
 	}
 	o, err := mapOverlay(f, size, id)
 	if err != nil {
