@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 type ADB struct {
 	Serial string // 127.0.0.1:PORT
 	path   string
+	key    string
 	port   int
 	env    []string
 }
@@ -40,7 +42,7 @@ func NewADB(serial, keyFile, dir string) (*ADB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ADB{Serial: serial, path: path, port: port, env: append(os.Environ(),
+	return &ADB{Serial: serial, path: path, key: keyFile, port: port, env: append(os.Environ(),
 		"HOME="+dir, "ADB_VENDOR_KEYS="+keyFile, "ADB_MDNS_OPENSCREEN=0", "TMPDIR="+dir,
 	)}, nil
 }
@@ -64,8 +66,21 @@ func (a *ADB) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Server returns what a person adds to adb to reach the same server.
-func (a *ADB) Server() string { return fmt.Sprintf("adb -P %d -s %s", a.port, a.Serial) }
+// Typed returns what a person types before adb's verb: it reaches the same
+// server, and starts it again, with its key, if their adb is of another version.
+func (a *ADB) Typed() string {
+	return fmt.Sprintf("ADB_VENDOR_KEYS=%s adb -P %d -s %s", word(a.key), a.port, a.Serial)
+}
+
+// word quotes a word for a shell if it has to be.
+func word(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
 
 // Run runs adb and returns what it printed. A status other than 0 is not an
 // error.

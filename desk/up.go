@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -94,7 +95,13 @@ func (s *story) keys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.desk.Notice = func(msg string) { s.Say("%s", msg) }
+		said := map[string]bool{}
+		s.desk.Notice = func(msg string) {
+			if !said[msg] {
+				s.Say("%s", msg)
+			}
+			said[msg] = true
+		}
 		verb := "made"
 		if statErr == nil {
 			verb = "reused"
@@ -154,6 +161,7 @@ func (s *story) release(i int, version string) func(context.Context) error {
 				return err
 			}
 			s.builds[i] = dir
+			t.Note("payload")
 			if _, _, err := s.desk.Payload(ctx, dir, t.Bytes); err != nil {
 				return err
 			}
@@ -228,17 +236,11 @@ func (s *story) boot(ctx context.Context) error {
 		if err := os.RemoveAll(dir); err != nil { // each story begins with a device new from the factory
 			return err
 		}
-		cfg := DeviceConfig{
-			Build: s.builds[0], Dir: dir, Repository: s.server.GuestURL(), ADBKey: s.desk.ADBKey(),
-			ADBHost: s.ADBPort, Forward: []emulator.Forward{{Host: s.AppPort, Guest: appPort}},
-		}
 		t.Note("the disk of a factory-new device")
-		s.device, err = StartDevice(ctx, cfg)
-		if errors.Is(err, emulator.ErrPortTaken) {
-			s.Say("port %d or %d is taken: using free ones", s.ADBPort, s.AppPort)
-			cfg.ADBHost, cfg.Forward[0].Host = 0, 0
-			s.device, err = StartDevice(ctx, cfg)
-		}
+		s.device, err = StartDevice(ctx, DeviceConfig{
+			Build: s.builds[0], Dir: dir, Repository: s.server.GuestURL(), ADBKey: s.desk.ADBKey(),
+			ADBHost: s.port(s.ADBPort), Forward: []emulator.Forward{{Host: s.port(s.AppPort), Guest: appPort}},
+		})
 		if err != nil {
 			return err
 		}
@@ -253,6 +255,17 @@ func (s *story) boot(ctx context.Context) error {
 		t.Done("the device has booted release 1 from slot %s, verified, and finds itself healthy", slot)
 		return err
 	})
+}
+
+// port returns the port if it is free, or else 0, and says so.
+func (s *story) port(n int) int {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n))
+	if err != nil {
+		s.Say("port %d is taken: using a free one", n)
+		return 0
+	}
+	l.Close()
+	return n
 }
 
 func (s *story) install(ctx context.Context) error {
@@ -376,7 +389,7 @@ func (s *story) healthy(ctx context.Context) error {
 }
 
 func (s *story) whereabouts() {
-	fmt.Fprintf(s.Out, "\n  adb         ADB_VENDOR_KEYS=%s adb connect %s\n", s.desk.ADBKey(), s.device.ADB.Serial)
+	fmt.Fprintf(s.Out, "\n  adb         %s shell\n", s.device.ADB.Typed())
 	fmt.Fprintf(s.Out, "  console     tail -f %s\n", s.device.ConsoleFile())
 	fmt.Fprintf(s.Out, "  repository  http://%s/\n", s.server.Addr)
 	fmt.Fprintf(s.Out, "  the app     http://127.0.0.1:%d/\n\n", s.device.Port(appPort))
