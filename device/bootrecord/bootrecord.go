@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,6 +44,35 @@ type Refusal struct {
 type Record struct {
 	Refusals []Refusal      `json:"refusals"`
 	Attempts map[string]int `json:"attempts,omitempty"`
+}
+
+// Repeats is how often within [RepeatTime] a slot that is marked successful may
+// fail for the same reason: then it is given up, however healthy it looks in
+// between.
+const (
+	Repeats    = 3
+	RepeatTime = time.Hour
+)
+
+// Repeated returns the newest refusal of a slot if it stands there [Repeats]
+// times within [RepeatTime], and whether it does. One that names a partition
+// does not count: what is damaged can be written again.
+func (r Record) Repeated(slot string) (Refusal, bool) {
+	var newest Refusal
+	n := 0
+	for _, f := range slices.Backward(r.Refusals) {
+		if f.Slot != slot {
+			continue
+		}
+		if n == 0 {
+			newest = f
+		}
+		if f.Partition != "" || f.Reason != newest.Reason || newest.Time.Sub(f.Time).Abs() > RepeatTime {
+			break
+		}
+		n++
+	}
+	return newest, n >= Repeats
 }
 
 // Read reads the record from misc. A record that is not there or not whole is

@@ -60,6 +60,32 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+func TestRepeated(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	crash := func(slot string, after time.Duration) bootrecord.Refusal {
+		return bootrecord.Refusal{Slot: slot, Reason: "service x died", Time: at.Add(after)}
+	}
+	other := bootrecord.Refusal{Slot: "_b", Reason: "something else", Time: at}
+	damage := bootrecord.Refusal{Slot: "_b", Partition: "system_b", Reason: "service x died", Time: at}
+	for _, tt := range []struct {
+		name string
+		list []bootrecord.Refusal
+		want bool
+	}{
+		{"none", nil, false},
+		{"twice", []bootrecord.Refusal{crash("_b", 0), crash("_b", 1)}, false},
+		{"three times", []bootrecord.Refusal{other, crash("_b", 0), crash("_a", 0), crash("_b", 1), crash("_b", time.Minute)}, true},
+		{"over two hours", []bootrecord.Refusal{crash("_b", 0), crash("_b", time.Hour), crash("_b", 2*time.Hour)}, false},
+		{"something else between", []bootrecord.Refusal{crash("_b", 0), crash("_b", 1), other, crash("_b", 2)}, false},
+		{"something else last", []bootrecord.Refusal{crash("_b", 0), crash("_b", 1), crash("_b", 2), other}, false},
+		{"damage", []bootrecord.Refusal{damage, damage, damage}, false},
+	} {
+		if f, got := (bootrecord.Record{Refusals: tt.list}).Repeated("_b"); got != tt.want || got && f.Reason != "service x died" {
+			t.Errorf("%s: Repeated = %v, %v, want %v", tt.name, f, got, tt.want)
+		}
+	}
+}
+
 func TestAttempts(t *testing.T) {
 	f := misc(t)
 	check := func(when string, want map[string]int) {

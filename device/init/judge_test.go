@@ -49,3 +49,50 @@ func TestUnjudged(t *testing.T) {
 		}
 	}
 }
+
+// TestKeepsFailing gives a slot up that was found healthy in each boot and then
+// failed, if there is another one.
+func TestKeepsFailing(t *testing.T) {
+	for _, other := range []bool{true, false} {
+		d := newDevice(t)
+		putMisc(t, d, true)
+		control := func() *bootctl.Control {
+			b, err := os.ReadFile(d.path("/dev/vdz1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := bootctl.ParseControl(b[bootctl.ControlOffset:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		if !other {
+			c := control()
+			c.MarkUnbootable(1)
+			b, err := c.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			misc, err := d.misc()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := misc.WriteAt(b, bootctl.ControlOffset); err != nil {
+				t.Fatal(err)
+			}
+			misc.Close()
+		}
+		for n := range 3 {
+			if !control().Slots[0].Bootable() {
+				t.Fatalf("given up after %d failures", n)
+			}
+			if err := d.failSlot("critical service x died"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := control().Slots[0].Bootable(); got == other {
+			t.Errorf("with another slot: %v; bootable after 3 failures: %v", other, got)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -186,7 +187,8 @@ func (d *Device) serviceFailed(s *initrc.Service, reason, power string) {
 
 // failSlot leaves the reason in the boot record, and takes the slot that runs
 // out of the loader's choice, unless it is marked successful: of such a slot
-// the loader counts the boots.
+// the loader counts the boots. One that keeps failing after it was found
+// healthy is given up too, if there is another one.
 func (d *Device) failSlot(reason string) error {
 	suffix := d.Props.Get("ro.boot.slot_suffix")
 	if suffix == "" {
@@ -213,7 +215,17 @@ func (d *Device) failSlot(reason string) error {
 		return err
 	}
 	if c.Slots[i].Successful {
-		return nil
+		rec, err := bootrecord.Read(misc)
+		if err != nil {
+			return err
+		}
+		other := *c
+		other.Slots = slices.Clone(c.Slots)
+		other.MarkUnbootable(i)
+		_, hasOther := other.Choose()
+		if _, again := rec.Repeated(suffix); !again || !hasOther {
+			return nil
+		}
 	}
 	c.MarkUnbootable(i)
 	if b, err = c.Bytes(); err != nil {

@@ -55,7 +55,7 @@ func (e *Engine) settle() error {
 	in := e.rec.Install
 	switch {
 	case in == nil:
-		return nil
+		return e.relapse()
 	case in.Slot == e.cfg.Slot && (e.rec.State == NeedReboot || e.rec.State == Finalizing):
 		return nil // the health checks decide
 	case in.Slot == e.cfg.Slot:
@@ -83,6 +83,29 @@ func (e *Engine) settle() error {
 		}
 	}
 	e.log.Error("the update did not stay, and its release will not be tried again", "version", in.Version, "reason", reason)
+	e.rec.reject(reason, e.cfg.Now())
+	return e.rec.save(e.cfg.Store)
+}
+
+// relapse finds out whether a release that was found healthy did not stay so:
+// this is the other slot, and the boot record has it that the release failed
+// again and again. What merely could not be booted may be installed again.
+func (e *Engine) relapse() error {
+	p := e.rec.Proved
+	if p == nil || p.Slot == e.cfg.Slot {
+		return nil
+	}
+	all, err := e.bootRecord()
+	if err != nil {
+		return err
+	}
+	last, again := (bootrecord.Record{Refusals: all}).Repeated(p.Slot)
+	if !again {
+		return nil
+	}
+	reason := fmt.Sprintf("slot %s did not stay healthy: %s", p.Slot, last.Reason)
+	e.log.Error("the release that ran before will not be tried again", "version", p.Version, "reason", reason)
+	e.rec.Install, e.rec.Proved = p, nil
 	e.rec.reject(reason, e.cfg.Now())
 	return e.rec.save(e.cfg.Store)
 }
@@ -138,7 +161,8 @@ func (e *Engine) healthy(ctx context.Context) error {
 	if in := e.rec.Install; in != nil && in.Slot == e.cfg.Slot {
 		e.log.Info("update complete", "version", in.Version)
 		e.rec.forgive(in.Digest)
-		e.rec.State, e.rec.Install = Idle, nil
+		in.Refusals = nil
+		e.rec.State, e.rec.Install, e.rec.Proved = Idle, nil, in
 		err = e.rec.save(e.cfg.Store)
 	}
 	e.health(ctx, "healthy")

@@ -42,7 +42,9 @@ type Record struct {
 	State State `json:"state"`
 	// Install is the update under way; nil if none is.
 	Install *Install `json:"install,omitempty"`
-	Bad     []Bad    `json:"bad,omitempty"` // oldest first
+	// Proved is the newest update that was found healthy.
+	Proved *Install `json:"proved,omitempty"`
+	Bad    []Bad    `json:"bad,omitempty"` // oldest first
 	// LastCheck is when the repository was last asked and answered.
 	LastCheck time.Time `json:"last_check,omitzero"`
 }
