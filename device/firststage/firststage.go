@@ -22,6 +22,7 @@ import (
 	"mios/device/bootrecord"
 	"mios/device/dm"
 	"mios/device/kmod"
+	"mios/device/partition"
 )
 
 // Where things are in the ramdisk, and what is executed on the system
@@ -61,7 +62,7 @@ type stage struct {
 	took    []string      // each phase, for the kernel's log
 	boot    bootArgs
 	mounts  []Entry // of the first stage
-	disk    partitions
+	disk    partition.Nodes
 	control *dm.Control
 }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -123,30 +122,6 @@ func FuzzParseBootArgs(f *testing.F) {
 			t.Errorf("parseBootArgs(%q) = %+v", line, b)
 		}
 	})
-}
-
-func TestScanPartitions(t *testing.T) {
-	dir := t.TempDir()
-	for dev, uevent := range map[string]string{
-		"vda":  "MAJOR=254\nDEVNAME=vda\nDEVTYPE=disk\n",
-		"vda1": "DEVNAME=vda1\nDEVTYPE=partition\nPARTN=1\nPARTNAME=misc\n",
-		"vda5": "DEVNAME=vda5\nPARTNAME=super\n",
-		"vdb1": "DEVNAME=vdb1\nPARTNAME=super\n",
-	} {
-		if err := os.Mkdir(filepath.Join(dir, dev), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, dev, "uevent"), []byte(uevent), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := scanPartitions(dir)
-	if err != nil || len(got) != 2 || got["misc"] != "/dev/vda1" || got["super"] != "/dev/vda5" {
-		t.Errorf("scanPartitions = %v, %v, want misc on vda1 and super on the first disk", got, err)
-	}
-	if m := got.missing([]string{"misc", "vbmeta_a", "vbmeta_a"}); !slices.Equal(m, []string{"vbmeta_a"}) {
-		t.Errorf("missing = %q, want vbmeta_a", m)
-	}
 }
 
 // disk is what readVBMeta opens.

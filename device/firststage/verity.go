@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mios/device/dm"
+	"mios/device/partition"
 	"mios/format/avb"
 	"mios/format/super"
 )
@@ -39,7 +40,7 @@ func (s *stage) mountVerified(m Entry, name string) error {
 // the top-level image, or the loader, switches dm-verity off, which only an
 // unlocked device does.
 func (s *stage) hashtree(m Entry, name string) (d *avb.HashtreeDescriptor, disabled bool, err error) {
-	open := func(partition string) (io.ReaderAt, int64, error) { return openPartition(s.disk, partition) }
+	open := func(name string) (io.ReaderAt, int64, error) { return openPartition(s.disk, name) }
 	images, err := readVBMeta(open, m.AVB, s.boot)
 	if err != nil {
 		return nil, false, &refusal{m.AVB + s.boot.suffix, err}
@@ -146,7 +147,7 @@ func readChained(open func(string) (io.ReaderAt, int64, error), name string) ([]
 
 // openPartition opens a partition of the disk for reading. It stays open until
 // the first stage ends.
-func openPartition(disk partitions, name string) (io.ReaderAt, int64, error) {
+func openPartition(disk partition.Nodes, name string) (io.ReaderAt, int64, error) {
 	path, ok := disk[name]
 	if !ok {
 		return nil, 0, fmt.Errorf("partition %s: not there", name)

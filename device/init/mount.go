@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mios"
+	"mios/device/partition"
 	"mios/format/initrc"
 )
 
@@ -236,41 +237,17 @@ func (d *Device) umountAll(_ context.Context, a []string) error {
 
 // partition returns the node of the GPT partition with the name.
 func (d *Device) partition(name string) (string, bool) {
-	for part, dev := range d.partitions() {
-		if part == name {
-			return dev, true
-		}
-	}
-	return "", false
+	dev, ok := d.partitions()[name]
+	return dev, ok
 }
 
 // partitions returns the nodes of all GPT partitions by name.
-func (d *Device) partitions() map[string]string {
-	list, err := filepath.Glob(d.path("/sys/class/block/*/uevent"))
+func (d *Device) partitions() partition.Nodes {
+	list, err := partition.Scan(d.path(partition.Sys), "/dev")
 	if err != nil {
-		return nil
+		d.log.Error("partitions", "err", err)
 	}
-	found := make(map[string]string)
-	for _, f := range list {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		var name, node string
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch key {
-			case "PARTNAME":
-				name = value
-			case "DEVNAME":
-				node = value
-			}
-		}
-		if name != "" && node != "" && !strings.Contains(name, "/") {
-			found[name] = "/dev/" + node
-		}
-	}
-	return found
+	return list
 }
 
 // linkPartitions makes /dev/block/by-name, AOSP's names of partitions.
@@ -281,6 +258,9 @@ func (d *Device) linkPartitions() error {
 	}
 	var errs []error
 	for name, dev := range d.partitions() {
+		if strings.Contains(name, "/") {
+			continue // whoever wrote that table meant no link
+		}
 		link := filepath.Join(dir, name)
 		os.Remove(link)
 		errs = append(errs, os.Symlink(dev, link))

@@ -1,18 +1,17 @@
 package ota
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"mios"
+	"mios/device/partition"
 	"mios/format/bootctl"
 	"mios/format/super"
 )
@@ -41,43 +40,19 @@ func (d BlockDisk) Open(name string) (Partition, error) {
 func (d BlockDisk) find(name string) (string, error) {
 	sys, dev := d.Sys, d.Dev
 	if sys == "" {
-		sys = "/sys/class/block"
+		sys = partition.Sys
 	}
 	if dev == "" {
 		dev = "/dev"
 	}
-	entries, err := os.ReadDir(sys)
+	nodes, err := partition.Scan(sys, dev)
 	if err != nil {
 		return "", err
 	}
-	for _, e := range entries {
-		vars, err := uevent(filepath.Join(sys, e.Name(), "uevent"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone since
-		}
-		if err != nil {
-			return "", err
-		}
-		if name != "" && vars["PARTNAME"] == name && vars["DEVNAME"] != "" {
-			return filepath.Join(dev, vars["DEVNAME"]), nil
-		}
+	if nodes[name] == "" {
+		return "", fmt.Errorf("partition %s: %w on this disk", name, mios.ErrNotFound)
 	}
-	return "", fmt.Errorf("partition %s: %w on this disk", name, mios.ErrNotFound)
-}
-
-func uevent(path string) (map[string]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	vars := map[string]string{}
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		k, v, _ := strings.Cut(s.Text(), "=")
-		vars[k] = v
-	}
-	return vars, s.Err()
+	return nodes[name], nil
 }
 
 // logical opens a partition inside super, by the metadata of its own slot.
