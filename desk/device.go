@@ -130,7 +130,8 @@ func (d *Device) Close() error {
 	return errors.Join(d.Machine.Stop(), d.Disk.Close())
 }
 
-var health = regexp.MustCompile(`mios: (healthy|health check failed)`)
+// health matches the whole line: a wait sees it grow.
+var health = regexp.MustCompile(`mios: (healthy|health check failed).*after [0-9.]+ s\)`)
 
 // Healthy waits until the device says on its console that its boot is good,
 // and returns that line. A boot that is not good is an error.
