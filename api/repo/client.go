@@ -177,6 +177,9 @@ func (c *Client) refreshTimestamp(ctx context.Context, s *state) error {
 	if err == nil && len(b) > MaxTimestamp {
 		err = fmt.Errorf("%d bytes: %w", len(b), ErrLength)
 	}
+	if errors.Is(err, mios.ErrNotFound) {
+		return fmt.Errorf("timestamp: %w: check the repository's address", err)
+	}
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
 	}

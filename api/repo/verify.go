@@ -58,7 +58,7 @@ func parseRoot(b []byte) (*rootMeta, error) {
 func nextRoot(cur *rootMeta, b []byte) (*rootMeta, error) {
 	m, err := new(rootMeta).FromBytes(b)
 	if err != nil {
-		return nil, fmt.Errorf("root metadata after version %d: %v: %w", cur.Signed.Version, err, mios.ErrInvalid)
+		return nil, fmt.Errorf("root metadata after version %d: %v: %w: check which server answers", cur.Signed.Version, err, mios.ErrInvalid)
 	}
 	if err := cur.VerifyDelegate(metadata.ROOT, m); err != nil {
 		return nil, fmt.Errorf("root version %d, by the keys of version %d: %w: %v", m.Signed.Version, cur.Signed.Version, ErrSignature, err)
@@ -96,7 +96,7 @@ func checkKeys(keys map[string]*metadata.Key) error {
 func parseTimestamp(root *rootMeta, b []byte) (*timestampMeta, error) {
 	m, err := new(timestampMeta).FromBytes(b)
 	if err != nil {
-		return nil, fmt.Errorf("timestamp metadata: %v: %w", err, mios.ErrInvalid)
+		return nil, fmt.Errorf("timestamp metadata: %v: %w: check which server answers", err, mios.ErrInvalid)
 	}
 	if err := root.VerifyDelegate(metadata.TIMESTAMP, m); err != nil {
 		return nil, fmt.Errorf("timestamp version %d: %w: %v", m.Signed.Version, ErrSignature, err)

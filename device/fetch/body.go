@@ -200,7 +200,7 @@ func (r *reader) broken(err error) {
 	case r.ctx.Err() != nil:
 		r.err = fmt.Errorf("fetch %s: %w", r.path, context.Cause(r.ctx))
 	case r.breaks >= r.client.tries():
-		r.err = fmt.Errorf("fetch %s: the connection broke %d times at byte %d: %w", r.path, r.breaks, r.from, err)
+		r.err = fmt.Errorf("fetch %s: the connection broke %d times at byte %d: %w: check the network and the server", r.path, r.breaks, r.from, err)
 	default:
 		r.client.warn("connection broke", "path", r.path, "at", r.from, "err", err)
 		r.client.turn() // to another mirror, if there is one

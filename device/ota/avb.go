@@ -111,7 +111,7 @@ func sameProduct(data *avb.SlotData, product string) error {
 			continue
 		}
 		if name, _, _ := strings.Cut(string(p.Value), "/"); name != product {
-			return fmt.Errorf("partition vbmeta%s: it is of %s, and this device is %s: %w: publish that product's own release", data.Suffix, p.Value, product, mios.ErrDenied)
+			return fmt.Errorf("partition vbmeta%s: it is of %s, and this device is %s: %w", data.Suffix, p.Value, product, mios.ErrDenied)
 		}
 	}
 	return nil

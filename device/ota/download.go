@@ -88,7 +88,7 @@ func (j *job) verify(ctx context.Context) error {
 	err := j.verifySlot(ctx)
 	if why := (*refusedError)(nil); errors.As(err, &why) {
 		j.rec.reject(fmt.Sprintf("slot %s was refused before it was made active: %v", in.Slot, why), j.cfg.Now())
-		return errors.Join(fmt.Errorf("refused, and not to be tried again: %w", err), j.rec.save(j.cfg.Store))
+		return errors.Join(fmt.Errorf("refused, and not to be tried again: %w: its vendor has to publish another one", err), j.rec.save(j.cfg.Store))
 	}
 	return err
 }

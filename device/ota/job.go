@@ -146,7 +146,11 @@ func (j *job) begin(ctx context.Context) error {
 	if j.body, err = j.cfg.Fetcher.Open(ctx, j.rel.Target.File(), 0, j.rel.Target.Length); err != nil {
 		return err
 	}
-	if j.md, err = payload.ReadMetadata(j.body); err != nil {
+	j.md, err = payload.ReadMetadata(j.body)
+	if format := (*payload.FormatError)(nil); errors.As(err, &format) {
+		return fmt.Errorf("%w: %w", err, repo.ErrHash) // the repository vouches for a payload, and this is none
+	}
+	if err != nil {
 		return err
 	}
 	if err := j.check(); err != nil {

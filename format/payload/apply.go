@@ -214,7 +214,7 @@ func (x *run) operation(to io.WriterAt, op *Operation) error {
 		return err
 	}
 	if sum := sha256.Sum256(blob); op.Type.hasData() && string(sum[:]) != string(op.DataHash) {
-		return fmt.Errorf("data has SHA-256 %x, want %x: %w", sum, op.DataHash, mios.ErrInvalid)
+		return fmt.Errorf("data has SHA-256 %x, want %x: %w", sum, op.DataHash, ErrData)
 	}
 	w := &extentWriter{to: to, extents: op.DstExtents, block: x.Metadata.Manifest.Block()}
 	if err := x.dec.decode(x.ctx, w, op.Type, blob); err != nil {

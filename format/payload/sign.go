@@ -17,6 +17,10 @@ import (
 // none of the keys made it. It is a [mios.ErrDenied].
 var ErrSignature = fmt.Errorf("signed by none of the trusted keys: %w", mios.ErrDenied)
 
+// ErrData is what an operation's data comes to if it is not what the manifest
+// names. It is a [mios.ErrInvalid].
+var ErrData = fmt.Errorf("not what was signed for: %w", mios.ErrInvalid)
+
 // Sign returns the message with each signer's PKCS #1 v1.5 signature over a
 // SHA-256 digest. The signers' keys are RSA.
 func Sign(digest [sha256.Size]byte, signers []crypto.Signer) (*Signatures, error) {
