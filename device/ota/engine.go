@@ -134,13 +134,11 @@ func (e *Engine) idle(yes bool) {
 // [mios.ErrConflict] if Run is at something else.
 func (e *Engine) ask(ctx context.Context, do func(ctx context.Context) error) error {
 	e.mu.Lock()
-	if e.busy {
-		state := e.status.State
-		e.mu.Unlock()
+	busy, state := e.busy, e.status.State
+	e.mu.Unlock()
+	if busy {
 		return fmt.Errorf("the updater is at work (%s): %w: wait for it, or watch it with update_engine_client --follow", state, mios.ErrConflict)
 	}
-	e.busy = true
-	e.mu.Unlock()
 	return e.queue(ctx, do)
 }
 

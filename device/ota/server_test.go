@@ -136,3 +136,18 @@ func TestServeNonsense(t *testing.T) {
 		t.Errorf("--status = %q, %v", out, err)
 	}
 }
+
+// TestClientGoesAway: one that went before the engine heard it leaves no trace.
+func TestClientGoesAway(t *testing.T) {
+	w := newWorld(t)
+	e := New(w.config(w.load(), &fakeProps{w: w, reboot: func() {}}))
+	e.idle(true) // as when Run waits, which here it never does
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Check(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("Check = %v, want %v", err, context.Canceled)
+	}
+	if err := e.ResetBad(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("afterwards ResetBad = %v, want %v", err, context.Canceled)
+	}
+}
