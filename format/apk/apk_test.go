@@ -158,6 +158,17 @@ func TestOpenRefuses(t *testing.T) {
 		}, "does not end where"},
 		{"bytes in front", func(b []byte) []byte { return append([]byte("dex\n"), b...) }, "does not end where"},
 		{"bytes in front, offsets moved", func(b []byte) []byte { return shift(b, 4) }, "4 bytes before the first entry"},
+		{"filler in front that is not zeros", func(b []byte) []byte {
+			b = shift(b, 34)
+			copy(b, "PK\x03\x04"+strings.Repeat("\x00", 24)+"\x04\x00abcd")
+			return b
+		}, "34 bytes before the first entry"},
+		{"too much filler", func(b []byte) []byte {
+			n := (1<<20/30 + 1) * 30
+			b = shift(b, uint32(n))
+			copy(b, bytes.Repeat([]byte("PK\x03\x04"+strings.Repeat("\x00", 26)), n/30))
+			return b
+		}, "bytes before the first entry"},
 		{"gap before the end record", func(b []byte) []byte {
 			return append(append(bytes.Clone(b[:len(b)-22]), 0), b[len(b)-22:]...)
 		}, "does not end where"},

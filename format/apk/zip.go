@@ -17,7 +17,8 @@ const (
 	dirHeaderSize   = 46
 
 	maxDirectory = 16 << 20
-	maxRatio     = 1032 // of deflate
+	maxLead      = 1 << 20 // what zipflinger fills before the first entry: a page or two
+	maxRatio     = 1032    // of deflate
 )
 
 // Bits of an entry's general purpose flags.
@@ -252,19 +253,22 @@ func (f *File) readDescriptor(e *Entry) error {
 // gaps with is let pass: local headers without a name, data or an entry in the
 // directory, whose extra field is zeros.
 func (f *File) checkLead(first int64) error {
-	for off := int64(0); off < first; {
-		b := make([]byte, min(fileHeaderSize+1<<16, first-off))
-		if _, err := f.r.ReadAt(b, off); err != nil {
-			return err
+	if first > maxLead {
+		return bad(0, "%d bytes before the first entry", first)
+	}
+	b := make([]byte, first)
+	if _, err := f.r.ReadAt(b, 0); err != nil && err != io.EOF {
+		return err
+	}
+	for off := int64(0); len(b) > 0; {
+		n := fileHeaderSize
+		if len(b) >= n {
+			n += int(binary.LittleEndian.Uint16(b[28:]))
 		}
-		if len(b) < fileHeaderSize || string(b[:4]) != fileMagic || !zeros(b[14:28]) {
-			return bad(off, "%d bytes before the first entry", first-off)
+		if len(b) < n || string(b[:4]) != fileMagic || !zeros(b[14:28]) || !zeros(b[fileHeaderSize:n]) {
+			return bad(off, "%d bytes before the first entry", len(b))
 		}
-		n := fileHeaderSize + int(binary.LittleEndian.Uint16(b[28:]))
-		if n > len(b) || !zeros(b[fileHeaderSize:n]) {
-			return bad(off, "%d bytes before the first entry", first-off)
-		}
-		off += int64(n)
+		b, off = b[n:], off+int64(n)
 	}
 	return nil
 }

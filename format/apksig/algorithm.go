@@ -65,7 +65,14 @@ func findAlgorithm(id uint32) *algorithm {
 	return nil
 }
 
-var errKeyKind = errors.New("the key is of another kind than the signature algorithm")
+var (
+	errKeyKind = errors.New("the key is of another kind than the signature algorithm")
+	errKeySize = errors.New("the key is larger than any that Android's tools make")
+)
+
+// maxKeyBits bounds what verifying takes: its time grows with the square of a
+// modulus' length, which the package chooses.
+const maxKeyBits = 16384
 
 // verify reports whether sig is key's signature of data. An error says that
 // the key is not for that algorithm.
@@ -75,6 +82,9 @@ func (a *algorithm) verify(key crypto.PublicKey, data, sig []byte) (bool, error)
 	sum := h.Sum(nil)
 	switch k := key.(type) {
 	case *rsa.PublicKey:
+		if k.N.BitLen() > maxKeyBits {
+			return false, errKeySize
+		}
 		switch a.key {
 		case rsaPKCS1:
 			return rsa.VerifyPKCS1v15(k, a.hash, sum, sig) == nil, nil
@@ -86,6 +96,9 @@ func (a *algorithm) verify(key crypto.PublicKey, data, sig []byte) (bool, error)
 			return ecdsa.VerifyASN1(k, sum, sig), nil
 		}
 	case *dsa.PublicKey:
+		if max(k.P.BitLen(), k.Q.BitLen(), k.G.BitLen(), k.Y.BitLen()) > maxKeyBits {
+			return false, errKeySize
+		}
 		if a.key == dsaKey {
 			return verifyDSA(k, sum, sig), nil
 		}

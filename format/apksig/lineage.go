@@ -5,7 +5,10 @@ import (
 	"fmt"
 )
 
-const lineageVersion = 1
+const (
+	lineageVersion = 1
+	maxLineage     = 128 // certificates
+)
 
 // A lineageNode is one certificate in the proof of rotation, signed by the key
 // of the one before (AOSP tools/apksig, V3SigningCertificateLineage).
@@ -56,6 +59,9 @@ func readLineage(b []byte) ([]lineageNode, Issue) {
 		by := sc.uint32()
 		if nc.bad || sc.bad {
 			return malformed("node %d is cut short", i)
+		}
+		if i == maxLineage {
+			return malformed("more than %d certificates", maxLineage)
 		}
 		if _, err := certificateKey(node.cert); err != nil {
 			return malformed("node %d: %v", i, err)

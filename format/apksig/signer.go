@@ -44,10 +44,17 @@ type attribute struct {
 	value []byte
 }
 
+// maxRecords is how many signatures, digests, certificates or attributes a
+// signer may have: each costs time or memory, and the schemes know of few.
+const maxRecords = 128
+
 // readRecords reads a sequence of pairs of algorithm and value.
 func readRecords(c *cursor) ([]record, bool) {
 	var out []record
 	for c.more() {
+		if len(out) == maxRecords {
+			return out, false
+		}
 		p := c.sub()
 		r := record{id: p.uint32(), value: p.bytes()}
 		if p.bad {
@@ -127,10 +134,10 @@ func (v *verifier) readSigned(s *signer, n names) bool {
 		v.res.fail(n.of("MALFORMED_SIGNER"), "signer %d: signed data", s.index)
 		return false
 	}
-	for certs.more() {
+	for certs.more() && len(s.certs) <= maxRecords {
 		s.certs = append(s.certs, certs.bytes())
 	}
-	if certs.bad {
+	if certs.bad || len(s.certs) > maxRecords {
 		v.res.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d", s.index)
 		return false
 	}
@@ -171,7 +178,7 @@ func (v *verifier) readAttrs(s *signer, n names) bool {
 	for attrs.more() {
 		a := attrs.sub()
 		at := attribute{id: a.uint32(), value: a.b}
-		if a.bad {
+		if a.bad || len(s.attrs) == maxRecords {
 			attrs.bad = true
 			break
 		}

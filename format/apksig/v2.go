@@ -27,7 +27,7 @@ func (v *verifier) v2(ctx context.Context) error {
 		sc := list.sub()
 		s := &signer{index: len(signers) + 1}
 		signers = append(signers, s)
-		if list.bad || !v.v2Signer(s, sc) {
+		if list.bad || len(signers) > maxV2Signers || !v.v2Signer(s, sc) {
 			break
 		}
 	}

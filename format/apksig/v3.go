@@ -14,6 +14,10 @@ const (
 	attrRotationDev    = 0xc2a6b3ba // for a platform in development
 )
 
+// maxV3Signers is how many ranges of platform versions a package may have
+// signers for.
+const maxV3Signers = 32
+
 // v31 verifies scheme v3.1: a v3 block whose signers count from some later
 // platform version on, beside a v3 block for the platforms before.
 func (v *verifier) v31(ctx context.Context) error {
@@ -91,7 +95,7 @@ func (v *verifier) v3Block(ctx context.Context, id uint32, least, most int) ([]*
 		sc := list.sub()
 		s := &signer{index: len(signers) + 1}
 		signers = append(signers, s)
-		if list.bad || !v.v3Signer(s, sc) {
+		if list.bad = list.bad || len(signers) > maxV3Signers; list.bad || !v.v3Signer(s, sc) {
 			break
 		}
 	}
