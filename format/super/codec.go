@@ -50,7 +50,7 @@ type descriptor struct{ Offset, Count, EntrySize uint32 }
 // The entries of the four tables.
 type (
 	partitionEntry struct {
-		Name                        [36]byte
+		Name                        [nameSize]byte
 		Attributes                  uint32
 		FirstExtent, Extents, Group uint32
 	}
@@ -61,7 +61,7 @@ type (
 		Source  uint32
 	}
 	groupEntry struct {
-		Name    [36]byte
+		Name    [nameSize]byte
 		Flags   uint32
 		MaxSize uint64
 	}
@@ -69,7 +69,7 @@ type (
 		FirstSector                uint64
 		Alignment, AlignmentOffset uint32
 		Size                       uint64
-		Name                       [36]byte
+		Name                       [nameSize]byte
 		Flags                      uint32
 	}
 )
@@ -77,6 +77,7 @@ type (
 const (
 	headerChecksumOff   = 12 // of the checksum in the header
 	geometryChecksumOff = 8
+	nameSize            = 36
 	partitionSize       = 52
 	extentSize          = 24
 	groupSize           = 48

@@ -111,6 +111,18 @@ func TestBuildRefuses(t *testing.T) {
 
 // TestDamage flips a byte of each copy: the other one must do, and both
 // together must be refused.
+// TestLongNames: a name that does not fit its field is not cut off.
+func TestLongNames(t *testing.T) {
+	for _, n := range []int{36, 37, 40, 43} {
+		s := spec
+		s.Partitions = append([]super.PartitionSpec{{Name: strings.Repeat("x", n)}}, s.Partitions...)
+		s.Groups = append([]super.Group{{Name: strings.Repeat("g", n)}}, s.Groups...)
+		if _, err := super.Build(s); (err == nil) != (n <= 36) {
+			t.Errorf("Build with names of %d bytes = %v", n, err)
+		}
+	}
+}
+
 func TestDamage(t *testing.T) {
 	img, good := build(t)
 	for _, tt := range []struct {
@@ -340,6 +352,25 @@ func checkDump(t *testing.T, m *super.Metadata, dump []byte) bool {
 // FuzzReadEmpty checks that nothing makes the parser panic, and that what it
 // accepts has one encoding. Checksums are put right first, or the fuzzer would
 // never get past them.
+// FuzzRead reads the metadata area of a whole partition.
+func FuzzRead(f *testing.F) {
+	img, d := build(f)
+	f.Add([]byte(d[:img.Geometry.MetadataSize()]))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m, damage, err := super.Read(disk(in))
+		if err != nil || len(damage) > 0 {
+			return
+		}
+		out := make(disk, m.Geometry.MetadataSize())
+		if err := m.WriteDisk(out); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(out[super.ReservedSize:], in[super.ReservedSize:len(out)]) {
+			t.Error("WriteDisk does not write what Read read")
+		}
+	})
+}
+
 func FuzzReadEmpty(f *testing.F) {
 	img, _ := build(f)
 	for _, minor := range []uint16{0, 2} {

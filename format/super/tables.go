@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // parseTables reads the four tables, which stand at off, in liblp's
@@ -111,9 +112,12 @@ func (m *Metadata) tables(h *header) ([]byte, error) {
 	var extents []extentEntry
 	var groups []groupEntry
 	var devices []deviceEntry
+	index := make(map[string]int)
+	for i, g := range m.Groups {
+		index[g.Name] = i
+	}
 	for _, p := range m.Partitions {
-		group := slices.IndexFunc(m.Groups, func(g Group) bool { return g.Name == p.Group })
-		parts = append(parts, partitionEntry{name(p.Name), p.Attributes, uint32(len(extents)), uint32(len(p.Extents)), uint32(group)})
+		parts = append(parts, partitionEntry{name(p.Name), p.Attributes, uint32(len(extents)), uint32(len(p.Extents)), uint32(index[p.Group])})
 		for _, e := range p.Extents {
 			x := extentEntry{e.Sectors, targetLinear, e.Physical, e.Device}
 			if e.Zero {
@@ -151,17 +155,17 @@ func (m *Metadata) check() error {
 	if len(m.Devices) == 0 {
 		return fmt.Errorf("no block device")
 	}
-	var names []string
-	for _, g := range m.Groups {
-		names = append(names, "group "+g.Name)
-	}
+	n := names{seen: map[string]bool{}}
 	for _, d := range m.Devices {
-		names = append(names, "block device "+d.Name)
+		n.add("block device", d.Name)
+	}
+	for _, g := range m.Groups {
+		n.add("group", g.Name)
 	}
 	var used []Extent
 	for _, p := range m.Partitions {
-		names = append(names, "partition "+p.Name)
-		if !slices.ContainsFunc(m.Groups, func(g Group) bool { return g.Name == p.Group }) {
+		n.add("partition", p.Name)
+		if !n.seen["group "+p.Group] {
 			return fmt.Errorf("partition %q: no group %q", p.Name, p.Group)
 		}
 		sum := uint64(0)
@@ -182,14 +186,24 @@ func (m *Metadata) check() error {
 			used = append(used, e)
 		}
 	}
-	slices.Sort(names)
-	for i, n := range names {
-		_, s, _ := bytes.Cut([]byte(n), []byte(" "))
-		if len(n) > len("block device ")+36 || bytes.IndexByte(s, 0) >= 0 || len(s) == 0 || i > 0 && n == names[i-1] {
-			return fmt.Errorf("%q: names must be there once and have 1 to 36 bytes, none of them zero", n)
-		}
+	if n.err != nil {
+		return n.err
 	}
 	return overlap(used)
+}
+
+// names collects names of several kinds, and the first that cannot be.
+type names struct {
+	seen map[string]bool
+	err  error
+}
+
+func (n *names) add(kind, name string) {
+	key := kind + " " + name
+	if n.err == nil && (name == "" || len(name) > nameSize || strings.IndexByte(name, 0) >= 0 || n.seen[key]) {
+		n.err = fmt.Errorf("%s %q: names must be there once and have 1 to %d bytes, none of them zero", kind, name, nameSize)
+	}
+	n.seen[key] = true
 }
 
 func (m *Metadata) onDevice(e Extent) error {
@@ -222,12 +236,12 @@ func overlap(used []Extent) error {
 }
 
 // str returns the string in a name field, and whether only zeros follow it.
-func str(f [36]byte) (string, bool) {
+func str(f [nameSize]byte) (string, bool) {
 	s, rest, _ := bytes.Cut(f[:], []byte{0})
 	return string(s), allZero(rest)
 }
 
-func name(s string) (f [36]byte) {
+func name(s string) (f [nameSize]byte) {
 	copy(f[:], s)
 	return f
 }
