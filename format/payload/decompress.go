@@ -48,17 +48,18 @@ func (d *decoders) decode(ctx context.Context, w *extentWriter, t OpType, blob [
 		clear(d.buf)
 		r = zeros{}
 	}
-	for w.left() > 0 {
+	for left := w.size(); left > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b := d.buf[:min(w.left(), copySize)]
+		b := d.buf[:min(left, copySize)]
 		if n, err := io.ReadFull(r, b); err != nil {
 			return ended(err, n)
 		}
 		if err := w.write(b); err != nil {
 			return err
 		}
+		left -= uint64(len(b))
 	}
 	if !t.hasData() {
 		return nil
@@ -101,12 +102,12 @@ type extentWriter struct {
 	done    uint64 // bytes of the first extent
 }
 
-func (w *extentWriter) left() uint64 {
-	var n uint64
+// size is how many bytes the extents take.
+func (w *extentWriter) size() (n uint64) {
 	for _, x := range w.extents {
 		n += x.NumBlocks * w.block
 	}
-	return n - w.done
+	return n
 }
 
 func (w *extentWriter) write(b []byte) error {
