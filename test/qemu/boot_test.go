@@ -21,6 +21,13 @@ func TestBoot(t *testing.T) {
 			if got := d.shell("getprop ro.product.cpu.abi"); got != arch.ABI() {
 				t.Errorf("ro.product.cpu.abi = %q, want %q", got, arch.ABI())
 			}
+			// Apps make no user namespaces, and nobody starts another kernel.
+			if got := d.shell("cat /proc/sys/user/max_user_namespaces /proc/sys/kernel/kexec_load_disabled"); got != "0\n1" {
+				t.Errorf("user namespaces and kexec_load_disabled are %q, want 0 and 1", got)
+			}
+			if got := d.shell("logcat -d -s init:W"); got != "" {
+				t.Errorf("init warns in a boot in which all is well:\n%s", got)
+			}
 			checkWire(t, wire)
 		})
 	}
