@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"mios"
+	"mios/build/product"
 	"mios/format/initrc"
 )
 
@@ -38,5 +40,25 @@ func TestCoreScripts(t *testing.T) {
 	slices.Sort(services)
 	if want := []string{"adbd", "installd", "netd", "update_engine"}; !slices.Equal(services, want) {
 		t.Errorf("services %q, want %q", services, want)
+	}
+}
+
+// TestCmdline holds that a kernel that panics restarts, whatever product it is of,
+// unless the product says otherwise.
+func TestCmdline(t *testing.T) {
+	for _, tt := range []struct {
+		arch mios.Arch
+		own  string
+		want string
+	}{
+		{mios.AMD64, "", "console=ttyS0 panic=5"},
+		{mios.ARM64, "quiet panic=60", "console=ttyAMA0 panic=5 quiet panic=60"},
+	} {
+		p := new(product.Product)
+		p.Kernel.Cmdline = tt.own
+		b := &builder{Config: &Config{Arch: tt.arch, Product: p}}
+		if got := b.cmdline(); got != tt.want {
+			t.Errorf("%s: cmdline of %q is %q, want %q", tt.arch, tt.own, got, tt.want)
+		}
 	}
 }

@@ -287,11 +287,13 @@ func withParents(t tree) tree {
 	return out
 }
 
-// cmdline returns the kernel's command line with its console.
+// cmdline returns the kernel's command line with its console. A kernel that
+// panics restarts, so that the loader can take the other slot; the product's
+// words come later, and count.
 func (b *builder) cmdline() string {
 	console := "console=ttyS0"
 	if b.Arch == "arm64" {
 		console = "console=ttyAMA0"
 	}
-	return strings.TrimSpace(console + " " + b.Product.Kernel.Cmdline)
+	return strings.TrimSpace(console + " panic=5 " + b.Product.Kernel.Cmdline)
 }
