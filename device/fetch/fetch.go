@@ -147,7 +147,9 @@ func (c *Client) rounds(ctx context.Context, path string, f func(mirror string) 
 			if errors.Is(err, ErrBudget) {
 				return fmt.Errorf("fetch %s: %w", path, err)
 			}
-			c.warn("mirror failed", "mirror", c.Mirrors[n], "path", path, "err", err)
+			if !errors.Is(err, mios.ErrNotFound) { // as the next root's metadata, most of the time
+				c.warn("mirror failed", "mirror", c.Mirrors[n], "path", path, "err", err)
+			}
 			worst = worse(worst, fmt.Errorf("fetch %s from %s: %w", path, c.Mirrors[n], err))
 		}
 		if final(worst) {
