@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"crypto/rsa"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -48,6 +50,9 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		}
 		if *payload == "" {
 			*payload = filepath.Join(f.Arg(0), "ota", buildota.PayloadFile)
+			if _, err := os.Stat(*payload); errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("%s: %w: make it with mios ota full %s", *payload, mios.ErrNotFound, f.Arg(0))
+			}
 		}
 		out, res, err := ota.Publish(ctx, r, rel, *payload, today)
 		if err != nil {
