@@ -16,6 +16,7 @@ type qmp struct {
 	mu      sync.Mutex // one command at a time
 	answers chan qmpMessage
 	onEvent func(name string, data json.RawMessage)
+	id      int64 // of the last command
 }
 
 type qmpMessage struct {
@@ -24,6 +25,7 @@ type qmpMessage struct {
 		Class string `json:"class"`
 		Desc  string `json:"desc"`
 	} `json:"error"`
+	ID    int64           `json:"id"`
 	Event string          `json:"event"`
 	Data  json.RawMessage `json:"data"`
 	QMP   json.RawMessage `json:"QMP"`
@@ -76,27 +78,33 @@ func (q *qmp) read(r io.Reader, greeted chan struct{}) {
 func (q *qmp) command(ctx context.Context, name string, args any) (json.RawMessage, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.id++
 	b, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
-	}{name, args})
+		ID        int64  `json:"id"`
+	}{name, args, q.id})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := q.w.Write(append(b, '\n')); err != nil {
 		return nil, errQMPEnded
 	}
-	select {
-	case m, ok := <-q.answers:
-		switch {
-		case !ok:
-			return nil, errQMPEnded
-		case m.Error != nil:
-			return nil, fmt.Errorf("qmp: %s: %s: %s", name, m.Error.Class, m.Error.Desc)
+	for {
+		select {
+		case m, ok := <-q.answers:
+			switch {
+			case !ok:
+				return nil, errQMPEnded
+			case m.ID != q.id:
+				continue // to a command that nobody waited for to the end
+			case m.Error != nil:
+				return nil, fmt.Errorf("qmp: %s: %s: %s", name, m.Error.Class, m.Error.Desc)
+			}
+			return m.Return, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("qmp: %s: %w", name, context.Cause(ctx))
 		}
-		return m.Return, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("qmp: %s: %w", name, context.Cause(ctx))
 	}
 }
 
