@@ -210,6 +210,14 @@ func CheckName(s string) error {
 	return nil
 }
 
+// CheckVersion refuses what cannot be the version of an OS release.
+func CheckVersion(s string) error {
+	if !versionRE.MatchString(s) {
+		return fmt.Errorf("version %q: %w: want letters, digits and . _ + -, at most 63", s, mios.ErrInvalid)
+	}
+	return nil
+}
+
 // CheckPackage refuses what cannot be an app's package name.
 func CheckPackage(s string) error {
 	if len(s) > 223 || !packageRE.MatchString(s) {
@@ -223,11 +231,12 @@ func (r *OSRelease) Check() error {
 	if err := CheckName(r.Product); err != nil {
 		return fmt.Errorf("os release: product %w", err)
 	}
+	if err := CheckVersion(r.Version); err != nil {
+		return fmt.Errorf("os release: %w", err)
+	}
 	switch {
 	case r.Arch.ABI() == "":
 		return fmt.Errorf("os release: arch %q: %w: want amd64 or arm64", r.Arch, mios.ErrInvalid)
-	case !versionRE.MatchString(r.Version):
-		return fmt.Errorf("os release: version %q: %w: want letters, digits and . _ + -, at most 63", r.Version, mios.ErrInvalid)
 	case r.BuildTime <= 0:
 		return fmt.Errorf("os release %s: build time %d: %w", r.Version, r.BuildTime, mios.ErrInvalid)
 	case len(r.Channels) == 0:

@@ -19,6 +19,7 @@ import (
 
 	"mios"
 	"mios/api"
+	"mios/api/repo"
 	"mios/build/product"
 	"mios/internal/atomicfile"
 	"mios/internal/debian"
@@ -91,8 +92,6 @@ func (c *Config) check() error {
 		return fmt.Errorf("variant %q: %w: want user or userdebug", c.Variant, mios.ErrInvalid)
 	case c.Variant == User && len(c.ADBKeys) > 0:
 		return fmt.Errorf("adb key: %w: a user build has no adb; build userdebug, or leave the key out", mios.ErrInvalid)
-	case c.Version == "":
-		return fmt.Errorf("version: %w: it is empty", mios.ErrInvalid)
 	case c.BuildTime.Unix() <= 0:
 		return fmt.Errorf("build time %v: %w: want a time after 1970", c.BuildTime, mios.ErrInvalid)
 	case c.AVBKey == nil:
@@ -102,7 +101,7 @@ func (c *Config) check() error {
 	case len(c.Root) == 0:
 		return errors.New("the repository's root.json is missing: make a repository with \"mios repo init\"")
 	}
-	return nil
+	return repo.CheckVersion(c.Version)
 }
 
 // Build makes all images in the folder dir, which it replaces as a whole once

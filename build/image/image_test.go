@@ -166,6 +166,7 @@ func TestBuildErrors(t *testing.T) {
 		{"boot too large", func(c *image.Config) { p := *c.Product; p.Partitions.Boot = 8 << 20; c.Product = &p }, "larger than its partition of 8 MiB"},
 		{"system too large", func(c *image.Config) { c.Extra = map[string][]byte{"/system/big": make([]byte, 65<<20)} }, "larger than its partition of 64 MiB"},
 		{"adb in user", func(c *image.Config) { c.Variant = image.User }, "a user build has no adb"},
+		{"version", func(c *image.Config) { c.Version = "1\nro.debuggable=1" }, "want letters, digits"},
 		{"no miosd", func(c *image.Config) { c.Miosd = filepath.Join(t.TempDir(), "miosd-amd64") }, `"make build" makes it`},
 		{"unknown module", func(c *image.Config) {
 			p := *c.Product

@@ -13,13 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"mios"
 	"mios/api"
+	"mios/api/repo"
 	"mios/key"
 )
 
@@ -179,9 +179,12 @@ func located(err error) error {
 }
 
 func (p *Product) check() error {
+	for _, name := range []struct{ field, value string }{{"product", p.Name}, {"channel", p.Channel}} {
+		if err := repo.CheckName(name.value); err != nil {
+			return fmt.Errorf("%s: %v", name.field, err)
+		}
+	}
 	switch {
-	case !isName(p.Name):
-		return fmt.Errorf("product is %q, want lower-case letters, digits, - and _", p.Name)
 	case !slices.Contains([]string{"phone", "watch", "iot", "car"}, p.Class):
 		return fmt.Errorf("class is %q, want phone, watch, iot or car", p.Class)
 	case p.Base != "core":
@@ -241,10 +244,6 @@ func (s Partitions) check() error {
 		return fmt.Errorf("partitions.super is %v, want at least %v: two of system and 2 MiB of metadata", s.Super, need)
 	}
 	return nil
-}
-
-func isName(s string) bool {
-	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
 // Device returns the description that goes into a build's system image.

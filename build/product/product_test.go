@@ -49,6 +49,8 @@ func TestParseErrors(t *testing.T) {
 		{"size place", "boot: 40MiB", "boot: lots", `:9: size "lots"`},
 		{"duration", "interval: 6h", "interval: often", `:13: duration "often"`},
 		{"arch", "[amd64, arm64]", "[riscv64]", `arch "riscv64"`},
+		{"name", "product: iot", "product: my-iot", `product: name "my-iot"`},
+		{"channel", "channel: stable", "channel: Beta", `channel: name "Beta"`},
 		{"class", "class: iot", "class: toaster", `class is "toaster"`},
 		{"host", "hosts: [10.0.2.2]", "hosts: [example.org]", `host "10.0.2.2" is not among hosts`},
 		{"super", "super: 144MiB", "super: 128MiB", "partitions.super is 128 MiB, want at least 130 MiB"},
