@@ -1,0 +1,115 @@
+package ota
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	"mios"
+	"mios/api"
+	"mios/api/repo"
+)
+
+// fakeStore keeps files as the real one does: whole or not at all.
+type fakeStore struct{ w *world }
+
+func (s fakeStore) Read(name string) ([]byte, error) {
+	if b, ok := s.w.files[name]; ok {
+		return b, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (s fakeStore) Write(name string, b []byte) error {
+	s.w.event()
+	s.w.files[name] = bytes.Clone(b)
+	return nil
+}
+
+// fakeRepo is the repository and its mirror.
+type fakeRepo struct{ w *world }
+
+func (r fakeRepo) Refresh(context.Context) error { return nil }
+func (r fakeRepo) CheckFresh() error             { return r.w.fresh }
+func (r fakeRepo) OSOffer(arch mios.Arch, channel, id string, newer int64) (*repo.OSRelease, error) {
+	if r.w.offer != nil {
+		return nil, r.w.offer
+	}
+	if r.w.release.BuildTime <= newer {
+		return nil, fmt.Errorf("release for %s: %w", id, mios.ErrNotFound)
+	}
+	return r.w.release, nil
+}
+
+func (r fakeRepo) Open(_ context.Context, path string, off, n int64) (io.ReadCloser, error) {
+	if r.w.fetchErr != nil {
+		return nil, r.w.fetchErr
+	}
+	if path != r.w.release.Target.File() || off+n > int64(len(r.w.payload)) {
+		return nil, fmt.Errorf("%s from %d: %w", path, off, mios.ErrNotFound)
+	}
+	r.w.opened = append(r.w.opened, off)
+	return io.NopCloser(&counted{bytes.NewReader(r.w.payload[off : off+n]), &r.w.fetched}), nil
+}
+
+type counted struct {
+	r io.Reader
+	n *int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	time.Sleep(1) // of the bubble's clock: who follows the status sees every one
+	n, err := c.r.Read(b)
+	*c.n += int64(n)
+	return n, err
+}
+
+// fakeProps are properties; a reboot ends the boot.
+type fakeProps struct {
+	w      *world
+	mu     sync.Mutex
+	reboot context.CancelFunc
+}
+
+func (p *fakeProps) Get(_ context.Context, name string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.w.props[name], nil
+}
+
+func (p *fakeProps) Set(_ context.Context, name, value string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if name == "sys.powerctl" && p.w.rebootErrs > 0 {
+		p.w.rebootErrs--
+		return errors.New("init does not answer")
+	}
+	p.w.props[name] = value
+	if name == "sys.powerctl" {
+		p.w.rebooted = true
+		p.reboot()
+	}
+	return nil
+}
+
+func (p *fakeProps) Wait(ctx context.Context, name, value string) (string, error) {
+	for {
+		if v, _ := p.Get(ctx, name); v == value {
+			return v, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+type checkFunc func() error
+
+func (f checkFunc) Run(context.Context, []api.HealthCheck) error { return f() }
