@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"sync"
 	"time"
 
@@ -67,8 +66,22 @@ func (d *DHCP) Lease(ctx context.Context, l Link, renew bool) (Config, error) {
 	return config, err
 }
 
-// hostName is what a server may call a device or a domain.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+// isHostName reports whether a server may call a device or a domain so:
+// letters, digits, and dots and hyphens between them, 253 bytes at most. It is
+// no regular expression: to compile one of that length costs every process of
+// the device a millisecond.
+func isHostName(s string) bool {
+	for i, c := range []byte(s) {
+		inner := i > 0 && i < len(s)-1
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case inner && (c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= 253
+}
 
 // defaultLease is for servers that name no time.
 const defaultLease = time.Hour
@@ -108,11 +121,11 @@ func configOf(ack *dhcpv4.DHCPv4) (Config, error) {
 		search = labels.Labels
 	}
 	for _, s := range search {
-		if hostName.MatchString(s) && len(c.Search) < 6 {
+		if isHostName(s) && len(c.Search) < 6 {
 			c.Search = append(c.Search, s)
 		}
 	}
-	if h := ack.HostName(); hostName.MatchString(h) {
+	if h := ack.HostName(); isHostName(h) {
 		c.Host = h
 	}
 	if b := ack.Options.Get(dhcpv4.OptionInterfaceMTU); len(b) == 2 {
