@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"mios"
 	"mios/format/avb"
@@ -99,7 +100,7 @@ func sumFile(name string) (d mios.Digest, err error) {
 func ReadManifest(dir string) (*Manifest, error) {
 	name := filepath.Join(dir, BuildFile)
 	b, err := os.ReadFile(name)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%s holds no build: make one with \"mios build\": %w", dir, err)
 	}
 	if err != nil {
