@@ -33,12 +33,12 @@ var layers = map[string]string{
 	"test":     "format key storage api build publish serve device emulator desk cmd",
 }
 
-// testsMay is what a stage's test files may import beyond it.
+// testsMay is what a stage's test files may import beyond it: the other side
+// of what they test. An allowance that no test uses is an error.
 var testsMay = map[string]string{
-	"serve":  "key build device", // a device's client against the real server
-	"device": "key build publish serve",
-	"api":    "key publish storage",
-	"cmd":    "test",
+	"serve":  "device",              // a device's client against the real server
+	"device": "build publish serve", // real releases from a real server
+	"api":    "key publish",         // the verifying client against what is published
 }
 
 // codecs are the modules that format/ may import: codecs and nothing else.
@@ -51,12 +51,12 @@ var codecs = []string{
 // TestLayers reads the imports of every Go file, test files included. It reads
 // them itself, so that the test cache sees which files it depends on.
 func TestLayers(t *testing.T) {
-	files := 0
+	files, used := 0, map[string]bool{}
 	err := fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "out" || d.Name() == "testdata") {
+		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || name == "out" || d.Name() == "testdata") {
 			return fs.SkipDir
 		}
 		if d.IsDir() || path.Ext(name) != ".go" {
@@ -72,8 +72,12 @@ func TestLayers(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if msg := forbidden(stage(path.Dir(name)), imp, strings.HasSuffix(name, "_test.go")); msg != "" {
+			from, test := stage(path.Dir(name)), strings.HasSuffix(name, "_test.go")
+			if msg := forbidden(from, imp, test); msg != "" {
 				t.Errorf("%s imports %s: %s", name, imp, msg)
+			}
+			if test {
+				used[from+" "+stage(strings.TrimPrefix(imp, "mios/"))] = true
 			}
 		}
 		return nil
@@ -83,6 +87,43 @@ func TestLayers(t *testing.T) {
 	}
 	if files < 20 {
 		t.Errorf("read %d files: the walk is broken", files)
+	}
+	for from, list := range testsMay {
+		for to := range strings.FieldsSeq(list) {
+			if !used[from+" "+to] {
+				t.Errorf("testsMay lets the tests of %s import %s, and none does: take it out", from, to)
+			}
+		}
+	}
+}
+
+// TestForbidden holds the rules against imports that they must refuse.
+func TestForbidden(t *testing.T) {
+	for _, tt := range []struct {
+		from, imp string
+		test, ok  bool
+	}{
+		{"format", "mios", false, true},
+		{"format", "mios/internal/atomicfile", false, true},
+		{"format", "mios/format/avb", false, true},
+		{"format", "mios/key", false, false},
+		{"format", "golang.org/x/sys/unix", false, false},
+		{"format", "github.com/ulikunitz/xz", false, true},
+		{"format", "github.com/ulikunitz/xzz", false, false},
+		{"", "golang.org/x/sys/unix", false, false},
+		{"", "mios/internal/tool", false, false},
+		{"key", "mios/format/avb", false, false},
+		{"device", "mios/serve/repo", false, false},
+		{"device", "mios/serve/repo", true, true},
+		{"serve", "mios/build/image", true, false},
+		{"publish", "mios/build/image", false, true},
+		{"build", "mios/publish/ota", false, false},
+		{"desk", "mios/cmd/mios", false, false},
+		{"nowhere", "fmt", false, false},
+	} {
+		if msg := forbidden(tt.from, tt.imp, tt.test); (msg == "") != tt.ok {
+			t.Errorf("forbidden(%q, %q, %v) = %q, want allowed = %v", tt.from, tt.imp, tt.test, msg, tt.ok)
+		}
 	}
 }
 
@@ -97,12 +138,19 @@ func forbidden(from, imp string, test bool) string {
 	}
 	rest, ours := strings.CutPrefix(imp+"/", "mios/")
 	if !ours {
-		if from == "format" && !test && strings.Contains(strings.Split(imp, "/")[0], ".") && !isCodec(imp) {
+		outside := !test && strings.Contains(strings.Split(imp, "/")[0], ".")
+		switch {
+		case outside && from == "":
+			return "the root takes the standard library only"
+		case outside && from == "format" && !isCodec(imp):
 			return "format/ takes the standard library and codecs only"
 		}
 		return ""
 	}
 	to := stage(strings.TrimSuffix(rest, "/"))
+	if from == "" && !test {
+		return "the root imports nothing of this module"
+	}
 	if to != from && to != "" && to != "internal" && !strings.Contains(" "+allowed+" ", " "+to+" ") {
 		return strconv.Quote(from) + " may not import " + strconv.Quote(to)
 	}
