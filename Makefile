@@ -3,12 +3,13 @@
 
 # A tool of Debian's may be where only root's PATH leads.
 export PATH := $(PATH):/usr/sbin:/sbin
-# Where tests find the device's programs.
-export MIOS_PROGRAMS := $(CURDIR)/bin
-# Nothing that is built depends on where, when or from which commit.
 # Where the programs go; tests that boot put them in a folder of their own.
 BIN ?= bin
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
+# Where tests and scripts find them.
+export MIOS_PROGRAMS := $(abspath $(BIN))
+# Nothing that is built depends on where, when, from which commit or for which
+# newer processor.
+BUILD := CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= go build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
 # Packages whose tests boot QEMU run by themselves, one after the other.
 VM := ./emulator $(patsubst %,./%/...,$(wildcard test/qemu))
 REST = $(filter-out $(shell go list $(VM)),$(shell go list ./...))
@@ -37,14 +38,15 @@ build:
 
 run: build
 	@scripts/install.sh
-	@exec bin/mios up $(if $(ONCE),--once)
+	@exec $(BIN)/mios up $(if $(ONCE),--once)
 
 lint:
 	@unformatted=$$(find . -path ./out -prune -o -name '*.go' -print | xargs gofmt -l); \
 		[ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	@go vet ./...
-	@GOFLAGS="$$GOFLAGS -tags=ramdisk" go vet ./cmd/miosd
+	@go vet -tags ramdisk ./cmd/miosd
 	@go tool staticcheck ./...
+	@go tool staticcheck -tags ramdisk ./cmd/miosd
 
 check: lint
 	@go test -count=1 .

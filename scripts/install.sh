@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing. Which ones there are stands in
 # internal/tool. Usage: scripts/install.sh [-tests]
 set -eu
-missing=$(bin/mios doctor -missing "$@")
+missing=$("${MIOS_PROGRAMS:-bin}/mios" doctor -missing "$@")
 [ -n "$missing" ] || exit 0
 missing=$(echo $missing) # on one line
 sudo=
