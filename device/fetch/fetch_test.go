@@ -56,8 +56,10 @@ var bodies = map[string]func(ctx context.Context, b []byte) io.ReadCloser{
 	"stalls": func(ctx context.Context, b []byte) io.ReadCloser {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(b[:min(len(b), 30000)]), waitReader{ctx, -1}))
 	},
-	"hangs":   func(ctx context.Context, b []byte) io.ReadCloser { return io.NopCloser(waitReader{ctx, -1}) },
-	"drips":   func(ctx context.Context, b []byte) io.ReadCloser { return io.NopCloser(waitReader{ctx, 20 * time.Second}) },
+	"hangs": func(ctx context.Context, b []byte) io.ReadCloser { return io.NopCloser(waitReader{ctx, -1}) },
+	"drips": func(ctx context.Context, b []byte) io.ReadCloser {
+		return io.NopCloser(waitReader{ctx, 20 * time.Second})
+	},
 	"endless": func(ctx context.Context, b []byte) io.ReadCloser { return io.NopCloser(waitReader{ctx, 0}) },
 }
 
