@@ -181,6 +181,11 @@ func (d *disk) super() error {
 	return nil
 }
 
+// reserved is the part of userdata that only root may fill, in percent: an app
+// that writes until there is no more room does not keep the device from
+// updating.
+const reserved = "5"
+
 // userdata makes an empty ext4 in place; UUID, hash seed and times are fixed.
 func (d *disk) userdata(ctx context.Context) error {
 	mke2fs, err := tool.Look("mke2fs")
@@ -192,7 +197,7 @@ func (d *disk) userdata(ctx context.Context) error {
 		return errors.New("no partition userdata")
 	}
 	id := p.ID.String()
-	cmd := exec.CommandContext(ctx, mke2fs, "-q", "-F", "-b", "4096", "-m", "0", "-L", "userdata", "-U", id, "-I", "256",
+	cmd := exec.CommandContext(ctx, mke2fs, "-q", "-F", "-b", "4096", "-m", reserved, "-L", "userdata", "-U", id, "-I", "256",
 		"-O", "none,has_journal,extent,huge_file,flex_bg,64bit,dir_nlink,extra_isize,filetype,sparse_super,large_file,ext_attr,dir_index,metadata_csum",
 		"-E", "offset="+strconv.FormatInt(p.Offset(), 10)+",hash_seed="+id+",lazy_itable_init=0,lazy_journal_init=0,nodiscard",
 		d.f.Name(), strconv.FormatInt(p.Size()>>10, 10)+"k")

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,6 +20,7 @@ import (
 	"mios"
 	"mios/build/image"
 	"mios/build/product"
+	"mios/format/gpt"
 	"mios/internal/debian"
 	"mios/key"
 )
@@ -65,6 +68,37 @@ func signer(t *testing.T) crypto.Signer {
 	return k
 }
 
+// checkReserved reads the superblock of userdata (ext4: 1024 bytes from its
+// start): apps must not be able to fill all of it.
+func checkReserved(t *testing.T, disk string) {
+	t.Helper()
+	f, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _, err := gpt.Read(f, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, ok := table.Find("userdata")
+	if !ok {
+		t.Fatal("no partition userdata")
+	}
+	b := make([]byte, 1024)
+	if _, err := f.ReadAt(b, p.Offset()+1024); err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	if magic, blocks, root := le.Uint16(b[56:]), le.Uint32(b[4:]), le.Uint32(b[8:]); magic != 0xef53 || root < blocks/25 || root > blocks/10 {
+		t.Errorf("userdata: magic %#x, %d of %d blocks are root's, want 0xef53 and 4 to 10 %%", magic, root, blocks)
+	}
+}
+
 // TestReproducible builds twice, in two folders and at two times, and compares
 // every byte; then it asks other people's tools about the files.
 func TestReproducible(t *testing.T) {
@@ -94,6 +128,7 @@ func TestReproducible(t *testing.T) {
 		t.Fatalf("compared %d files, %v; want all of a build", files, err)
 	}
 	judge(t, a)
+	checkReserved(t, filepath.Join(a, "disk.img"))
 	f, err := os.OpenFile(filepath.Join(b, image.SystemImage), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)
