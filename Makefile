@@ -5,7 +5,9 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 # Where the programs go; tests that boot put them in a folder of their own.
 BIN ?= bin
-# Where tests and scripts find them.
+# All that running the story leaves.
+OUT ?= out
+# Where tests and scripts find the programs.
 export MIOS_PROGRAMS := $(abspath $(BIN))
 # Nothing that is built depends on where, when, from which commit or for which
 # newer processor.
@@ -18,6 +20,7 @@ REST = $(filter-out $(shell go list $(VM)),$(shell go list ./...))
 
 help:
 	@echo "make run [ONCE=1]  build all, and show a device from its keys to its first update"
+	@echo "make build         mios and the device's programs, in bin/"
 	@echo "make check         what is quick: formatting, vet, staticcheck, tests without QEMU"
 	@echo "make test          every test; boots QEMU"
 	@echo "make soak          the long tests: hours"
@@ -25,11 +28,12 @@ help:
 	@echo "make fuzz          every fuzz target; COUNT=n inputs each"
 	@echo "make lint          formatting, vet, staticcheck"
 	@echo "make vuln          known vulnerabilities of dependencies; needs a network"
+	@echo "make clean         remove what the others made, development keys included"
 
 # miosd is the device's, for each architecture; -ramdisk is the loader and the
 # first stage alone.
 build:
-	@echo "building $(BIN)/"
+	@echo "building $(BIN)/ (the first time takes a minute)"
 	@$(BUILD) -o $(BIN)/mios ./cmd/mios
 	@GOOS=linux GOARCH=amd64 $(BUILD) -o $(BIN)/miosd-amd64 ./cmd/miosd
 	@GOOS=linux GOARCH=arm64 $(BUILD) -o $(BIN)/miosd-arm64 ./cmd/miosd
@@ -38,7 +42,7 @@ build:
 
 run: build
 	@scripts/install.sh
-	@exec $(BIN)/mios up $(if $(ONCE),--once)
+	@exec $(BIN)/mios up --out $(OUT) $(if $(ONCE),--once)
 
 lint:
 	@unformatted=$$(find . -path ./out -prune -o -name '*.go' -print | xargs gofmt -l); \
@@ -53,7 +57,7 @@ check: lint
 	@go test -short ./...
 
 test: build
-	@scripts/install.sh -tests
+	@scripts/install.sh --tests
 	@mkdir -p out && rm -f out/conformance.txt
 	@export MIOS_TALLY=$(CURDIR)/out/conformance.txt; status=0; \
 		echo "go test -race, without QEMU"; \
@@ -64,11 +68,11 @@ test: build
 		exit $$status
 
 soak: build
-	@scripts/install.sh -tests
+	@scripts/install.sh --tests
 	MIOS_SOAK=1 go test -v -count=1 -p 1 -timeout 24h $(VM)
 
 bench: build
-	@scripts/install.sh -tests
+	@scripts/install.sh --tests
 	go test -run '^$$' -bench . -benchtime 1x -count 1 -p 1 -timeout 2h ./test/bench/...
 
 fuzz:
@@ -78,4 +82,4 @@ vuln:
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 clean:
-	rm -rf bin out
+	rm -rf $(BIN) $(OUT)

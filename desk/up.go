@@ -55,7 +55,10 @@ type story struct {
 }
 
 // Run tells the story. It returns once it is told, with Once, or when ctx ends.
-func (u Up) Run(ctx context.Context) error {
+func (u Up) Run(ctx context.Context) (err error) {
+	if u.Dir, err = filepath.Abs(u.Dir); err != nil {
+		return err
+	}
 	s := &story{Up: u, Story: progress.New(u.Out)}
 	defer s.close()
 	for _, step := range []func(context.Context) error{

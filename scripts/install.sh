@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that are missing. Which ones there are stands in
-# internal/tool. Usage: scripts/install.sh [-tests]
+# internal/tool. Usage: scripts/install.sh [--tests]
 set -eu
-missing=$("${MIOS_PROGRAMS:-bin}/mios" doctor -missing "$@")
+missing=$("${MIOS_PROGRAMS:-bin}/mios" doctor --missing "$@")
 [ -n "$missing" ] || exit 0
 missing=$(echo $missing) # on one line
 sudo=
