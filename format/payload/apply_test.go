@@ -8,9 +8,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/ulikunitz/xz"
 )
@@ -97,6 +100,27 @@ func TestApplyRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBrokenConnection: why a reader broke is not taken for a payload that ends.
+func TestBrokenConnection(t *testing.T) {
+	b, _ := sample()
+	broke := fmt.Errorf("the connection broke: %w", io.ErrUnexpectedEOF)
+	for _, n := range []int{0, 10, HeaderSize + 10} {
+		if _, err := ReadMetadata(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(broke))); !errors.Is(err, broke) {
+			t.Errorf("ReadMetadata after %d bytes = %v, want %v", n, err, broke)
+		}
+	}
+	md, err := ReadMetadata(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{md.Size() + 10, int64(len(b)) - 10} {
+		a := &Applier{Metadata: md, Keys: public(testKeys()[0]), Target: target(newDisk(md))}
+		if _, err := a.Apply(t.Context(), io.MultiReader(bytes.NewReader(b[md.Size():n]), iotest.ErrReader(broke)), md.Start()); !errors.Is(err, broke) {
+			t.Errorf("Apply after %d bytes = %v, want %v", n, err, broke)
+		}
 	}
 }
 

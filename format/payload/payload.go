@@ -12,7 +12,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -117,10 +116,11 @@ func readN(r io.Reader, b []byte, n int64) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// short returns what a reader's end means: format if it ended too early, the
-// reader's error if it broke.
+// short returns what an error of [io.ReadFull] means: format if the reader
+// ended too early, the reader's error if it broke, also where that wraps
+// [io.ErrUnexpectedEOF], as of a connection.
 func short(err, format error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return format
 	}
 	return err
