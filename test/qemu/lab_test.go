@@ -84,7 +84,7 @@ func run(m *testing.M, dir string) int {
 }
 
 // build returns the folder of a build. Builds with the same version are made
-// once; the spec's Product, Arch and Root have defaults.
+// once; the spec's Product, Arch, Root and RollbackIndex have defaults.
 func build(t *testing.T, s desk.BuildSpec) string {
 	t.Helper()
 	the.mu.Lock()
@@ -97,6 +97,9 @@ func build(t *testing.T, s desk.BuildSpec) string {
 	}
 	if s.Root == nil {
 		s.Root = the.root
+	}
+	if s.RollbackIndex == 0 {
+		s.RollbackIndex = 1 // that there is an older one
 	}
 	dir, _, err := the.desk.Build(t.Context(), s)
 	if err != nil {
