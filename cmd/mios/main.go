@@ -74,6 +74,8 @@ func run(ctx context.Context, e env, args []string) int {
 	case !ok && help && len(args) == 0:
 		usage(e.stdout, "")
 		return 0
+	case !ok && help:
+		return noCommand(e, append(args, "-h"))
 	case !ok:
 		return noCommand(e, args)
 	case help:
