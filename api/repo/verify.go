@@ -22,6 +22,12 @@ type (
 // maxBits bounds the apps role's bins to 16,384.
 const maxBits = 14
 
+// CheckRoot says why b is not root metadata that a device could start from.
+func CheckRoot(b []byte) error {
+	_, err := parseRoot(b)
+	return err
+}
+
 // parseRoot reads root metadata that its own keys sign.
 func parseRoot(b []byte) (*rootMeta, error) {
 	m, err := new(rootMeta).FromBytes(b)

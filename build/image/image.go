@@ -8,11 +8,13 @@ package image
 import (
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +23,11 @@ import (
 	"mios/api"
 	"mios/api/repo"
 	"mios/build/product"
+	"mios/format/adb"
+	"mios/format/avb"
 	"mios/internal/atomicfile"
 	"mios/internal/debian"
+	"mios/key"
 )
 
 // The build variants, as in AOSP.
@@ -84,10 +89,12 @@ func (c *Config) note(format string, args ...any) {
 	}
 }
 
-func (c *Config) check() error {
+// Check says what [Build] would refuse, save what needs the kernel or the
+// images themselves.
+func (c *Config) Check() error {
 	switch {
-	case c.Arch.ABI() == "":
-		return fmt.Errorf("architecture %q: %w: want amd64 or arm64", c.Arch, mios.ErrInvalid)
+	case !slices.Contains(c.Product.Arch, c.Arch):
+		return fmt.Errorf("architecture %q: %w: product %s is for %v", c.Arch, mios.ErrInvalid, c.Product.Name, c.Product.Arch)
 	case c.Variant != User && c.Variant != Userdebug:
 		return fmt.Errorf("variant %q: %w: want user or userdebug", c.Variant, mios.ErrInvalid)
 	case c.Variant == User && len(c.ADBKeys) > 0:
@@ -101,13 +108,35 @@ func (c *Config) check() error {
 	case len(c.Root) == 0:
 		return errors.New("the repository's root.json is missing: make a repository with \"mios repo init\"")
 	}
+	if err := c.checkKeys(); err != nil {
+		return err
+	}
 	return repo.CheckVersion(c.Version)
+}
+
+// checkKeys refuses keys that devices could not verify with, and what is no
+// public key: it would be in every device's image.
+func (c *Config) checkKeys() error {
+	pub, ok := c.AVBKey.Public().(*rsa.PublicKey)
+	if !ok {
+		return fmt.Errorf("the avb key is %s, want RSA of 2048, 4096 or 8192 bits: %w", key.AlgorithmOf(c.AVBKey.Public()), mios.ErrInvalid)
+	}
+	if _, err := avb.AlgorithmFor(crypto.SHA256, pub.N.BitLen()); err != nil {
+		return fmt.Errorf("the avb key: %v: %w", err, mios.ErrInvalid)
+	}
+	if pub, ok := c.OTAKey.(*rsa.PublicKey); !ok || pub.N.BitLen() < 2048 {
+		return fmt.Errorf("the ota key is %s, want RSA of 2048 bits or more: %w", key.AlgorithmOf(c.OTAKey), mios.ErrInvalid)
+	}
+	if _, err := adb.ParseKeys(c.ADBKeys); err != nil {
+		return fmt.Errorf("adb key: %v: %w: want a public key, as in ~/.android/adbkey.pub", err, mios.ErrInvalid)
+	}
+	return nil
 }
 
 // Build makes all images in the folder dir, which it replaces as a whole once
 // all of them are there.
 func Build(ctx context.Context, c Config, dir string) (*Manifest, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {

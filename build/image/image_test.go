@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"mios"
 	"mios/build/image"
 	"mios/build/product"
+	"mios/format/adb"
 	"mios/format/gpt"
 	"mios/internal/debian"
 	"mios/key"
@@ -55,8 +57,18 @@ func config(t *testing.T) image.Config {
 	return image.Config{
 		Product: p, Arch: mios.AMD64, Variant: image.Userdebug, Version: "1", BuildTime: time.Unix(1_800_000_000, 0),
 		Kernel: k, Miosd: miosd, MiosdRamdisk: miosd,
-		AVBKey: signer(t), OTAKey: signer(t).Public(), Root: []byte("{}\n"), ADBKeys: []byte("QAAAA desk\n"),
+		AVBKey: signer(t), OTAKey: signer(t).Public(), Root: []byte("{}\n"), ADBKeys: adbKey(t),
 	}
+}
+
+// adbKey returns an adb_keys file.
+func adbKey(t *testing.T) []byte {
+	t.Helper()
+	k, err := adb.NewKey(signer(t).Public().(*rsa.PublicKey), "desk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(k.String() + "\n")
 }
 
 func signer(t *testing.T) crypto.Signer {
@@ -197,7 +209,10 @@ func TestBuildErrors(t *testing.T) {
 		want   string
 	}{
 		{"no key", func(c *image.Config) { c.AVBKey = nil }, `make one with "mios keys init"`},
-		{"wrong key", func(c *image.Config) { c.AVBKey, _ = key.Generate(key.P256) }, "the avb key is *ecdsa.PublicKey, want RSA"},
+		{"wrong key", func(c *image.Config) { c.AVBKey, _ = key.Generate(key.P256) }, "the avb key is ecdsa-p256, want RSA"},
+		{"wrong ota key", func(c *image.Config) { k, _ := key.Generate(key.P256); c.OTAKey = k.Public() }, "the ota key is ecdsa-p256, want RSA"},
+		{"private adb key", func(c *image.Config) { c.ADBKeys = []byte("-----BEGIN PRIVATE KEY-----\n") }, "want a public key, as in ~/.android/adbkey.pub"},
+		{"other architecture", func(c *image.Config) { p := *c.Product; p.Arch = []mios.Arch{mios.ARM64}; c.Product = &p }, "product iot is for [arm64]"},
 		{"boot too large", func(c *image.Config) { p := *c.Product; p.Partitions.Boot = 8 << 20; c.Product = &p }, "larger than its partition of 8 MiB"},
 		{"system too large", func(c *image.Config) { c.Extra = map[string][]byte{"/system/big": make([]byte, 65<<20)} }, "larger than its partition of 64 MiB"},
 		{"adb in user", func(c *image.Config) { c.Variant = image.User }, "a user build has no adb"},

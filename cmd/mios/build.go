@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/api/repo"
 	"mios/build/image"
 	"mios/build/product"
 	"mios/internal/debian"
@@ -107,7 +108,13 @@ func (o *buildOptions) config(e env, name string) (*image.Config, error) {
 	if c.Root, err = os.ReadFile(o.root); err != nil {
 		return nil, err
 	}
-	return c, o.loadKeys(e, c)
+	if err := repo.CheckRoot(c.Root); err != nil {
+		return nil, fmt.Errorf("%s: %w: take what \"mios repo root show\" prints", o.root, err)
+	}
+	if err := o.loadKeys(e, c); err != nil {
+		return nil, err
+	}
+	return c, c.Check()
 }
 
 func (o *buildOptions) loadKeys(e env, c *image.Config) error {

@@ -59,6 +59,9 @@ func (k *Kernels) Open(ctx context.Context, line, arch string) (*Kernel, error) 
 
 // Newest asks Debian for the newest package of a line and returns its pin.
 func (k *Kernels) Newest(ctx context.Context, line, arch string) (Pin, error) {
+	if _, err := parseLine(line); err != nil {
+		return Pin{}, err
+	}
 	unlock, err := k.lock(ctx)
 	if err != nil {
 		return Pin{}, err
