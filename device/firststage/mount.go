@@ -3,9 +3,9 @@ package firststage
 import (
 	"errors"
 	"fmt"
+	"mios/device/fstab"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,29 +50,8 @@ func openConsole() error {
 	return nil
 }
 
-// mountFlags are the words of mount flags that are not the file system's own.
-var mountFlags = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "rw": 0, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
-	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME, "sync": unix.MS_SYNCHRONOUS,
-	"lazytime": unix.MS_LAZYTIME,
-}
-
-// MountOptions splits the entry's mount flags into those of mount(2) and the
-// file system's own.
-func (e Entry) MountOptions() (flags uintptr, data string) {
-	var own []string
-	for _, o := range e.Options {
-		f, ok := mountFlags[o]
-		if !ok {
-			own = append(own, o)
-		}
-		flags |= f
-	}
-	return flags, strings.Join(own, ",")
-}
-
 // mountOn mounts the device as the entry says, read-only, below root.
-func mountOn(dev, root string, m Entry) error {
+func mountOn(dev, root string, m fstab.Entry) error {
 	flags, data := m.MountOptions()
 	if err := unix.Mount(dev, filepath.Join(root, m.MountPoint), m.Type, flags|unix.MS_RDONLY, data); err != nil {
 		return fmt.Errorf("mount %s on %s as %s: %w: the partition is damaged or of another type", dev, m.MountPoint, m.Type, err)
@@ -88,6 +67,7 @@ func (s *stage) switchRoot() error {
 			return fmt.Errorf("move %s: %w: the system partition needs that folder", m.dir, err)
 		}
 	}
+	readAhead(newRoot + secondary)
 	old, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -108,6 +88,28 @@ func (s *stage) switchRoot() error {
 		}
 	}
 	return nil
+}
+
+// readAheadStep is what the kernel reads ahead at most for one call, or less.
+const readAheadStep = 512 << 10
+
+// readAhead has the kernel begin to read a file that is about to be executed.
+// Page by page, as they are touched, each piece would be waited for.
+func readAhead(name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		return // executing it will say so
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return
+	}
+	for off := int64(0); off < fi.Size(); off += readAheadStep {
+		if unix.Fadvise(int(f.Fd()), off, readAheadStep, unix.FADV_WILLNEED) != nil {
+			return // slower, and no more than that
+		}
+	}
 }
 
 // Magic numbers of the file systems that a ramdisk can be.
