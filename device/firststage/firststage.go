@@ -21,6 +21,7 @@ import (
 
 	"mios/device/bootrecord"
 	"mios/device/dm"
+	"mios/device/fstab"
 	"mios/device/kmod"
 	"mios/device/partition"
 )
@@ -61,7 +62,7 @@ type stage struct {
 	started time.Duration // since the kernel started
 	took    []string      // each phase, for the kernel's log
 	boot    bootArgs
-	mounts  []Entry // of the first stage
+	mounts  []fstab.Entry // of the first stage
 	disk    partition.Nodes
 	control *dm.Control
 }
@@ -123,7 +124,7 @@ func (s *stage) readFstab() error {
 	if err != nil {
 		return err
 	}
-	all, err := ParseFstab(b)
+	all, err := fstab.Parse(b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", fstabPath, err)
 	}
@@ -139,7 +140,7 @@ func (s *stage) findPartitions() error {
 		if m.Logical {
 			names = append(names, superName)
 		} else {
-			names = append(names, m.partition(s.boot.suffix))
+			names = append(names, m.Partition(s.boot.suffix))
 		}
 	}
 	var err error
@@ -157,7 +158,7 @@ func (s *stage) mountSystem() error {
 		return err
 	}
 	for _, m := range s.mounts {
-		name := m.partition(s.boot.suffix)
+		name := m.Partition(s.boot.suffix)
 		if err := s.mountVerified(m, name); err != nil {
 			if _, ok := errors.AsType[*refusal](err); ok { // of the partition that it hangs on
 				return err

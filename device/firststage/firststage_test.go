@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"mios/device/dm"
+	"mios/device/fstab"
 	"mios/format/avb"
 	"mios/format/super"
 )
@@ -48,69 +48,22 @@ func TestParseBootArgs(t *testing.T) {
 	}
 }
 
-const fstab = `# device mount-point type flags fs_mgr
-
-system	/	erofs	ro	wait,slotselect,logical,avb=vbmeta,first_stage_mount
-userdata  /data  ext4  nosuid,nodev,noatime,errors=panic  wait,check
-/dev/block/by-name/cache /cache ext4 defaults defaults
-`
-
-func TestParseFstab(t *testing.T) {
-	all, err := ParseFstab([]byte(fstab))
-	if err != nil || len(all) != 3 {
-		t.Fatalf("ParseFstab = %v, %v, want 3 entries", all, err)
-	}
-	e := all[0]
-	if !e.SlotSelect || !e.Logical || !e.FirstStageMount || e.AVB != "vbmeta" || e.Type != "erofs" || e.partition("_a") != "system_a" {
-		t.Errorf("first entry = %+v", e)
-	}
-	if flags, data := all[1].MountOptions(); flags != 2|4|1024 || data != "errors=panic" {
-		t.Errorf("MountOptions = %#x, %q, want nosuid, nodev, noatime and errors=panic", flags, data)
-	}
-	if e := all[2]; e.partition("_a") != "cache" || e.Options != nil || e.Flags != nil {
-		t.Errorf("last entry = %+v, want cache without flags", e)
-	}
-	mounts, err := firstStageMounts(all)
-	if err != nil || len(mounts) != 1 || mounts[0].MountPoint != "/" {
-		t.Errorf("firstStageMounts = %v, %v, want /", mounts, err)
-	}
+func TestFirstStageMounts(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
-		{"a /a ext4 ro\n", "line 1: 4 fields"},
-		{"\na a ext4 ro wait\n", `line 2: mount point "a"`},
-		{"a /a/../b ext4 ro wait\n", `line 1: mount point "/a/../b"`},
-		{strings.Repeat(" ", maxFstab+1), "at most"},
+		{"", "the first entry"},
+		{"system /x erofs ro avb,first_stage_mount", "the first entry"},
+		{"system / erofs ro first_stage_mount", "without avb"},
+		{"system / erofs ro avb,first_stage_mount\nuserdata /data ext4 ro wait", ""},
 	} {
-		if _, err := ParseFstab([]byte(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("ParseFstab(%.20q) = %v, want %q", tt.in, err, tt.want)
-		}
-	}
-	for _, in := range []string{"", "system /x erofs ro avb,first_stage_mount", "system / erofs ro first_stage_mount"} {
-		all, err := ParseFstab([]byte(in))
+		all, err := fstab.Parse([]byte(tt.in))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := firstStageMounts(all); err == nil {
-			t.Errorf("firstStageMounts(%q) = nil error", in)
+		mounts, err := firstStageMounts(all)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) || err == nil && len(mounts) != 1 {
+			t.Errorf("firstStageMounts(%q) = %v, %v, want %q", tt.in, mounts, err, tt.want)
 		}
 	}
-}
-
-func FuzzParseFstab(f *testing.F) {
-	f.Add([]byte(fstab))
-	f.Add([]byte("a /a ext4 ro wait,avb\n"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		all, err := ParseFstab(in)
-		if err != nil {
-			return
-		}
-		for _, e := range all {
-			if e.Source == "" || e.MountPoint != "none" && !filepath.IsAbs(e.MountPoint) || strings.Contains(e.MountPoint, "..") && filepath.Clean(e.MountPoint) != e.MountPoint {
-				t.Errorf("entry %+v", e)
-			}
-			e.MountOptions()
-		}
-		_, _ = firstStageMounts(all)
-	})
 }
 
 func FuzzParseBootArgs(f *testing.F) {

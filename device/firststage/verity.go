@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mios/device/dm"
+	"mios/device/fstab"
 	"mios/device/partition"
 	"mios/format/avb"
 	"mios/format/super"
 )
 
 // mountVerified mounts one entry below the new root.
-func (s *stage) mountVerified(m Entry, name string) error {
+func (s *stage) mountVerified(m fstab.Entry, name string) error {
 	desc, disabled, err := s.hashtree(m, name)
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func (s *stage) mountVerified(m Entry, name string) error {
 // images whose digest is the one that the loader verified. disabled says that
 // the top-level image, or the loader, switches dm-verity off, which only an
 // unlocked device does.
-func (s *stage) hashtree(m Entry, name string) (d *avb.HashtreeDescriptor, disabled bool, err error) {
+func (s *stage) hashtree(m fstab.Entry, name string) (d *avb.HashtreeDescriptor, disabled bool, err error) {
 	open := func(name string) (io.ReaderAt, int64, error) { return openPartition(s.disk, name) }
 	images, err := readVBMeta(open, m.AVB, s.boot)
 	if err != nil {
@@ -162,7 +163,7 @@ func openPartition(disk partition.Nodes, name string) (io.ReaderAt, int64, error
 
 // blockDevice returns the device of the entry's partition, and its size in
 // bytes. A logical partition is mapped out of super first.
-func (s *stage) blockDevice(m Entry, name string) (string, int64, error) {
+func (s *stage) blockDevice(m fstab.Entry, name string) (string, int64, error) {
 	if !m.Logical {
 		_, size, err := openPartition(s.disk, name)
 		return s.disk[name], size, err

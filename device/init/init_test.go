@@ -243,19 +243,6 @@ func TestBootProperties(t *testing.T) {
 	}
 }
 
-func TestFstab(t *testing.T) {
-	list, err := parseFstab([]byte("# c\nsystem / erofs ro wait,first_stage_mount\n\nuserdata\t/data ext4 nosuid,noatime,discard wait\n"))
-	if err != nil || len(list) != 2 || !list[0].has("first_stage_mount") || list[1].target != "/data" {
-		t.Errorf("parseFstab = %+v, %v", list, err)
-	}
-	if flags, data := parseFlags(list[1].options); flags != unix.MS_NOSUID|unix.MS_NOATIME || data != "discard" {
-		t.Errorf("parseFlags = %#x, %q", flags, data)
-	}
-	if _, err := parseFstab([]byte("\na b\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("parseFstab = %v, want an error in line 2", err)
-	}
-}
-
 func TestParsePower(t *testing.T) {
 	for in, want := range map[string]powerOrder{"reboot": {}, "reboot,bootloader": {target: "bootloader"}, "reboot,": {},
 		"shutdown": {off: true}, "shutdown,userrequested": {off: true, target: "userrequested"}} {

@@ -13,9 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mios"
+	"mios/device/fstab"
 	"mios/device/partition"
-	"mios/format/initrc"
 )
 
 // baseMounts are what must be there before anything else.
@@ -65,26 +64,6 @@ func mounted(target string) bool {
 	return false
 }
 
-var mountFlags = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "rw": 0, "defaults": 0, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
-	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME, "sync": unix.MS_SYNCHRONOUS,
-	"remount": unix.MS_REMOUNT, "bind": unix.MS_BIND, "rec": unix.MS_REC, "private": unix.MS_PRIVATE, "slave": unix.MS_SLAVE,
-	"shared": unix.MS_SHARED, "unbindable": unix.MS_UNBINDABLE, "lazytime": unix.MS_LAZYTIME, "dirsync": unix.MS_DIRSYNC,
-}
-
-// parseFlags divides mount options into flags and what the file system reads.
-func parseFlags(words []string) (flags uintptr, data string) {
-	var rest []string
-	for _, w := range words {
-		if f, ok := mountFlags[w]; ok {
-			flags |= f
-		} else if w != "" && w != "wait" {
-			rest = append(rest, w)
-		}
-	}
-	return flags, strings.Join(rest, ",")
-}
-
 // mount is TYPE DEVICE FOLDER [OPTION...]; the option wait waits for the
 // device.
 func (d *Device) mount(ctx context.Context, a []string) error {
@@ -93,7 +72,7 @@ func (d *Device) mount(ctx context.Context, a []string) error {
 			return err
 		}
 	}
-	flags, data := parseFlags(a[3:])
+	flags, data := fstab.MountFlags(slices.DeleteFunc(slices.Clone(a[3:]), func(w string) bool { return w == "wait" }))
 	if err := unix.Mount(a[1], d.path(a[2]), a[0], flags, data); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", a[1], a[2], err)
 	}
@@ -105,44 +84,6 @@ func (d *Device) umount(_ context.Context, a []string) error {
 		return fmt.Errorf("unmount %s: %w", a[0], err)
 	}
 	return nil
-}
-
-// A mountEntry is a line of an fstab in AOSP's format (fs_mgr_fstab.cpp).
-type mountEntry struct {
-	source, target, fstype string
-	options                []string
-	manager                []string // fs_mgr flags
-}
-
-func (e mountEntry) has(flag string) bool { return slices.Contains(e.manager, flag) }
-
-// parseFstab reads an fstab.
-func parseFstab(b []byte) ([]mountEntry, error) {
-	var list []mountEntry
-	var words []string
-	scan := initrc.NewScanner(b)
-	for line := 1; ; {
-		kind, text := scan.Next()
-		if kind == initrc.Text {
-			words = append(words, text)
-			continue
-		}
-		if len(words) > 0 {
-			if len(words) < 4 || len(words) > 5 {
-				return nil, fmt.Errorf("fstab: line %d: %w: %d words, want DEVICE FOLDER TYPE OPTIONS FLAGS", line, mios.ErrInvalid, len(words))
-			}
-			e := mountEntry{source: words[0], target: words[1], fstype: words[2], options: strings.Split(words[3], ",")}
-			if len(words) == 5 {
-				e.manager = strings.Split(words[4], ",")
-			}
-			list = append(list, e)
-		}
-		if kind == initrc.End {
-			return list, nil
-		}
-		words = words[:0]
-		line++
-	}
 }
 
 // deviceWait is how long mount_all waits for a device that has the flag wait.
@@ -166,32 +107,29 @@ func (d *Device) mountAll(ctx context.Context, a []string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := parseFstab(b)
+	entries, err := fstab.Parse(b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	var errs []error
 	for _, e := range entries {
-		if e.has("first_stage_mount") || e.has("recoveryonly") || early && e.has("latemount") || late && !e.has("latemount") {
+		if e.FirstStageMount || e.Has("recoveryonly") || early && e.Has("latemount") || late && !e.Has("latemount") {
 			continue
 		}
-		if err := d.mountEntry(ctx, e); err != nil && !e.has("nofail") {
+		if err := d.mountEntry(ctx, e); err != nil && !e.Has("nofail") {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (d *Device) mountEntry(ctx context.Context, e mountEntry) error {
-	dev := e.source
+func (d *Device) mountEntry(ctx context.Context, e fstab.Entry) error {
+	dev := e.Source
 	if !strings.HasPrefix(dev, "/") {
-		name := e.source
-		if e.has("slotselect") {
-			name += d.Props.Get("ro.boot.slot_suffix")
-		}
+		name := e.Partition(d.Props.Get("ro.boot.slot_suffix"))
 		there := func() (ok bool) { dev, ok = d.partition(name); return ok }
 		limit := time.Duration(0)
-		if e.has("wait") {
+		if e.Has("wait") {
 			limit = deviceWait
 		}
 		if !there() {
@@ -200,13 +138,13 @@ func (d *Device) mountEntry(ctx context.Context, e mountEntry) error {
 			}
 		}
 	}
-	flags, data := parseFlags(e.options)
+	flags, data := e.MountOptions()
 	start := time.Now()
-	if err := unix.Mount(dev, d.path(e.target), e.fstype, flags, data); err != nil {
+	if err := unix.Mount(dev, d.path(e.MountPoint), e.Type, flags, data); err != nil {
 		return fmt.Errorf("mount %s (%s) on %s: %w: if it is not there as %s, make that file system anew: what is on it cannot be used",
-			e.source, dev, e.target, err, e.fstype)
+			e.Source, dev, e.MountPoint, err, e.Type)
 	}
-	d.log.Info("mounted", "folder", e.target, "device", dev, "type", e.fstype, "took", time.Since(start).Round(time.Millisecond))
+	d.log.Info("mounted", "folder", e.MountPoint, "device", dev, "type", e.Type, "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -220,15 +158,15 @@ func (d *Device) umountAll(_ context.Context, a []string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := parseFstab(b)
+	entries, err := fstab.Parse(b)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range slices.Backward(entries) {
-		if !e.has("first_stage_mount") && mounted(e.target) {
-			if err := unix.Unmount(e.target, 0); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", e.target, err))
+		if !e.FirstStageMount && mounted(e.MountPoint) {
+			if err := unix.Unmount(e.MountPoint, 0); err != nil {
+				errs = append(errs, fmt.Errorf("unmount %s: %w", e.MountPoint, err))
 			}
 		}
 	}
