@@ -68,6 +68,7 @@ func (s *stage) switchRoot() error {
 			return fmt.Errorf("move %s: %w: the system partition needs that folder", m.dir, err)
 		}
 	}
+	readAhead(newRoot + secondary)
 	old, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -88,6 +89,28 @@ func (s *stage) switchRoot() error {
 		}
 	}
 	return nil
+}
+
+// readAheadStep is what the kernel reads ahead at most for one call, or less.
+const readAheadStep = 512 << 10
+
+// readAhead has the kernel begin to read a file that is about to be executed.
+// Page by page, as they are touched, each piece would be waited for.
+func readAhead(name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		return // executing it will say so
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return
+	}
+	for off := int64(0); off < fi.Size(); off += readAheadStep {
+		if unix.Fadvise(int(f.Fd()), off, readAheadStep, unix.FADV_WILLNEED) != nil {
+			return // slower, and no more than that
+		}
+	}
 }
 
 // Magic numbers of the file systems that a ramdisk can be.
