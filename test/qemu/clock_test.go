@@ -41,7 +41,9 @@ func TestAYearAsleep(t *testing.T) {
 	v := vendor{t: t, dir: c.Dir(), now: now, keys: []repo.Keys{the.desk.Keys()}}
 	v.must(v.open().Refresh(t.Context()))
 	c.tamper(asked.count)
-	d.shell("update_engine_client --update")
+	if said, status := d.update(); status != 0 || !strings.Contains(said, "no newer release") {
+		t.Errorf("update_engine_client says %q with status %d, want no newer release", said, status)
+	}
 	d.clockFrom(now)
 	if !asked.has("timestamp.json") {
 		t.Errorf("the device asked for %v, and not for the timestamp", asked.list())

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -261,6 +262,25 @@ func (d *device) want(state string) {
 	d.t.Helper()
 	if got := d.state(); got != state {
 		d.t.Errorf("version, slot and health are %q, want %q", got, state)
+	}
+}
+
+// update asks the device to update itself, and returns what
+// update_engine_client said and its status.
+func (d *device) update() (said string, status int) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
+	defer cancel()
+	for {
+		r, err := d.ADB.Run(ctx, "shell", "update_engine_client --update")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		said = strings.TrimSpace(r.Stdout + r.Stderr)
+		if !strings.Contains(said, "the updater is at work") { // with a look of its own
+			return said, r.Code
+		}
+		d.shell("update_engine_client --follow || true")
 	}
 }
 

@@ -2,7 +2,6 @@ package qemu_test
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -135,24 +134,6 @@ func newSiege(t *testing.T) *siege {
 	}
 	s.now, s.known = s.load(), s.digests()
 	return s
-}
-
-// update asks the device to update itself.
-func (s *siege) update() (said string, status int) {
-	s.device.t.Helper()
-	ctx, cancel := context.WithTimeout(s.device.t.Context(), patience)
-	defer cancel()
-	for {
-		r, err := s.ADB.Run(ctx, "shell", "update_engine_client --update")
-		if err != nil {
-			s.device.t.Fatal(err)
-		}
-		said = strings.TrimSpace(r.Stdout + r.Stderr)
-		if !strings.Contains(said, "the updater is at work") { // with its first look, after the boot
-			return said, r.Code
-		}
-		s.shell("update_engine_client --follow || true")
-	}
 }
 
 // refused checks that the device does not update itself, and what it says.
