@@ -55,7 +55,7 @@ type Update struct {
 // Exactly one of Service, Property, HTTP and Exec is set.
 type HealthCheck struct {
 	Name string `json:"name"`
-	// Service names a service of init's that must be running.
+	// Service names a service of init's that must run, and still two seconds later.
 	Service string `json:"service,omitempty"`
 	// Property is NAME=VALUE.
 	Property string `json:"property,omitempty"`

@@ -77,6 +77,9 @@ func serveInstalld(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := props.Set(ctx, "sys.mios.packages", "ready"); err != nil {
+		log.Error("nobody hears that packages can be installed", "err", err)
+	}
 	log.Info("installd listens", "packages", len(m.List()))
 	return m.Serve(ctx, l)
 }

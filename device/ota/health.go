@@ -14,8 +14,13 @@ import (
 	"mios/api"
 )
 
-// retryCheck is how long a check that does not hold waits to be tried again.
-const retryCheck = 500 * time.Millisecond
+const (
+	// retryCheck is how long a check that does not hold waits to be tried again.
+	retryCheck = 500 * time.Millisecond
+	// settle is how long a service must go on running: one that dies as it
+	// starts runs for a moment, too.
+	settle = 2 * time.Second
+)
 
 // Health runs health checks on the device.
 type Health struct {
@@ -51,37 +56,60 @@ func (h *Health) check(ctx context.Context, c api.HealthCheck) error {
 	defer cancel()
 	switch {
 	case c.Service != "":
-		return h.property(ctx, "init.svc."+c.Service, "running", limit)
+		return retry(ctx, limit, func() error { return h.service(ctx, c.Service) })
 	case c.Property != "":
 		name, value, ok := strings.Cut(c.Property, "=")
 		if !ok {
 			return fmt.Errorf("property %q: want NAME=VALUE", c.Property)
 		}
-		return h.property(ctx, name, value, limit)
+		return retry(ctx, limit, func() error { return h.property(ctx, name, value) })
 	case c.HTTP != "":
 		return retry(ctx, limit, func() error { return h.get(ctx, c.HTTP) })
 	}
 	return retry(ctx, limit, func() error { return run(ctx, c.Exec) })
 }
 
-func (h *Health) property(ctx context.Context, name, value string, limit time.Duration) error {
-	var is string
-	return retry(ctx, limit, func() error {
-		_, err := h.Properties.Wait(ctx, name, value)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			return err
-		}
-		// The time is over: say what the property is instead.
-		ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if is, err = h.Properties.Get(ask, name); err != nil {
-			return err
-		}
-		return fmt.Errorf("%s is %q, want %q", name, is, value)
-	})
+// property waits for a property's value.
+func (h *Health) property(ctx context.Context, name, value string) error {
+	_, err := h.Properties.Wait(ctx, name, value)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	// The time is over: say what the property is instead.
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	is, err := h.Properties.Get(ask, name)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is %q, want %q", name, is, value)
+}
+
+// service waits for a service to run, and sees whether it goes on.
+func (h *Health) service(ctx context.Context, name string) error {
+	const running = "running"
+	if err := h.property(ctx, "init.svc."+name, running); err != nil {
+		return err
+	}
+	process := "init.svc_debug_pid." + name
+	was, err := h.Properties.Get(ctx, process)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+		return fmt.Errorf("service %s started only just now: %w", name, ctx.Err())
+	}
+	state, err := h.Properties.Get(ctx, "init.svc."+name)
+	if err != nil {
+		return err
+	}
+	is, err := h.Properties.Get(ctx, process)
+	if err == nil && (state != running || is != was) {
+		err = fmt.Errorf("service %s ended after it had started: see its lines in logcat", name)
+	}
+	return err
 }
 
 // retry calls f until it succeeds or ctx ends, and returns f's last error.

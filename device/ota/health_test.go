@@ -3,6 +3,7 @@ package ota
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -32,7 +33,9 @@ func TestHealth(t *testing.T) {
 		{"none", nil, "", 0},
 		{"property", []api.HealthCheck{{Name: "net", Property: "net.online=1", Timeout: 60}}, "", 10 * time.Second},
 		{"property never", []api.HealthCheck{{Name: "net", Property: "net.online=2", Timeout: 60}}, `health check "net": net.online is "1", want "2" (after 1m0s)`, time.Minute},
-		{"service", []api.HealthCheck{{Name: "apps", Service: "installd", Timeout: 5}}, "", 0},
+		{"service", []api.HealthCheck{{Name: "apps", Service: "installd", Timeout: 5}}, "", 2 * time.Second},
+		{"service that dies as it starts", []api.HealthCheck{{Name: "apps", Service: "crashing", Timeout: 9}}, `health check "apps": service crashing ended after it had started`, 9 * time.Second},
+		{"service that starts late", []api.HealthCheck{{Name: "apps", Service: "late", Timeout: 11}}, `health check "apps": service late started only just now`, 11 * time.Second},
 		{"dead service", []api.HealthCheck{{Name: "apps", Service: "other", Timeout: 5}}, `health check "apps": init.svc.other is "", want "running" (after 5s)`, 5 * time.Second},
 		{"http", []api.HealthCheck{{Name: "page", HTTP: "http://127.0.0.1/good", Timeout: 5}}, "", 0},
 		{"http soon", []api.HealthCheck{{Name: "page", HTTP: "http://127.0.0.1/soon", Timeout: 5}}, "", time.Second},
@@ -63,8 +66,14 @@ func TestHealth(t *testing.T) {
 					}),
 				}
 				go func() {
-					time.Sleep(10*time.Second - time.Millisecond)
+					for i := range 9 { // init starts it again and again
+						h.Properties.Set(context.Background(), "init.svc_debug_pid.crashing", fmt.Sprint(i))
+						h.Properties.Set(context.Background(), "init.svc.crashing", "running")
+						time.Sleep(time.Second)
+					}
+					time.Sleep(time.Second - time.Millisecond)
 					h.Properties.Set(context.Background(), "net.online", "1")
+					h.Properties.Set(context.Background(), "init.svc.late", "running")
 				}()
 				start := time.Now()
 				err := h.Run(context.Background(), tc.checks)
