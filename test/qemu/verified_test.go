@@ -60,6 +60,13 @@ func TestVerifiedBoot(t *testing.T) {
 			}
 			d.healthy()
 			d.want("1 _b healthy")
+			said, err := os.ReadFile(d.ConsoleFile())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(said, []byte("slot _a: verified and loaded")) && tt.partition != "system_a" {
+				t.Error("slot a was loaded")
+			}
 			var r bootrecord.Record
 			if err := json.Unmarshal([]byte(d.shell("bootrecord")), &r); err != nil {
 				t.Fatal(err)
