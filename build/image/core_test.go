@@ -51,7 +51,7 @@ func TestCmdline(t *testing.T) {
 		own  string
 		want string
 	}{
-		{mios.AMD64, "", "console=ttyS0 panic=5"},
+		{mios.AMD64, "", "console=ttyS0 no_timer_check panic=5"},
 		{mios.ARM64, "quiet panic=60", "console=ttyAMA0 panic=5 quiet panic=60"},
 	} {
 		p := new(product.Product)

@@ -289,9 +289,12 @@ func withParents(t tree) tree {
 
 // cmdline returns the kernel's command line with its console. A kernel that
 // panics restarts, so that the loader can take the other slot; the product's
-// words come later, and count.
+// words come later, and count. An x86 kernel does not wait for its timer's
+// interrupts to see whether they come: on a busy host, an emulated one is late
+// ("MP-BIOS bug: 8254 timer not connected to IO-APIC"), and the kernel panics
+// when it finds no other way.
 func (b *builder) cmdline() string {
-	console := "console=ttyS0"
+	console := "console=ttyS0 no_timer_check"
 	if b.Arch == "arm64" {
 		console = "console=ttyAMA0"
 	}
