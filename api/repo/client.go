@@ -11,6 +11,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"mios"
+	"mios/internal/atomicfile"
 )
 
 // A Fetcher brings files of a repository, from any of its mirrors: nothing
@@ -56,6 +57,9 @@ func Open(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("the root that this device trusts first: %w", err)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Sweep(cfg.Dir); err != nil {
 		return nil, err
 	}
 	s, err := loadState(cfg.Dir, root)

@@ -22,6 +22,7 @@ import (
 	"mios/device/property"
 	"mios/device/socket"
 	"mios/format/payload"
+	"mios/internal/atomicfile"
 )
 
 // Where the updater finds and keeps things: see docs/device.md.
@@ -79,6 +80,9 @@ func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
 	d, err := api.ParseDevice(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", api.DevicePath, err)
+	}
+	if err := atomicfile.Sweep(otaDir); err != nil {
+		log.Warn("what a power cut left over stays", "err", err)
 	}
 	var props property.Client
 	c := &ota.Config{

@@ -28,6 +28,7 @@ const maxPersistent = 4 << 20
 // read is put beside under the name path.broken, and the error says so; the
 // store then works on with a new one.
 func (s *Store) OpenPersistent(path string) error {
+	sweepErr := atomicfile.Sweep(filepath.Dir(path))
 	loaded, err := readPersistent(path)
 	if err != nil {
 		if renameErr := os.Rename(path, path+".broken"); renameErr != nil {
@@ -46,7 +47,7 @@ func (s *Store) OpenPersistent(path string) error {
 	s.setting.Lock()
 	defer s.setting.Unlock()
 	s.persistent, s.saved = path, saved
-	return err
+	return errors.Join(err, sweepErr)
 }
 
 // save keeps a persist. property. The caller holds setting. Before

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write replaces the file at path by what r yields: a temporary name in the
@@ -41,6 +42,22 @@ func Write(path string, r io.Reader, perm fs.FileMode) (err error) {
 // WriteBytes is [Write] of b.
 func WriteBytes(path string, b []byte, perm fs.FileMode) error {
 	return Write(path, bytes.NewReader(b), perm)
+}
+
+// Sweep removes what writes that a power cut ended have left in the folder. It
+// is for those who have a folder to themselves: nobody may be writing there. A
+// folder that is not there is swept.
+func Sweep(dir string) error {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range list {
+		if name := e.Name(); name[0] == '.' && strings.Contains(name, ".tmp-") {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	return err
 }
 
 // SyncDir makes the names in the folder at path durable.
