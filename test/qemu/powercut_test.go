@@ -310,7 +310,7 @@ func (w *workshop) updates(t *testing.T) {
 	}
 	t.Logf("without a power cut: payload of %d bytes; accesses to the disk by stage: %v", u.size, u.uncut)
 	eachSeed(t, 5, func(t *testing.T, seed uint64) {
-		rng := rand.New(rand.NewPCG(seed, 1))
+		rng := rand.New(rand.NewPCG(seed, 14)) // with it the first five seeds begin in all stages
 		u.run(t, rng, 1+rng.IntN(3))
 	})
 }
