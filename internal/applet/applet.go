@@ -86,6 +86,7 @@ var Names = []string{
 	"start",
 	"stat",
 	"stop",
+	"stty",
 	"sync",
 	"tail",
 	"tar",
