@@ -6,12 +6,9 @@ package desk
 import (
 	"context"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,6 +22,7 @@ import (
 	"mios/format/adb"
 	"mios/internal/atomicfile"
 	"mios/internal/debian"
+	"mios/internal/digest"
 	"mios/key"
 	"mios/publish/repo"
 )
@@ -105,7 +103,7 @@ type BuildSpec struct {
 // inputs is what a build's bytes depend on, save its time.
 type inputs struct {
 	Spec     BuildSpec
-	Programs []string
+	Programs []mios.Digest
 	Product  string
 	CACerts  mios.Digest
 	Kernel   string
@@ -195,7 +193,7 @@ func (d *Desk) sum(s BuildSpec, p *product.Product, k *debian.Kernel, programs .
 		return "", err
 	}
 	for _, f := range append(programs, exe) {
-		sum, err := fileSum(f)
+		sum, err := digest.File(f)
 		if err != nil {
 			return "", err
 		}
@@ -209,19 +207,6 @@ func (d *Desk) sum(s BuildSpec, p *product.Product, k *debian.Kernel, programs .
 		return "", err
 	}
 	return mios.Sum(b).String(), nil
-}
-
-func fileSum(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Payload returns the folder of a build's full payload, made when it is not

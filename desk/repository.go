@@ -17,6 +17,7 @@ import (
 	"mios/build/image"
 	buildota "mios/build/ota"
 	"mios/format/apksig"
+	"mios/internal/digest"
 	"mios/key"
 	publishapp "mios/publish/app"
 	"mios/publish/ota"
@@ -123,7 +124,7 @@ func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (p *apksig.Pac
 			if p, err = app.Build(ctx, o, out); err != nil {
 				return nil, false, err
 			}
-			if sum, err := fileSum(out); err != nil || sum == old.Target.SHA256.String() {
+			if sum, err := digest.File(out); err != nil || sum == old.Target.SHA256 {
 				return p, true, err
 			}
 			o.VersionCode = old.VersionCode + 1

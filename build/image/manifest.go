@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"mios"
 	"mios/format/avb"
+	"mios/internal/digest"
 )
 
 // A partition is one that has been built.
@@ -66,7 +66,7 @@ func (b *builder) manifest() error {
 		RollbackIndex: b.rollbackIndex(), AVBKey: mios.Sum(pub), SuperSize: int64(p.Super), UserdataSize: int64(p.Userdata),
 	}
 	for _, p := range b.parts {
-		sum, err := sumFile(b.path(p.file))
+		sum, err := digest.File(b.path(p.file))
 		if err != nil {
 			return err
 		}
@@ -81,19 +81,6 @@ func (b *builder) manifest() error {
 	}
 	b.out = m
 	return os.WriteFile(b.path(BuildFile), append(out, '\n'), 0o644)
-}
-
-func sumFile(name string) (d mios.Digest, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return d, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return d, err
-	}
-	return mios.Digest(h.Sum(nil)), nil
 }
 
 // ReadManifest reads the manifest in a build's folder.

@@ -66,6 +66,22 @@ func readRecords(c *cursor) ([]record, bool) {
 	return out, !c.bad
 }
 
+// readSigners reads the list of signers in a scheme's block, each by read,
+// until that is false. It stops after one more than most.
+func readSigners(block []byte, most int, read func(*signer, *cursor) bool) (signers []*signer, malformed bool) {
+	c := &cursor{b: block}
+	list := c.sub()
+	for list.more() {
+		sc := list.sub()
+		s := &signer{index: len(signers) + 1}
+		signers = append(signers, s)
+		if list.bad || len(signers) > most || !read(s, sc) {
+			break
+		}
+	}
+	return signers, list.bad
+}
+
 // verifySignatures verifies those signatures that platforms of the range would
 // take, as AOSP's ApkSigningBlockUtils.getSignaturesToVerify does.
 func (v *verifier) verifySignatures(s *signer, n names, sigs *cursor, least, most int) bool {

@@ -20,21 +20,11 @@ func (v *verifier) v2(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	c := &cursor{b: block}
-	list := c.sub()
-	var signers []*signer
-	for list.more() {
-		sc := list.sub()
-		s := &signer{index: len(signers) + 1}
-		signers = append(signers, s)
-		if list.bad || len(signers) > maxV2Signers || !v.v2Signer(s, sc) {
-			break
-		}
-	}
+	signers, malformed := readSigners(block, maxV2Signers, v.v2Signer)
 	switch {
 	case len(v.res.Errors) > 0:
 		return nil
-	case list.bad:
+	case malformed:
 		v.res.fail("V2_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
 		return nil
 	case len(signers) == 0:

@@ -88,21 +88,11 @@ func (v *verifier) v3Block(ctx context.Context, id uint32, least, most int) ([]*
 	if !ok {
 		return nil, false, nil
 	}
-	c := &cursor{b: block}
-	list := c.sub()
-	var signers []*signer
-	for list.more() {
-		sc := list.sub()
-		s := &signer{index: len(signers) + 1}
-		signers = append(signers, s)
-		if list.bad = list.bad || len(signers) > maxV3Signers; list.bad || !v.v3Signer(s, sc) {
-			break
-		}
-	}
+	signers, malformed := readSigners(block, maxV3Signers, v.v3Signer)
 	switch {
 	case len(v.res.Errors) > 0:
 		return nil, true, nil
-	case list.bad:
+	case malformed || len(signers) > maxV3Signers:
 		v.res.fail("V3_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
 		return nil, true, nil
 	case len(signers) == 0:

@@ -14,9 +14,10 @@ import (
 	"path/filepath"
 	"slices"
 
-	"mios/internal/atomicfile"
-
 	"golang.org/x/sys/unix"
+
+	"mios/internal/atomicfile"
+	"mios/internal/digest"
 )
 
 // maxDeb bounds a package's file in bytes.
@@ -144,11 +145,11 @@ func (k *Kernels) fetch(ctx context.Context, a *apt, pin Pin) error {
 	if err != nil {
 		return err
 	}
-	sum, err := fileSHA256(deb)
+	sum, err := digest.File(deb)
 	if err != nil {
 		return err
 	}
-	if sum != pin.SHA256 {
+	if sum.String() != pin.SHA256 {
 		return fmt.Errorf("%s %s: downloaded file has SHA-256 %s, want %s", pin.Package, pin.Version, sum, pin.SHA256)
 	}
 	if err := os.Chmod(deb, 0o644); err != nil {
@@ -161,11 +162,11 @@ func (k *Kernels) fetch(ctx context.Context, a *apt, pin Pin) error {
 // something else is removed.
 func (k *Kernels) cached(pin Pin) bool {
 	path := k.path(pin, ".deb")
-	sum, err := fileSHA256(path)
+	sum, err := digest.File(path)
 	if err != nil {
 		return false
 	}
-	if sum != pin.SHA256 {
+	if sum.String() != pin.SHA256 {
 		os.Remove(path)
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mios/internal/atomicfile"
+	"mios/internal/digest"
 )
 
 // tarIndex reads files out of an uncompressed tar.
@@ -66,7 +67,7 @@ func (x *tarIndex) read(name string) ([]byte, error) {
 // it path.sum with its SHA-256, unless both are there and agree.
 func unpackTar(members []arMember, path string) error {
 	if sum, err := os.ReadFile(path + ".sum"); err == nil {
-		if got, err := fileSHA256(path); err == nil && got == strings.TrimSpace(string(sum)) {
+		if got, err := digest.File(path); err == nil && got.String() == strings.TrimSpace(string(sum)) {
 			return nil
 		}
 	}
@@ -84,18 +85,4 @@ func unpackTar(members []arMember, path string) error {
 		return fmt.Errorf("unpack data.tar: more than %d bytes", int64(maxTar))
 	}
 	return atomicfile.WriteBytes(path+".sum", []byte(hex.EncodeToString(h.Sum(nil))+"\n"), 0o644)
-}
-
-// fileSHA256 returns the SHA-256 of the file at path in hex.
-func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
