@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func BenchmarkSmallest(b *testing.B) {
+func BenchmarkEncode(b *testing.B) {
 	chunk := make([]byte, ChunkSize)
 	for name, fill := range map[string]func(i int) byte{
 		"zeros": func(int) byte { return 0 },
@@ -20,7 +20,7 @@ func BenchmarkSmallest(b *testing.B) {
 			b.SetBytes(ChunkSize)
 			var e encoders
 			for b.Loop() {
-				if _, _, err := e.smallest(chunk); err != nil {
+				if _, _, err := e.best(chunk); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -188,7 +188,7 @@ func (f *Full) compress(ctx context.Context, m *Manifest, data io.Writer) error 
 		wg.Go(func() {
 			var e encoders
 			for c := range work {
-				c.typ, c.data, c.err = e.smallest(c.plain)
+				c.typ, c.data, c.err = e.best(c.plain)
 				close(c.done)
 			}
 		})
@@ -264,10 +264,13 @@ func (f *Full) collect(ctx context.Context, m *Manifest, order <-chan *chunk, da
 // encoders is a worker's.
 type encoders struct{ bz, xz bytes.Buffer }
 
-// smallest returns the smallest form of a chunk, the cheapest to read of those
-// of the same size. Noise, which costs the encoders most, is left as it is: what
-// deflate gains nothing from, they would gain nothing worth having from.
-func (e *encoders) smallest(plain []byte) (OpType, []byte, error) {
+// best returns the form of a chunk that a device is best served with: the
+// smallest, but one that takes longer to read only if it saves a tenth. What is
+// compressed already, as most of a kernel is, takes the decoder of xz longest to
+// make it a little smaller, and that of bzip2 takes three times as long as xz's.
+// Noise, which costs the encoders most, is left as it is: what deflate gains
+// nothing from, they would gain nothing worth having from.
+func (e *encoders) best(plain []byte) (OpType, []byte, error) {
 	if noise, err := incompressible(plain); noise || err != nil {
 		return Replace, plain, err
 	}
@@ -283,14 +286,18 @@ func (e *encoders) smallest(plain []byte) (OpType, []byte, error) {
 		return 0, nil, fmt.Errorf("xz: %w", err)
 	}
 	typ, best := Replace, plain
-	if e.bz.Len() < len(best) {
-		typ, best = ReplaceBZ, e.bz.Bytes()
-	}
-	if e.xz.Len() < len(best) {
+	if worth(e.xz.Len(), len(best)) {
 		typ, best = ReplaceXZ, e.xz.Bytes()
+	}
+	if worth(e.bz.Len(), len(best)) {
+		typ, best = ReplaceBZ, e.bz.Bytes()
 	}
 	return typ, bytes.Clone(best), nil
 }
+
+// worth reports whether n bytes are a tenth smaller than those of a form that is
+// read faster.
+func worth(n, faster int) bool { return n <= faster-faster/10 }
 
 // incompressible reports whether deflate makes nothing smaller of b.
 func incompressible(b []byte) (bool, error) {
