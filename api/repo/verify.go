@@ -34,7 +34,7 @@ func parseRoot(b []byte) (*rootMeta, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root metadata: %v: %w", err, mios.ErrInvalid)
 	}
-	if err := checkKeys(m.Signed.Keys); err != nil {
+	if err := CheckKeys(m.Signed.Keys); err != nil {
 		return nil, fmt.Errorf("root metadata: %w", err)
 	}
 	for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
@@ -81,8 +81,8 @@ func nextRoot(cur *rootMeta, b []byte) (*rootMeta, error) {
 	return m, nil
 }
 
-// checkKeys refuses keys that go-tuf would stumble over.
-func checkKeys(keys map[string]*metadata.Key) error {
+// CheckKeys refuses keys that go-tuf would stumble over.
+func CheckKeys(keys map[string]*metadata.Key) error {
 	for id, k := range keys {
 		if k == nil {
 			return fmt.Errorf("key %.16q is null: %w", id, mios.ErrInvalid)
@@ -210,7 +210,7 @@ func parseTargets(by delegator, role string, snap *snapshotMeta, b []byte) (*tar
 		}
 	}
 	if d := m.Signed.Delegations; d != nil {
-		if err := checkKeys(d.Keys); err != nil {
+		if err := CheckKeys(d.Keys); err != nil {
 			return nil, fmt.Errorf("%s version %d: %w", role, m.Signed.Version, err)
 		}
 		if s := d.SuccinctRoles; s != nil && (s.BitLength < 0 || s.BitLength > maxBits) {

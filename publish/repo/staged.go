@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
@@ -96,10 +97,8 @@ func ReadBundle(b []byte) (*Bundle, error) {
 	}
 	for _, req := range bundle.Requests {
 		for _, g := range req.Groups {
-			for id, k := range g.Keys {
-				if k == nil {
-					return nil, fmt.Errorf("bundle: %s: key %q is null: %w", req.Role, id, mios.ErrInvalid)
-				}
+			if err := repo.CheckKeys(g.Keys); err != nil {
+				return nil, fmt.Errorf("bundle: %s: %w", req.Role, err)
 			}
 		}
 	}
@@ -197,7 +196,21 @@ func (q *Request) Describe() ([]string, error) {
 			lines = append(lines, describeTarget(name, d.targets.Signed.Targets[name]))
 		}
 	}
+	for i, l := range lines {
+		lines[i] = printable(l)
+	}
 	return lines, nil
+}
+
+// printable keeps metadata from drawing on the terminal of who decides about
+// it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func describeKeys(role string, threshold int, ids []string) string {
