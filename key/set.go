@@ -211,31 +211,39 @@ type Info struct {
 	Use         string    `json:"use"`
 }
 
-// List describes the set's keys in the order of [Roles], without a passphrase:
-// it reads public keys alone.
-func (s *Set) List() ([]Info, error) {
+// Names returns the names of all keys that the set has for a role, private or
+// public, those of a product's own included: "ota", "ota-2", "ota-watch".
+func (s *Set) Names(role string) ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	names := make(map[string]bool)
 	for _, e := range entries {
-		for _, ext := range []string{extPublic, extAge, extHelper, extPEM} {
+		for _, ext := range []string{extPublic, extAge, extHelper, extPEM} { // .pem ends the others too
 			if name, ok := strings.CutSuffix(e.Name(), ext); ok {
-				names[name] = true
+				if r, err := RoleOf(name); err == nil && r.Name == role {
+					names[name] = true
+				}
 				break
 			}
 		}
 	}
-	inOrder := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+	return slices.SortedFunc(maps.Keys(names), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
-	})
+	}), nil
+}
+
+// List describes the set's keys in the order of [Roles], without a passphrase:
+// it reads public keys alone.
+func (s *Set) List() ([]Info, error) {
 	var list []Info
 	for _, r := range Roles {
-		for _, name := range inOrder {
-			if of, err := RoleOf(name); err != nil || of.Name != r.Name {
-				continue
-			}
+		names, err := s.Names(r.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
 			info, err := s.info(r, name)
 			if err != nil {
 				return nil, err

@@ -84,13 +84,20 @@ func releaseOf(build, channels, limit string) (rel ota.Release, err error) {
 // payloadKeys are the public ota keys at hand, to check a payload with before
 // devices do.
 func payloadKeys(keys *key.Set) (list []*rsa.PublicKey, err error) {
-	pubs, err := keys.Public(key.OTA)
-	for _, pub := range pubs {
+	names, err := keys.Names(key.OTA)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		pub, err := keys.PublicKey(name)
+		if err != nil {
+			return nil, err
+		}
 		if k, ok := pub.(*rsa.PublicKey); ok {
 			list = append(list, k)
 		}
 	}
-	return list, err
+	return list, nil
 }
 
 var publishApp = command{"publish app", "[flags] APK...", "publish apps\n" +
