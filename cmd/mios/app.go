@@ -25,6 +25,7 @@ var appBuild = command{"app build", "[flags] DIR", "make a signed Android packag
 		code := fs.Int64("version-code", 0, "this `number` instead of the manifest's")
 		name := fs.String("version-name", "", "this `name` instead of the manifest's")
 		out := fs.String("out", "", "`file` to write (default: DIR's name.apk here)")
+		asJSON := fs.Bool("json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -46,9 +47,9 @@ var appBuild = command{"app build", "[flags] DIR", "make a signed Android packag
 			}
 			*out = filepath.Base(dir) + ".apk"
 		}
-		return progress.New(e.stdout).Step(ctx, "package of "+o.Dir, func(ctx context.Context, t *progress.Task) error {
-			p, err := app.Build(ctx, o, *out)
-			if err != nil {
+		var p *apksig.Package
+		err = e.story(*asJSON).Step(ctx, "package of "+o.Dir, func(ctx context.Context, t *progress.Task) (err error) {
+			if p, err = app.Build(ctx, o, *out); err != nil {
 				return err
 			}
 			fi, err := os.Stat(*out)
@@ -58,6 +59,17 @@ var appBuild = command{"app build", "[flags] DIR", "make a signed Android packag
 			t.Done("%s (%.1f MiB): %s", *out, float64(fi.Size())/(1<<20), describe(p))
 			return nil
 		})
+		if err != nil || !*asJSON {
+			return err
+		}
+		return printJSON(e, struct {
+			File        string        `json:"file"`
+			Package     string        `json:"package"`
+			VersionCode int64         `json:"version_code"`
+			VersionName string        `json:"version_name,omitempty"`
+			ABIs        []string      `json:"abis"`
+			Signers     []mios.Digest `json:"signers"`
+		}{*out, p.Manifest.Package, p.VersionCode, p.VersionName, p.ABIs, p.Signers})
 	}}
 
 // describe is a package in a line.

@@ -21,15 +21,16 @@ var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed ima
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
 		var o buildOptions
-		fs.StringVar(&o.arch, "arch", "", "architecture, amd64 or arm64 (default: the product's first)")
-		fs.StringVar(&o.variant, "variant", image.User, "user (locked, no adb) or userdebug (adb)")
-		fs.StringVar(&o.version, "version", "", "version that people see (default: the build time)")
-		fs.StringVar(&o.time, "build-time", os.Getenv("SOURCE_DATE_EPOCH"), "release's timestamp in seconds since 1970 (default: SOURCE_DATE_EPOCH, or now)")
-		fs.StringVar(&o.keys, "keys", "keys", "folder of keys")
-		fs.StringVar(&o.root, "root", "", "root.json of the repository that devices trust")
-		fs.StringVar(&o.adbKey, "adb-key", "", "adb public key to authorise; userdebug only")
-		fs.StringVar(&o.cache, "cache", defaultCache(), "folder for fetched kernels")
-		fs.StringVar(&o.out, "out", "", "folder for the images (default: out/PRODUCT-ARCH-VARIANT)")
+		fs.StringVar(&o.arch, "arch", "", "`architecture`, amd64 or arm64 (default: the product's first)")
+		fs.StringVar(&o.variant, "variant", image.User, "`variant`: user (locked, no adb) or userdebug (adb)")
+		fs.StringVar(&o.version, "version", "", "`version` that people see (default: the build time)")
+		fs.StringVar(&o.time, "build-time", os.Getenv("SOURCE_DATE_EPOCH"), "release's timestamp in `seconds` since 1970 (default: SOURCE_DATE_EPOCH, or now)")
+		fs.StringVar(&o.keys, "keys", "keys", "`folder` of keys")
+		fs.StringVar(&o.root, "root", "", "`file` root.json of the repository that devices trust")
+		fs.StringVar(&o.adbKey, "adb-key", "", "`file` of the adb public key to authorise; userdebug only")
+		fs.StringVar(&o.cache, "cache", defaultCache(), "`folder` for fetched kernels")
+		fs.StringVar(&o.out, "out", "", "`folder` for the images (default: out/PRODUCT-ARCH-VARIANT)")
+		fs.BoolVar(&o.json, "json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -38,10 +39,12 @@ var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed ima
 
 type buildOptions struct {
 	arch, variant, version, time, keys, root, adbKey, cache, out string
+
+	json bool
 }
 
 func (o *buildOptions) run(ctx context.Context, e env, name string) error {
-	story := progress.New(e.stdout)
+	story := e.story(o.json)
 	cfg, err := o.config(e, name)
 	if err != nil {
 		return err
@@ -59,10 +62,10 @@ func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 	if out == "" {
 		out = filepath.Join("out", fmt.Sprintf("%s-%s-%s", cfg.Product.Name, cfg.Arch, cfg.Variant))
 	}
-	return story.Step(ctx, fmt.Sprintf("build %s %s for %s (%s)", cfg.Product.Name, cfg.Version, cfg.Arch, cfg.Variant), func(ctx context.Context, t *progress.Task) error {
+	var m *image.Manifest
+	err = story.Step(ctx, fmt.Sprintf("build %s %s for %s (%s)", cfg.Product.Name, cfg.Version, cfg.Arch, cfg.Variant), func(ctx context.Context, t *progress.Task) (err error) {
 		cfg.Note = func(what string) { t.Note("%s", what) }
-		m, err := image.Build(ctx, *cfg, out)
-		if err != nil {
+		if m, err = image.Build(ctx, *cfg, out); err != nil {
 			return err
 		}
 		var size int64
@@ -72,6 +75,13 @@ func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 		t.Done("built %s %s for %s (%s, %.1f MiB) in %s", m.Product, m.Version, m.Arch, m.Variant, float64(size)/(1<<20), out)
 		return nil
 	})
+	if err != nil || !o.json {
+		return err
+	}
+	return printJSON(e, struct {
+		Dir string `json:"dir"`
+		*image.Manifest
+	}{out, m})
 }
 
 // config gathers what the images are built from, save the kernel.

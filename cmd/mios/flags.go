@@ -7,6 +7,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"mios/internal/progress"
 )
 
 // flags returns the flag set of the command that runs: its errors are wrong
@@ -19,6 +21,18 @@ func flags(e env) *flag.FlagSet {
 		printFlags(e.stdout, fs)
 	}
 	return fs
+}
+
+// jsonHelp is what --json does, in every command that has it.
+const jsonHelp = "print JSON"
+
+// story returns where a command tells how far it is: standard error, if
+// standard output is for JSON.
+func (e env) story(asJSON bool) *progress.Story {
+	if asJSON {
+		return progress.New(e.stderr)
+	}
+	return progress.New(e.stdout)
 }
 
 // printFlags prints the flags as a person types them.

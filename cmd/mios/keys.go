@@ -46,7 +46,7 @@ var keysInit = command{"keys init", "[--dev] [--roles ROLE,...] DIR", "make sign
 var keysList = command{"keys list", "[--json] DIR", "print a folder's keys",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		asJSON := fs.Bool("json", false, "print JSON")
+		asJSON := fs.Bool("json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}

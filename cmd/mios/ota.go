@@ -5,8 +5,10 @@ import (
 	"crypto"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"mios/build/ota"
+	"mios/format/payload"
 	"mios/internal/progress"
 	"mios/key"
 )
@@ -19,6 +21,7 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		keyFile := fs.String("key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
 		out := fs.String("out", "", "`folder` for the payload (default: BUILD/ota)")
 		patch := fs.String("security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD")
+		asJSON := fs.Bool("json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -35,14 +38,26 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		if *out == "" {
 			*out = filepath.Join(fs.Arg(0), "ota")
 		}
-		story := progress.New(e.stdout)
-		return story.Step(ctx, fmt.Sprintf("payload of %s %s for %s", m.Product, m.Version, m.Arch), func(ctx context.Context, t *progress.Task) error {
+		story := e.story(*asJSON)
+		var p payload.Properties
+		err = story.Step(ctx, fmt.Sprintf("payload of %s %s for %s", m.Product, m.Version, m.Arch), func(ctx context.Context, t *progress.Task) (err error) {
 			f.Progress = t.Bytes
-			p, err := f.WriteDir(ctx, *out)
-			if err != nil {
+			if p, err = f.WriteDir(ctx, *out); err != nil {
 				return err
 			}
 			t.Done("payload of %s %s for %s (%.1f MiB) in %s", m.Product, m.Version, m.Arch, float64(p.FileSize)/(1<<20), *out)
 			return nil
 		})
+		if err != nil || !*asJSON {
+			return err
+		}
+		props := map[string]string{}
+		for line := range strings.Lines(p.String()) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			props[name] = value
+		}
+		return printJSON(e, struct {
+			File       string            `json:"file"`
+			Properties map[string]string `json:"properties"`
+		}{filepath.Join(*out, ota.PayloadFile), props})
 	}}

@@ -22,7 +22,7 @@ type repoFlags struct {
 func newRepoFlags(e env) *repoFlags {
 	f := &repoFlags{FlagSet: flags(e)}
 	f.StringVar(&f.keys, "keys", "keys", "`folder` of keys")
-	f.BoolVar(&f.json, "json", false, "print JSON")
+	f.BoolVar(&f.json, "json", false, jsonHelp)
 	return f
 }
 
@@ -94,7 +94,7 @@ var repoProduct = command{"repo product", "[flags] DIR PRODUCT", "let a set of o
 var repoStatus = command{"repo status", "[--json] DIR", "print what a repository has published",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		asJSON := fs.Bool("json", false, "print JSON")
+		asJSON := fs.Bool("json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
