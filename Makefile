@@ -5,6 +5,8 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 # Where the programs go; tests that boot put them in a folder of their own.
 BIN ?= bin
+# Which figures make bench prints, as go test's -bench.
+BENCH ?= .
 # All that running the story leaves.
 OUT ?= out
 # Where tests and scripts find the programs.
@@ -73,7 +75,7 @@ soak: build
 
 bench: build
 	@scripts/install.sh --tests
-	go test -run '^$$' -bench . -benchtime 1x -count 1 -p 1 -timeout 2h ./test/bench/...
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -count 1 -p 1 -timeout 2h ./test/bench/...
 
 fuzz:
 	@scripts/fuzz.sh $(COUNT)
