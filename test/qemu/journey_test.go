@@ -28,19 +28,21 @@ func (s stage) String() string {
 	return [...]string{"starting", "downloading", "installing", "loading", "proving", "proved"}[s]
 }
 
-// A moment is when to cut the power: as soon as the n-th byte of the payload is
-// served, when downloading; at the n-th access to the disk, in other stages.
+// A moment is when to cut the power: at the n-th access to the disk in a stage,
+// or as soon as the n-th byte of the payload is served. Accesses come in bursts,
+// between a checkpoint's writes and its flush, and there is what can be lost.
 // What a device has on its disk is all that a power cut leaves, so that the
 // moments between two accesses are one. If the stage is over before, the moment
 // is its end.
 type moment struct {
-	stage stage
-	n     int64
+	stage  stage
+	n      int64
+	served bool // n is of the payload
 }
 
 func (m moment) String() string {
-	if m.stage == downloading {
-		return fmt.Sprintf("downloading, byte %d", m.n)
+	if m.served {
+		return fmt.Sprintf("%s, byte %d", m.stage, m.n)
 	}
 	return fmt.Sprintf("%s, access %d", m.stage, m.n)
 }
@@ -112,7 +114,7 @@ func (j *journey) look() {
 	if t == nil || t.isReached || j.stage < t.stage {
 		return
 	}
-	if j.stage == t.stage && (j.stage == downloading && j.high < t.n || j.stage != downloading && j.count < t.n) {
+	if j.stage == t.stage && (t.moment.served && j.high < t.n || !t.moment.served && j.count < t.n) {
 		return
 	}
 	t.isReached = true
@@ -218,7 +220,7 @@ func (j *journey) pick(rng *rand.Rand, uncut [proved]int64, first bool) *moment 
 		left = append(left, installing, loading, proving)
 	}
 	m := &moment{stage: left[rng.IntN(len(left))]}
-	if m.stage == downloading {
+	if m.served = m.stage == downloading && rng.IntN(2) == 0; m.served {
 		m.n = j.high + 1 + rng.Int64N(j.size-j.high)
 	} else {
 		m.n = 1 + rng.Int64N(max(1, uncut[m.stage]))
@@ -243,7 +245,7 @@ func TestJourney(t *testing.T) {
 		t.Errorf("stage = %v, want %v", j.stage, starting)
 	}
 	say("lthy (iot 1, slot _a)\r\n")
-	j.arm(&moment{loading, 2})
+	j.arm(&moment{stage: loading, n: 2})
 	steps := []struct {
 		do   func()
 		want stage

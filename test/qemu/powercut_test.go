@@ -374,7 +374,7 @@ func (w *workshop) installs(t *testing.T) {
 		d.healthy()
 		d.shell("pm uninstall " + w.pkg)
 		j.powerOn()
-		j.arm(&moment{starting, 1 + rng.Int64N(w.install)})
+		j.arm(&moment{stage: starting, n: 1 + rng.Int64N(w.install)})
 		ended := make(chan struct{})
 		said := false
 		ctx, cancel := context.WithCancel(t.Context())
