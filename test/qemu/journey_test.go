@@ -69,6 +69,7 @@ type journey struct {
 	took     [proved]int64 // what count was at the end of each stage
 	served   int64         // bytes of the payload, in total
 	high     int64         // end of the part of the payload that was served
+	asked    []string      // requests for the payload
 	late     []string      // what was fetched of the payload after it was installed
 	trap     *trap
 	line     []byte // of the console, so far
@@ -170,6 +171,7 @@ func (j *journey) watch(file string) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, file) {
 				j.mu.Lock()
+				j.asked = append(j.asked, fmt.Sprintf("%s %q with %d served", j.stage, r.Header.Get("Range"), j.high))
 				if j.farthest >= loading {
 					j.late = append(j.late, r.Header.Get("Range"))
 				}

@@ -353,7 +353,7 @@ func (u *updater) run(t *testing.T, rng *rand.Rand, cuts int) *journey {
 		t.Errorf("the updater is not done, or thinks ill of a release: %s", got)
 	}
 	j.mu.Lock()
-	t.Logf("%d power cuts: %d bytes fetched of a payload of %d", cuts, j.served, j.size)
+	t.Logf("%d power cuts: %d bytes fetched of a payload of %d; requests: %s", cuts, j.served, j.size, strings.Join(j.asked, "; "))
 	if most := j.size + int64(cuts)*againPerCut; j.served > most {
 		t.Errorf("%d bytes of the payload were fetched, want at most %d: %d and %d for each power cut", j.served, most, j.size, againPerCut)
 	}
