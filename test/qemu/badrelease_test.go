@@ -30,18 +30,21 @@ var badReleases = []struct {
 		s.Extra = map[string][]byte{"/system/bin/miosd": exits(t)}
 	}, `Attempted to kill init`, "as often as it may be"},
 	{"2-service", func(t *testing.T, s *desk.BuildSpec) { // which dies before the boot is judged
-		s.Extra = map[string][]byte{"/system/etc/init/broken.rc": []byte(brokenService + "    class core\n")}
+		s.Extra = map[string][]byte{"/system/etc/init/broken.rc": []byte(dying("broken") + "    class core\n")}
 		s.Change = withCheck("waits", 10*time.Minute)
 	}, `slot _b: verified and loaded`, "critical service broken exited with status 1"},
 	{"2-late", func(t *testing.T, s *desk.BuildSpec) { // which dies in boots that were found healthy
-		s.Extra = map[string][]byte{"/system/etc/init/broken.rc": []byte("on property:sys.mios.health=healthy\n    start broken\n" + brokenService + "    disabled\n")}
-	}, `mios: healthy .*slot _b`, "critical service broken exited with status 1"},
+		s.Extra = map[string][]byte{"/system/etc/init/broken.rc": []byte("on property:sys.mios.health=healthy\n    start late\n" + dying("late") + "    disabled\n")}
+	}, `mios: healthy .*slot _b`, "critical service late exited with status 1"},
 	{"2-health", func(t *testing.T, s *desk.BuildSpec) {
 		s.Change = withCheck("never", time.Second)
 	}, `mios: health check failed: .*never`, `health check "never"`},
 }
 
-const brokenService = "service broken /system/bin/false\n    user root\n    critical\n    restart_period 1\n"
+// dying returns the definition of a critical service that only ends.
+func dying(name string) string {
+	return "service " + name + " /system/bin/false\n    user root\n    critical\n    restart_period 1\n"
+}
 
 // withCheck returns a change that adds a health check that never holds.
 func withCheck(name string, timeout time.Duration) func(*product.Product) {
