@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -36,6 +37,9 @@ type Result struct {
 func NewADB(serial, keyFile, dir string) (*ADB, error) {
 	path, err := tool.Look("adb")
 	if err != nil {
+		return nil, err
+	}
+	if keyFile, err = filepath.Abs(keyFile); err != nil {
 		return nil, err
 	}
 	port, err := FreePort()
@@ -70,6 +74,12 @@ func (a *ADB) Command(ctx context.Context, args ...string) *exec.Cmd {
 // server, and starts it again, with its key, if their adb is of another version.
 func (a *ADB) Typed() string {
 	return fmt.Sprintf("ADB_VENDOR_KEYS=%s adb -P %d -s %s", word(a.key), a.port, a.Serial)
+}
+
+// Environment returns what a person exports so that any adb command of theirs
+// reaches the same server, and this device among those that adb finds.
+func (a *ADB) Environment() string {
+	return fmt.Sprintf("ADB_VENDOR_KEYS=%s ANDROID_ADB_SERVER_PORT=%d ANDROID_SERIAL=%s", word(a.key), a.port, a.Serial)
 }
 
 // word quotes a word for a shell if it has to be.

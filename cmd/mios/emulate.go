@@ -91,7 +91,7 @@ func (o *emulateOptions) run(ctx context.Context, e env, build string, m *image.
 	defer d.Close()
 	story.Say("console: %s", d.ConsoleFile())
 	if m.Variant == image.Userdebug {
-		story.Say("adb:     ADB_VENDOR_KEYS=%s adb connect %s", o.adbKey, d.ADB.Serial)
+		story.Say("adb:     export %s; adb connect %s", d.ADB.Environment(), d.ADB.Serial)
 	}
 	for _, f := range o.forward {
 		story.Say("port:    127.0.0.1:%d leads to the device's port %d", d.Port(f.Guest), f.Guest)
