@@ -83,7 +83,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			return ctx.Err()
 		case r := <-e.requests:
 			e.idle(false)
-			r.done <- r.do(ctx)
+			err := r.do(ctx)
+			e.idle(true) // before the answer: whoever has it may ask again
+			r.done <- err
 		case <-timer:
 			e.idle(false)
 			if err := e.attempt(ctx, true); err != nil && !errors.Is(err, errNothing) {
