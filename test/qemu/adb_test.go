@@ -397,7 +397,8 @@ func (d *device) testCommands() {
 	}
 	var pid string
 	eventually(d.t, func() error {
-		if pid = d.try("shell", "pgrep -f 'sleep 9876[5]'").Stdout; pid == "" {
+		// The program, not the shell that starts it: without the shell nobody would wait for it.
+		if pid = d.try("shell", "pgrep -f '^[^ ]*sleep 9876[5]'").Stdout; pid == "" {
 			return fmt.Errorf("ps does not list a program that runs:\n%s", d.shell("ps -A -f"))
 		}
 		return nil
