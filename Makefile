@@ -65,7 +65,7 @@ test: build
 		echo "go test -race, without QEMU"; \
 		go test -race -count=1 -timeout 20m $(REST) || status=1; \
 		echo "go test, with QEMU"; \
-		go test -count=1 -p 1 -timeout 90m $(VM) || status=1; \
+		scripts/vm-tests.sh $(VM) || status=1; \
 		[ ! -f out/conformance.txt ] || sort out/conformance.txt; \
 		exit $$status
 
