@@ -133,7 +133,7 @@ func TestSignAndVerify(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSigner(t, tt.key)
-			o := apksig.SignOptions{Signer: s, V2: tt.v2, V3: tt.v3}
+			o := apksig.SignOptions{Signers: []apksig.Signer{s}, V2: tt.v2, V3: tt.v3}
 			out := sign(t, in, o)
 			if !bytes.Equal(sign(t, in, o), out) {
 				t.Error("signed twice, other bytes")
@@ -185,11 +185,11 @@ func TestSignRefuses(t *testing.T) {
 		o    apksig.SignOptions
 		want string
 	}{
-		{apksig.SignOptions{Signer: fixed}, "neither v2 nor v3"},
-		{apksig.SignOptions{V2: true}, "no key"},
-		{apksig.SignOptions{V2: true, Signer: newSigner(t, ed)}, "Android knows RSA and ECDSA"},
-		{apksig.SignOptions{V2: true, Signer: apksig.Signer{Key: other, Certificate: fixed.Certificate}}, "of another key"},
-		{apksig.SignOptions{V2: true, Signer: apksig.Signer{Key: other}}, "certificate: "},
+		{apksig.SignOptions{Signers: []apksig.Signer{fixed}}, "neither v2 nor v3"},
+		{apksig.SignOptions{V2: true}, "0 signers"},
+		{apksig.SignOptions{V2: true, Signers: []apksig.Signer{newSigner(t, ed)}}, "Android knows RSA and ECDSA"},
+		{apksig.SignOptions{V2: true, Signers: []apksig.Signer{{Key: other, Certificate: fixed.Certificate}}}, "of another key"},
+		{apksig.SignOptions{V2: true, Signers: []apksig.Signer{{Key: other}}}, "certificate: "},
 	} {
 		var out bytes.Buffer
 		err := apksig.Sign(t.Context(), bytes.NewReader(in), int64(len(in)), tt.o, &out)
@@ -201,7 +201,7 @@ func TestSignRefuses(t *testing.T) {
 
 // TestGolden holds the bytes of a signed package.
 func TestGolden(t *testing.T) {
-	got := sign(t, unsigned(t), apksig.SignOptions{Signer: fixedSigner(t), V2: true, V3: true})
+	got := sign(t, unsigned(t), apksig.SignOptions{Signers: []apksig.Signer{fixedSigner(t)}, V2: true, V3: true})
 	const golden = "testdata/signed.apk.golden"
 	if *update {
 		if err := os.WriteFile(golden, got, 0o644); err != nil {
@@ -223,7 +223,7 @@ func TestGolden(t *testing.T) {
 func TestNoByteChanges(t *testing.T) {
 	le := binary.LittleEndian
 	for id, o := range map[uint32]apksig.SignOptions{0x7109871a: {V2: true}, 0xf05368c0: {V3: true}} {
-		o.Signer = fixedSigner(t)
+		o.Signers = []apksig.Signer{fixedSigner(t)}
 		good := sign(t, unsigned(t), o)
 		if res, err := verify(t, good, apksig.Options{MinSDK: 35}); err != nil || !res.Verified() {
 			t.Fatalf("Verify = %+v, %v", res, err)
@@ -247,7 +247,7 @@ func TestNoByteChanges(t *testing.T) {
 
 // TestStripped takes a scheme away from a package that was signed with two.
 func TestStripped(t *testing.T) {
-	b := sign(t, unsigned(t), apksig.SignOptions{Signer: fixedSigner(t), V2: true, V3: true})
+	b := sign(t, unsigned(t), apksig.SignOptions{Signers: []apksig.Signer{fixedSigner(t)}, V2: true, V3: true})
 	id := binary.LittleEndian.AppendUint32(nil, 0xf05368c0)
 	i := bytes.Index(b, id)
 	b[i]++
@@ -270,12 +270,12 @@ func TestUnsigned(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	for _, o := range []apksig.SignOptions{{V2: true}, {V3: true}, {V2: true, V3: true}} {
-		o.Signer = fixedSigner(f)
+		o.Signers = []apksig.Signer{fixedSigner(f)}
 		f.Add(sign(f, unsigned(f), o))
 	}
 	var plain []string
 	for _, o := range []apksig.SignOptions{{V2: true}, {V3: true}, {V2: true, V3: true}} {
-		o.Signer = fixedSigner(f)
+		o.Signers = []apksig.Signer{fixedSigner(f)}
 		plain = append(plain, covered(sign(f, unsigned(f), o)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -176,7 +176,7 @@ func TestSignGoldens(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		o := apksig.SignOptions{Signer: loadSigner(t, filepath.Join(apks, row[2])), V2: v2, V3: v3}
+		o := apksig.SignOptions{Signers: []apksig.Signer{loadSigner(t, filepath.Join(apks, row[2]))}, V2: v2, V3: v3}
 		if err := apksig.Sign(t.Context(), bytes.NewReader(want), int64(len(want)), o, &out); err != nil {
 			t.Errorf("%s: %v", row[1], err)
 		}

@@ -18,31 +18,42 @@ type lineageNode struct {
 	alg   uint32 // that this node signs the next one with
 }
 
+// A Lineage is the history of a signer's certificates, each of which is signed
+// by the key of the one before (AOSP tools/apksig, SigningCertificateLineage).
+type Lineage struct{ nodes []lineageNode }
+
+// Certificates returns the DER certificates, the oldest first, the signer's own
+// last.
+func (l *Lineage) Certificates() [][]byte {
+	out := make([][]byte, len(l.nodes))
+	for i, n := range l.nodes {
+		out[i] = n.cert
+	}
+	return out
+}
+
 // lineage reads and verifies the proof of rotation of s, which must end with
 // its own certificate.
 func (v *verifier) lineage(s *signer, value []byte) bool {
 	nodes, issue := readLineage(value)
 	if issue.Name != "" {
-		v.res.fail(issue.Name, "signer %d: %s", s.index, issue.Detail)
+		v.fail(issue.Name, "signer %d: %s", s.index, issue.Detail)
 		return false
 	}
 	if len(nodes) == 0 || !bytes.Equal(nodes[len(nodes)-1].cert, s.certs[0]) {
-		v.res.fail("V3_SIG_POR_CERT_MISMATCH", "signer %d: the lineage does not end with the signer's certificate", s.index)
+		v.fail("V3_SIG_POR_CERT_MISMATCH", "signer %d: the lineage does not end with the signer's certificate", s.index)
 		return false
 	}
-	s.lineageNodes, s.lineage = nodes, make([][]byte, len(nodes))
-	for i, n := range nodes {
-		s.lineage[i] = n.cert
-	}
+	s.lineageNodes, s.lineage = nodes, &Lineage{nodes}
 	return true
 }
 
 func readLineage(b []byte) ([]lineageNode, Issue) {
 	malformed := func(format string, args ...any) ([]lineageNode, Issue) {
-		return nil, Issue{"V3_SIG_MALFORMED_LINEAGE", fmt.Sprintf(format, args...)}
+		return nil, Issue{Name: "V3_SIG_MALFORMED_LINEAGE", Detail: fmt.Sprintf(format, args...)}
 	}
 	unproven := func(format string, args ...any) ([]lineageNode, Issue) {
-		return nil, Issue{"V3_SIG_POR_DID_NOT_VERIFY", fmt.Sprintf(format, args...)}
+		return nil, Issue{Name: "V3_SIG_POR_DID_NOT_VERIFY", Detail: fmt.Sprintf(format, args...)}
 	}
 	c := &cursor{b: b}
 	if version := c.uint32(); c.bad || version != lineageVersion {

@@ -16,18 +16,6 @@ import (
 	"mios/format/apk"
 )
 
-// A Signer is a key and its certificate.
-type Signer struct {
-	Key         crypto.Signer // RSA or ECDSA; called without a source of randomness, so that signatures are deterministic
-	Certificate []byte        // DER
-}
-
-// SignOptions say how to sign.
-type SignOptions struct {
-	Signer Signer
-	V2, V3 bool // at least one
-}
-
 // Sign writes the package in the first size bytes of r, signed, to w. A
 // signing block that it has is replaced. With RSA up to 3072 bits and ECDSA up
 // to 256 the digests are SHA-256, above SHA-512, as in AOSP's apksigner. A v3
@@ -36,7 +24,11 @@ func Sign(ctx context.Context, r io.ReaderAt, size int64, o SignOptions, w io.Wr
 	if !o.V2 && !o.V3 {
 		return errors.New("sign: neither v2 nor v3 is asked for")
 	}
-	alg, spki, err := o.Signer.algorithm()
+	if len(o.Signers) != 1 {
+		return fmt.Errorf("sign: %d signers, want one", len(o.Signers))
+	}
+	signer := o.Signers[0]
+	alg, spki, err := signer.algorithm()
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
@@ -69,7 +61,7 @@ func Sign(ctx context.Context, r io.ReaderAt, size int64, o SignOptions, w io.Wr
 		pairs = append(pairs, pair{blockV2, b})
 	}
 	if o.V3 {
-		b, err := o.Signer.v3(alg, spki, sums[0])
+		b, err := signer.v3(alg, spki, sums[0])
 		if err != nil {
 			return fmt.Errorf("sign: %w", err)
 		}
@@ -159,8 +151,8 @@ func (o SignOptions) v2(alg *algorithm, spki, sum []byte) ([]byte, error) {
 		le := binary.LittleEndian
 		attrs = prefixed(le.AppendUint32(le.AppendUint32(nil, attrStripped), 3))
 	}
-	data := prefixed(alg.record(sum), prefixed(o.Signer.Certificate), attrs, nil)
-	sigs, err := o.Signer.sign(alg, data)
+	data := prefixed(alg.record(sum), prefixed(o.Signers[0].Certificate), attrs, nil)
+	sigs, err := o.Signers[0].sign(alg, data)
 	if err != nil {
 		return nil, err
 	}

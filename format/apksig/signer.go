@@ -35,7 +35,7 @@ type signer struct {
 	verified     []*algorithm // that its signatures verified with
 	signed       cursor       // what of data is not read yet
 	rotation     int          // v3: value of its attribute that names v3.1's first SDK version
-	lineage      [][]byte
+	lineage      *Lineage
 	lineageNodes []lineageNode
 }
 
@@ -87,36 +87,36 @@ func readSigners(block []byte, most int, read func(*signer, *cursor) bool) (sign
 func (v *verifier) verifySignatures(s *signer, n names, sigs *cursor, least, most int) bool {
 	var ok bool
 	if s.sigs, ok = readRecords(sigs); !ok {
-		v.res.fail(n.of("MALFORMED_SIGNATURE"), "signer %d", s.index)
+		v.fail(n.of("MALFORMED_SIGNATURE"), "signer %d", s.index)
 		return false
 	}
 	if len(s.sigs) == 0 {
-		v.res.fail(n.of("NO_SIGNATURES"), "signer %d", s.index)
+		v.fail(n.of("NO_SIGNATURES"), "signer %d", s.index)
 		return false
 	}
 	for _, r := range s.sigs {
 		if r.alg == nil {
-			v.res.warn(n.of("UNKNOWN_SIG_ALGORITHM"), "signer %d: %#x", s.index, r.id)
+			v.warn(n.of("UNKNOWN_SIG_ALGORITHM"), "signer %d: %#x", s.index, r.id)
 		}
 	}
 	take := strongest(s.sigs, least, most)
 	if len(take) == 0 {
-		v.res.fail(n.of("NO_SUPPORTED_SIGNATURES"), "signer %d, for SDK versions %d to %d", s.index, least, most)
+		v.fail(n.of("NO_SUPPORTED_SIGNATURES"), "signer %d, for SDK versions %d to %d", s.index, least, most)
 		return false
 	}
 	for _, r := range take {
 		key, err := parsePublicKey(s.key)
 		if err != nil {
-			v.res.fail(n.of("MALFORMED_PUBLIC_KEY"), "signer %d: %v", s.index, err)
+			v.fail(n.of("MALFORMED_PUBLIC_KEY"), "signer %d: %v", s.index, err)
 			return false
 		}
 		ok, err := r.alg.verify(key, s.data, r.value)
 		if err != nil {
-			v.res.fail(n.of("VERIFY_EXCEPTION"), "signer %d: %#x: %v", s.index, r.id, err)
+			v.fail(n.of("VERIFY_EXCEPTION"), "signer %d: %#x: %v", s.index, r.id, err)
 			return false
 		}
 		if !ok {
-			v.res.fail(n.of("DID_NOT_VERIFY"), "signer %d: algorithm %#x", s.index, r.id)
+			v.fail(n.of("DID_NOT_VERIFY"), "signer %d: algorithm %#x", s.index, r.id)
 			return false
 		}
 		s.verified = append(s.verified, r.alg)
@@ -147,25 +147,25 @@ func (v *verifier) readSigned(s *signer, n names) bool {
 	s.signed = cursor{b: s.data}
 	digests, certs := s.signed.sub(), s.signed.sub()
 	if s.signed.bad {
-		v.res.fail(n.of("MALFORMED_SIGNER"), "signer %d: signed data", s.index)
+		v.fail(n.of("MALFORMED_SIGNER"), "signer %d: signed data", s.index)
 		return false
 	}
 	for certs.more() && len(s.certs) <= maxRecords {
 		s.certs = append(s.certs, certs.bytes())
 	}
 	if certs.bad || len(s.certs) > maxRecords {
-		v.res.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d", s.index)
+		v.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d", s.index)
 		return false
 	}
 	if len(s.certs) == 0 {
-		v.res.fail(n.of("NO_CERTIFICATES"), "signer %d", s.index)
+		v.fail(n.of("NO_CERTIFICATES"), "signer %d", s.index)
 		return false
 	}
 	var own []byte
 	for i, c := range s.certs {
 		key, err := certificateKey(c)
 		if err != nil {
-			v.res.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d: certificate %d: %v", s.index, i, err)
+			v.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d: certificate %d: %v", s.index, i, err)
 			return false
 		}
 		if i == 0 {
@@ -173,16 +173,16 @@ func (v *verifier) readSigned(s *signer, n names) bool {
 		}
 	}
 	if string(own) != string(s.key) && string(normalKey(own)) != string(s.key) {
-		v.res.fail(n.of("PUBLIC_KEY_MISMATCH_BETWEEN_CERTIFICATE_AND_SIGNATURES_RECORD"), "signer %d", s.index)
+		v.fail(n.of("PUBLIC_KEY_MISMATCH_BETWEEN_CERTIFICATE_AND_SIGNATURES_RECORD"), "signer %d", s.index)
 		return false
 	}
 	var ok bool
 	if s.digests, ok = readRecords(digests); !ok {
-		v.res.fail(n.of("MALFORMED_DIGEST"), "signer %d", s.index)
+		v.fail(n.of("MALFORMED_DIGEST"), "signer %d", s.index)
 		return false
 	}
 	if !slices.EqualFunc(s.sigs, s.digests, func(a, b record) bool { return a.id == b.id }) {
-		v.res.fail(n.of("SIG_ALG_MISMATCH_BETWEEN_SIGNATURES_AND_DIGESTS_RECORDS"), "signer %d", s.index)
+		v.fail(n.of("SIG_ALG_MISMATCH_BETWEEN_SIGNATURES_AND_DIGESTS_RECORDS"), "signer %d", s.index)
 		return false
 	}
 	return true
@@ -201,7 +201,7 @@ func (v *verifier) readAttrs(s *signer, n names) bool {
 		s.attrs = append(s.attrs, at)
 	}
 	if attrs.bad {
-		v.res.fail(n.of("MALFORMED_ADDITIONAL_ATTRIBUTE"), "signer %d, attribute %d", s.index, len(s.attrs))
+		v.fail(n.of("MALFORMED_ADDITIONAL_ATTRIBUTE"), "signer %d, attribute %d", s.index, len(s.attrs))
 	}
 	return !attrs.bad
 }
@@ -219,7 +219,7 @@ func (v *verifier) verifyDigests(ctx context.Context, signers []*signer, n names
 	}
 	sums, err := v.s.digests(ctx, kinds)
 	if err == errVerityPage {
-		v.res.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "%v", err)
+		v.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "%v", err)
 		return nil
 	}
 	if err != nil {
@@ -231,7 +231,7 @@ func (v *verifier) verifyDigests(ctx context.Context, signers []*signer, n names
 				continue
 			}
 			if sum := sums[d.alg.digest]; string(sum) != string(d.value) {
-				v.res.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "signer %d: the package's digest is %s, but %s is signed",
+				v.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "signer %d: the package's digest is %s, but %s is signed",
 					s.index, hex.EncodeToString(sum), hex.EncodeToString(d.value))
 			}
 		}

@@ -48,20 +48,20 @@ func (v *verifier) v3(ctx context.Context) error {
 	}
 	if !ok {
 		if v.rotation > 0 {
-			v.res.fail("V31_BLOCK_FOUND_WITHOUT_V3_BLOCK", "")
+			v.fail("V31_BLOCK_FOUND_WITHOUT_V3_BLOCK", "")
 		}
 		return nil
 	}
-	v.found[3] = true
+	v.found[V3] = true
 	for _, s := range signers {
 		switch {
 		case v.most < sdkV31: // platforms that know nothing of v3.1
 		case s.rotation == 0 && v.rotation > 0:
-			v.res.warn("V31_ROTATION_MIN_SDK_ATTR_MISSING", "%v", s)
+			v.warn("V31_ROTATION_MIN_SDK_ATTR_MISSING", "%v", s)
 		case s.rotation > 0 && v.rotation == 0 && s.rotation <= v.most:
-			v.res.fail("V31_BLOCK_MISSING", "%v: the package was signed with scheme v3.1, of which nothing is left", s)
+			v.fail("V31_BLOCK_MISSING", "%v: the package was signed with scheme v3.1, of which nothing is left", s)
 		case s.rotation != v.rotation && v.rotation > 0:
-			v.res.fail("V31_ROTATION_MIN_SDK_MISMATCH", "%v: v3.1 from SDK version %d on, but its block says %d", s, s.rotation, v.rotation)
+			v.fail("V31_ROTATION_MIN_SDK_MISMATCH", "%v: v3.1 from SDK version %d on, but its block says %d", s, s.rotation, v.rotation)
 		}
 	}
 	if v.rotation == 0 || v.least < v.rotation {
@@ -93,10 +93,10 @@ func (v *verifier) v3Block(ctx context.Context, id uint32, least, most int) ([]*
 	case len(v.res.Errors) > 0:
 		return nil, true, nil
 	case malformed || len(signers) > maxV3Signers:
-		v.res.fail("V3_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
+		v.fail("V3_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
 		return nil, true, nil
 	case len(signers) == 0:
-		v.res.fail("V3_SIG_NO_SIGNERS", "")
+		v.fail("V3_SIG_NO_SIGNERS", "")
 		return nil, true, nil
 	}
 	if err := v.verifyDigests(ctx, signers, "V3"); err != nil || len(v.res.Errors) > 0 {
@@ -113,7 +113,7 @@ func (v *verifier) checkRanges(signers []*signer, id uint32, least, most int) {
 	var nodes []lineageNode
 	for i, s := range signers {
 		if i > 0 && s.least != signers[i-1].most+1 {
-			v.res.fail("V3_INCONSISTENT_SDK_VERSIONS", "%v is for SDK versions %d to %d, the one before for %d to %d",
+			v.fail("V3_INCONSISTENT_SDK_VERSIONS", "%v is for SDK versions %d to %d, the one before for %d to %d",
 				s, s.least, s.most, signers[i-1].least, signers[i-1].most)
 			return
 		}
@@ -121,7 +121,7 @@ func (v *verifier) checkRanges(signers []*signer, id uint32, least, most int) {
 			continue
 		}
 		if !extends(nodes, s.lineageNodes) {
-			v.res.fail("V3_INCONSISTENT_LINEAGES", "%v", s)
+			v.fail("V3_INCONSISTENT_LINEAGES", "%v", s)
 			return
 		}
 		nodes = s.lineageNodes
@@ -134,7 +134,7 @@ func (v *verifier) checkRanges(signers []*signer, id uint32, least, most int) {
 		least = max(least, first) // the v3 block is for the platforms before
 	}
 	if least <= most && (first > least || last < most) {
-		v.res.fail("V3_MISSING_SDK_VERSIONS", "signed for %d to %d, want %d to %d", first, last, least, most)
+		v.fail("V3_MISSING_SDK_VERSIONS", "signed for %d to %d, want %d to %d", first, last, least, most)
 	}
 }
 
@@ -144,11 +144,11 @@ func (v *verifier) v3Signer(s *signer, c *cursor) bool {
 	sigs := c.sub()
 	s.key = c.bytes()
 	if c.bad {
-		v.res.fail("V3_SIG_MALFORMED_SIGNER", "signer %d", s.index)
+		v.fail("V3_SIG_MALFORMED_SIGNER", "signer %d", s.index)
 		return false
 	}
 	if s.least < 0 || s.least > s.most {
-		v.res.fail("V3_SIG_INVALID_SDK_VERSIONS", "signer %d: %d to %d", s.index, s.least, s.most)
+		v.fail("V3_SIG_INVALID_SDK_VERSIONS", "signer %d: %d to %d", s.index, s.least, s.most)
 		return false
 	}
 	if !v.verifySignatures(s, "V3", sigs, s.least, s.most) || !v.readSigned(s, "V3") {
@@ -156,14 +156,14 @@ func (v *verifier) v3Signer(s *signer, c *cursor) bool {
 	}
 	least, most := int(int32(s.signed.uint32())), int(int32(s.signed.uint32()))
 	if s.signed.bad {
-		v.res.fail("V3_SIG_MALFORMED_SIGNER", "signer %d: signed data", s.index)
+		v.fail("V3_SIG_MALFORMED_SIGNER", "signer %d: signed data", s.index)
 		return false
 	}
 	if least != s.least {
-		v.res.fail("V3_MIN_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.least, least)
+		v.fail("V3_MIN_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.least, least)
 	}
 	if most != s.most {
-		v.res.fail("V3_MAX_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.most, most)
+		v.fail("V3_MAX_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.most, most)
 	}
 	return v.readAttrs(s, "V3") && v.v3Attrs(s) && len(v.res.Errors) == 0
 }
@@ -178,12 +178,12 @@ func (v *verifier) v3Attrs(s *signer) bool {
 		case attrRotationMinSDK:
 			c := cursor{b: a.value}
 			if s.rotation = int(int32(c.uint32())); c.bad {
-				v.res.fail("V3_SIG_MALFORMED_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
+				v.fail("V3_SIG_MALFORMED_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
 				return false
 			}
 		case attrRotationDev:
 		default:
-			v.res.warn("V3_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
+			v.warn("V3_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
 		}
 	}
 	return true
