@@ -196,7 +196,7 @@ func sign(ctx context.Context, in *os.File, s apksig.Signer, out string) error {
 	signed := make(chan struct{})
 	go func() {
 		defer close(signed)
-		w.CloseWithError(apksig.Sign(ctx, in, fi.Size(), apksig.SignOptions{Signer: s, V2: true, V3: true}, w))
+		w.CloseWithError(apksig.Sign(ctx, in, fi.Size(), apksig.SignOptions{Signers: []apksig.Signer{s}, V2: true, V3: true}, w))
 	}()
 	err = atomicfile.Write(out, r, 0o644)
 	r.Close()

@@ -43,7 +43,7 @@ package="org.mios.t" android:versionCode="%d" android:versionName="v%[1]d"><uses
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := apksig.SignOptions{Signer: apksig.Signer{Key: key, Certificate: cert}, V3: true}
+	o := apksig.SignOptions{Signers: []apksig.Signer{{Key: key, Certificate: cert}}, V3: true}
 	if err := apksig.Sign(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), o, &out); err != nil {
 		t.Fatal(err)
 	}

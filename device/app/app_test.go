@@ -115,7 +115,7 @@ func testPackage(t *testing.T, s testSpec) []byte {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	o := apksig.SignOptions{Signer: apksig.Signer{Key: key, Certificate: cert}, V2: true, V3: true}
+	o := apksig.SignOptions{Signers: []apksig.Signer{{Key: key, Certificate: cert}}, V2: true, V3: true}
 	if err := apksig.Sign(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), o, &out); err != nil {
 		t.Fatal(err)
 	}

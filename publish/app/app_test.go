@@ -54,7 +54,7 @@ func writeAPK(t *testing.T, version int, s *apksig.Signer) string {
 	}
 	out := &plain
 	if s != nil {
-		o := apksig.SignOptions{Signer: *s, V2: true, V3: true}
+		o := apksig.SignOptions{Signers: []apksig.Signer{*s}, V2: true, V3: true}
 		if err := apksig.Sign(t.Context(), bytes.NewReader(plain.Bytes()), int64(plain.Len()), o, &signed); err != nil {
 			t.Fatal(err)
 		}
