@@ -14,20 +14,49 @@ const MaxManifest = 4 << 20
 // PermissionInternet lets a package open sockets to anywhere.
 const PermissionInternet = "android.permission.INTERNET"
 
-// A Manifest is what a package's AndroidManifest.xml says. Values that are
-// references to resources are given as "@0x7f010001".
+// A Manifest is what a package's AndroidManifest.xml says. Strings that are
+// references to resources are given as "@0x7f010001"; Info resolves VersionName
+// and Label.
 type Manifest struct {
 	Package              string
 	VersionCode          int64 // versionCodeMajor<<32 | versionCode
 	VersionName          string
+	Revision             int // revisionCode
+	CompileSDK           int // 0 if the manifest does not say
+	CompileSDKCodename   string
 	MinSDK, TargetSDK    int    // 1 and MinSDK if the manifest does not say
 	MaxSDK               int    // 0 if the manifest does not say
 	TargetSandboxVersion int    // 1 if the manifest does not say
-	Split                string // name of the split, "" in a base package
-	Label                string
-	Debuggable           bool
-	Permissions          []UsesPermission
-	MetaData             map[string]string // of the application
+	InstallLocation      string // "auto", "internalOnly", "preferExternal"; "" if the manifest does not say
+	SharedUserID         string
+	CoreApp              bool
+
+	Split          string // name of the split, "" in a base package
+	ConfigForSplit string // the feature that this split configures
+	IsFeatureSplit bool
+	IsolatedSplits bool
+	SplitRequired  bool     // isSplitRequired: the base alone does not run
+	SplitTypes     []string // that this package is
+	RequiredSplits []string // requiredSplitTypes, that must be there with this package
+	UsesSplits     []string // features that this one needs
+
+	Label       string // of the application
+	Debuggable  bool
+	Application Application
+	Components  []Component // in the order of the manifest
+
+	Permissions     []UsesPermission
+	Features        []UsesFeature
+	Libraries       []UsesLibrary
+	Screens         Screens
+	Declares        []Permission
+	Queries         Queries
+	Instruments     []Instrumentation
+	Overlay         *Overlay
+	Provides        []Library
+	OriginalPackage []string
+
+	MetaData map[string]string // of the application
 }
 
 // UsesPermission is one permission that a package asks for.

@@ -30,16 +30,24 @@ type Attr struct {
 // Res_value::dataType (androidfw/ResourceTypes.h).
 type ValueType uint8
 
-// The types that manifests use.
+// The types of values.
 const (
-	TypeNull      ValueType = 0x00
-	TypeReference ValueType = 0x01
-	TypeAttribute ValueType = 0x02
-	TypeString    ValueType = 0x03
-	TypeFloat     ValueType = 0x04
-	TypeIntDec    ValueType = 0x10
-	TypeIntHex    ValueType = 0x11
-	TypeBoolean   ValueType = 0x12
+	TypeNull             ValueType = 0x00 // Data 1: @empty
+	TypeReference        ValueType = 0x01
+	TypeAttribute        ValueType = 0x02
+	TypeString           ValueType = 0x03
+	TypeFloat            ValueType = 0x04
+	TypeDimension        ValueType = 0x05
+	TypeFraction         ValueType = 0x06
+	TypeDynamicReference ValueType = 0x07
+	TypeDynamicAttribute ValueType = 0x08
+	TypeIntDec           ValueType = 0x10
+	TypeIntHex           ValueType = 0x11
+	TypeBoolean          ValueType = 0x12
+	TypeColorARGB8       ValueType = 0x1c // all colors' Data is 0xAARRGGBB
+	TypeColorRGB8        ValueType = 0x1d
+	TypeColorARGB4       ValueType = 0x1e
+	TypeColorRGB4        ValueType = 0x1f
 )
 
 // A Value is an attribute's value.
