@@ -42,14 +42,14 @@ func TestLongLineage(t *testing.T) {
 	b := binary.LittleEndian.AppendUint32(nil, lineageVersion)
 	for i := range maxLineage + 1 {
 		if i == maxLineage {
-			if nodes, issue := readLineage(b); issue.Name != "" || len(nodes) != maxLineage {
-				t.Fatalf("readLineage of %d nodes = %d, %v", maxLineage, len(nodes), issue)
+			if l, fault := readLineage(b); fault != nil || l.Len() != maxLineage {
+				t.Fatalf("readLineage of %d nodes = %v, %v", maxLineage, l, fault)
 			}
 		}
 		b = append(b, lineageNodeBytes(t, key, i)...)
 	}
-	if _, issue := readLineage(b); !strings.Contains(issue.Detail, "more than 128 certificates") {
-		t.Errorf("readLineage of %d nodes = %v", maxLineage+1, issue)
+	if _, fault := readLineage(b); fault == nil || !strings.Contains(fault.msg, "more than 128 certificates") {
+		t.Errorf("readLineage of %d nodes = %v", maxLineage+1, fault)
 	}
 }
 
