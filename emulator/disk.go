@@ -30,7 +30,9 @@ type Disk struct {
 	first   int           // number of pending[0] since the disk was opened
 	newest  map[int64]int // sector to the number of the newest pending write of it
 	bytes   int           // of pending
-	watch   atomic.Pointer[func()]
+	loose   int           // how many of pending are not durable
+	watch   atomic.Pointer[func(Access)]
+	power   atomic.Pointer[power]
 }
 
 // write is a write that was not flushed.
@@ -74,23 +76,6 @@ func (d *Disk) Close() error {
 	return errors.Join(d.settle(), d.over.close(), d.base.Close())
 }
 
-// Watch has f called before each access to the disk: to a test they are the
-// clock of the guest's progress. A call of f that does not return holds the
-// guest up. A nil f ends it.
-func (d *Disk) Watch(f func()) {
-	if f == nil {
-		d.watch.Store(nil)
-		return
-	}
-	d.watch.Store(&f)
-}
-
-func (d *Disk) access() {
-	if f := d.watch.Load(); f != nil {
-		(*f)()
-	}
-}
-
 // ReadAt reads what the guest would read.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
@@ -99,7 +84,9 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	if off >= d.size {
 		return 0, io.EOF
 	}
-	d.access()
+	if err := d.access(Read, off, int64(len(p)), nil); err != nil {
+		return 0, err
+	}
 	n := int(min(int64(len(p)), d.size-off))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -150,7 +137,9 @@ func (d *Disk) WriteAt(p []byte, off int64, fua bool) error {
 	if err := d.check(off, int64(len(p))); err != nil || len(p) == 0 {
 		return err
 	}
-	d.access()
+	if err := d.access(Write, off, int64(len(p)), p); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.append(write{off, append([]byte(nil), p...), fua})
@@ -164,6 +153,9 @@ func (d *Disk) append(w write) {
 	i := d.first + len(d.pending)
 	d.pending = append(d.pending, w)
 	d.bytes += len(w.data)
+	if !w.durable {
+		d.loose++
+	}
 	for s := w.off / Sector; s < (w.off+int64(len(w.data)))/Sector; s++ {
 		d.newest[s] = i
 	}
@@ -178,7 +170,9 @@ func (d *Disk) Zero(off, n int64, fua bool) error {
 	if err := d.check(off, n); err != nil {
 		return err
 	}
-	d.access()
+	if err := d.access(Write, off, n, nil); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.writeOut(len(d.pending)); err != nil {
@@ -192,7 +186,9 @@ func (d *Disk) Trim(off, n int64) error { return d.Zero(off, n, false) }
 
 // Flush makes all that was written outlive a power cut.
 func (d *Disk) Flush() error {
-	d.access()
+	if err := d.access(Flush, 0, 0, nil); err != nil {
+		return err
+	}
 	return d.settle()
 }
 
@@ -245,6 +241,9 @@ func (d *Disk) writeOut(n int) error {
 // forget takes a write out of the books.
 func (d *Disk) forget(w write, number int) {
 	d.bytes -= len(w.data)
+	if !w.durable {
+		d.loose--
+	}
 	for s := w.off / Sector; s < (w.off+int64(len(w.data)))/Sector; s++ {
 		if d.newest[s] == number {
 			delete(d.newest, s)
@@ -334,7 +333,7 @@ func (d *Disk) Snapshot(path string) error {
 func (d *Disk) Restore(path string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pending, d.first, d.bytes = nil, d.first+len(d.pending), 0
+	d.pending, d.first, d.bytes, d.loose = nil, d.first+len(d.pending), 0, 0
 	clear(d.newest)
 	over, err := d.over.replaceBy(path, d.size, d.baseID)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -300,18 +301,24 @@ func blocks(t *testing.T, path string) int64 {
 
 func TestDiskWatch(t *testing.T) {
 	d := open(t, image(t, 4), "")
-	n := 0
-	d.Watch(func() { n++ })
+	var got []string
+	d.Watch(func(a emulator.Access) {
+		got = append(got, fmt.Sprintf("%d %d+%d %d bytes, %d unflushed", a.Op, a.Off, a.N, len(a.Data), a.Unflushed))
+	})
 	sector := make([]byte, emulator.Sector)
-	do(t, d.WriteAt(sector, 0, false))
-	do(t, d.Flush())
+	do(t, d.WriteAt(sector, 512, false))
+	do(t, d.WriteAt(sector, 1024, true))
 	if _, err := d.ReadAt(sector, 0); err != nil {
 		t.Fatal(err)
 	}
 	do(t, d.Trim(0, emulator.Sector))
+	do(t, d.Flush())
+	do(t, d.Flush())
 	d.Watch(nil)
 	do(t, d.Flush())
-	if n != 4 {
-		t.Errorf("watched %d accesses, want 4", n)
+	want := []string{"2 512+512 512 bytes, 0 unflushed", "2 1024+512 512 bytes, 1 unflushed", "1 0+512 0 bytes, 1 unflushed",
+		"2 0+512 512 bytes, 1 unflushed", "3 0+0 0 bytes, 2 unflushed", "3 0+0 0 bytes, 0 unflushed"}
+	if !slices.Equal(got, want) {
+		t.Errorf("watched %q, want %q", got, want)
 	}
 }

@@ -101,6 +101,9 @@ func openConsole(name string) (*os.File, error) {
 func (m *Machine) live(started chan<- error, files []*os.File, listener io.Writer) {
 	runtime.LockOSThread() // Pdeathsig is of the thread
 	err := m.cmd.Start()
+	if err == nil && m.disk != nil {
+		m.disk.powerOn()
+	}
 	started <- err
 	if err != nil {
 		runtime.UnlockOSThread()
@@ -124,6 +127,9 @@ func (m *Machine) live(started chan<- error, files []*os.File, listener io.Write
 	m.closeWires()
 	for _, f := range files {
 		f.Close()
+	}
+	if m.disk != nil {
+		m.disk.idle()
 	}
 	m.mu.Lock()
 	asked, cut := m.asked, m.cut
@@ -264,6 +270,9 @@ func (m *Machine) kill(cut *uint64) bool {
 		return false
 	}
 	m.asked, m.cut = true, cut
+	if m.disk != nil {
+		m.disk.powerOff()
+	}
 	m.cmd.Process.Kill()
 	return true
 }

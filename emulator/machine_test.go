@@ -239,6 +239,35 @@ func TestPowerCut(t *testing.T) {
 		t.Errorf("%v; want %d, some of each", all, rounds*32)
 	}
 	checkSectors(t, d, 0, rounds*16, 0x11)
+
+	// A flush that is held up until the power is cut has flushed nothing.
+	held := make(chan int, 1)
+	d.Watch(func(a emulator.Access) {
+		if a.Op == emulator.Flush && a.Unflushed > 0 {
+			held <- a.Unflushed
+			<-a.PowerOff
+		}
+	})
+	g := start(t, emulator.Config{Arch: "amd64", Kernel: kernel, Initrd: initrd, Disk: d, Restrict: true})
+	g.expect("^ready")
+	if err := g.Type("sync 4096 64 0x33\n"); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	select {
+	case n = <-held:
+	case <-g.ctx.Done():
+		t.Fatal("the guest does not flush")
+	}
+	dmg, err := g.PowerCut(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lost := dmg.Kept + dmg.Dropped + dmg.Torn; lost != n {
+		t.Errorf("cut before a flush of %d writes: %v", n, dmg)
+	}
+	d.Watch(nil)
+	checkSectors(t, d, 0, rounds*16, 0x11)
 }
 
 func TestStartSaysWhatIsWrong(t *testing.T) {

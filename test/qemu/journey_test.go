@@ -10,69 +10,86 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"mios/emulator"
 )
 
 // A stage is a part of a device's way through an update.
 type stage int
 
 const (
-	starting    stage = iota // power on, until the boot is healthy
-	downloading              // until the payload's last byte is served
+	loading     stage = iota // power on: the loader reads and verifies the old slot
+	starting                 // its kernel, init, services, health checks
+	downloading              // healthy, until the payload's last byte is served
 	installing               // the rest of writing it, verification, activation, going down
-	loading                  // the loader reads and verifies the new slot
+	switching                // the loader has the new slot to load
 	proving                  // the new slot's kernel, init, services, health checks
 	proved                   // the new slot is healthy
+	using                    // no update: the device is healthy, and somebody uses it
 )
 
 func (s stage) String() string {
-	return [...]string{"starting", "downloading", "installing", "loading", "proving", "proved"}[s]
+	return [...]string{"loading", "starting", "downloading", "installing", "switching", "proving", "proved", "using"}[s]
 }
 
-// A moment is when to cut the power: at the n-th access to the disk in a stage,
-// or as soon as the n-th byte of the payload is served. Accesses come in bursts,
-// between a checkpoint's writes and its flush, and there is what can be lost.
-// What a device has on its disk is all that a power cut leaves, so that the
-// moments between two accesses are one. If the stage is over before, the moment
-// is its end.
+// A phase is what a device is at: in which stage, and what it wrote last, as
+// content names it; any if what is empty.
+type phase struct {
+	stage stage
+	what  string
+}
+
+func (p phase) String() string { return fmt.Sprintf("%s: %s", p.stage, p.what) }
+
+// is reports whether a phase is the one that is meant.
+func (p phase) is(meant phase) bool {
+	return p.stage == meant.stage && (meant.what == "" || p.what == meant.what)
+}
+
+// A moment is when to cut the power: when for the n-th time in a phase the
+// device is about to write or to flush while there is something that it has
+// written and not flushed. What is on the disk changes at no other time. If the
+// stage is over before, it is the next such time, and at the latest the end of
+// the way.
 type moment struct {
-	stage  stage
-	n      int64
-	served bool // n is of the payload
+	phase
+	n int
 }
 
-func (m moment) String() string {
-	if m.served {
-		return fmt.Sprintf("%s, byte %d", m.stage, m.n)
-	}
-	return fmt.Sprintf("%s, access %d", m.stage, m.n)
-}
+func (m moment) String() string { return fmt.Sprintf("%s, the %d. time", m.phase, m.n) }
 
-// A trap waits for a moment. From then on the guest's disk does not answer,
-// until it is sprung.
+// A trap waits for a moment. From then on the disk does not answer, until the
+// power is cut.
 type trap struct {
 	moment
-	isReached       bool
-	reached, sprung chan struct{}
+	left      int
+	isReached bool
+	at        phase // where it was reached
+	unflushed int   // writes at that moment
+	reached   chan struct{}
 }
 
 // A journey watches a device on its way through an update: by its disk, its
 // console, and what it fetches. It is safe for concurrent use.
 type journey struct {
 	ctx  context.Context
-	to   string // version of the release
+	to   string // version of the release; "" if there is none to update to
 	size int64  // of its payload
+	disk layout
 
-	mu       sync.Mutex
-	stage    stage
-	farthest stage         // that was reached before a power cut
-	count    int64         // of accesses in the stage
-	took     [proved]int64 // what count was at the end of each stage
-	served   int64         // bytes of the payload, in total
-	high     int64         // end of the part of the payload that was served
-	asked    []string      // requests for the payload
-	late     []string      // what was fetched of the payload after it was installed
-	trap     *trap
-	line     []byte // of the console, so far
+	mu        sync.Mutex
+	stage     stage
+	activated bool          // the device went down with the new slot to be loaded
+	moments   map[phase]int // that were there to cut the power at
+	way       []phase       // the keys of moments, as they came first
+	last      phase         // of the newest write
+	served    int64         // bytes of the payload, in total
+	high      int64         // end of the part of the payload that was served
+	asked     []string      // requests for the payload
+	late      []string      // what was fetched of the payload after it was installed
+	again     []int64       // how many bytes each request asked for once more
+	trap      *trap
+	line      []byte // of the console, so far
 }
 
 // arm sets a trap; nil takes it away.
@@ -81,7 +98,7 @@ func (j *journey) arm(m *moment) {
 	defer j.mu.Unlock()
 	j.trap = nil
 	if m != nil {
-		j.trap = &trap{moment: *m, reached: make(chan struct{}), sprung: make(chan struct{})}
+		j.trap = &trap{moment: *m, left: m.n, reached: make(chan struct{})}
 	}
 }
 
@@ -89,52 +106,66 @@ func (j *journey) arm(m *moment) {
 func (j *journey) powerOn() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stage, j.count, j.line = starting, 0, nil
+	j.stage, j.line, j.last = loading, nil, phase{}
+	if j.activated {
+		j.stage = switching
+	}
 }
 
 // access is called before each access to the disk.
-func (j *journey) access() {
+func (j *journey) access(a emulator.Access) {
 	j.mu.Lock()
-	j.count++
-	j.look()
-	t := j.trap
-	hold := t != nil && t.isReached
+	if a.Op != emulator.Read && a.Unflushed > 0 {
+		j.look(phase{j.stage, j.last.what}, a.Unflushed)
+	}
+	if a.Op == emulator.Write {
+		j.last = phase{j.stage, j.disk.name(a)}
+	}
+	hold := j.trap != nil && j.trap.isReached
 	j.mu.Unlock()
 	if !hold {
 		return
 	}
 	select {
-	case <-t.sprung:
+	case <-a.PowerOff:
 	case <-j.ctx.Done():
 	}
 }
 
-// look tells who waits if the trap's moment is there. The caller holds the lock.
-func (j *journey) look() {
+// look counts a moment, and tells who waits if it is the trap's. The caller
+// holds the lock.
+func (j *journey) look(now phase, unflushed int) {
+	if j.moments == nil {
+		j.moments = map[phase]int{}
+	}
+	if j.moments[now]++; j.moments[now] == 1 {
+		j.way = append(j.way, now)
+	}
 	t := j.trap
-	if t == nil || t.isReached || j.stage < t.stage {
+	if t == nil || t.isReached || now.stage < t.stage {
 		return
 	}
-	if j.stage == t.stage && (t.moment.served && j.high < t.n || !t.moment.served && j.count < t.n) {
-		return
+	if now.is(t.phase) {
+		t.left--
 	}
-	t.isReached = true
-	close(t.reached)
+	if t.left == 0 || now.stage > t.stage {
+		t.isReached, t.at, t.unflushed = true, now, unflushed
+		close(t.reached)
+	}
 }
 
 // enter begins a stage. The caller holds the lock.
 func (j *journey) enter(s stage) {
-	if j.stage < proved {
-		j.took[j.stage] = j.count
+	j.stage = s
+	if t := j.trap; s == proved && t != nil && !t.isReached {
+		t.isReached, t.at = true, phase{proved, "the end"}
+		close(t.reached)
 	}
-	j.stage, j.count = s, 0
-	j.farthest = max(j.farthest, s)
-	j.look()
 }
 
 var (
 	healthyLine = regexp.MustCompile(`mios: healthy \(\S+ (\S+), slot`)
-	loadedLine  = regexp.MustCompile(`^loader: slot _.: verified and loaded`)
+	loadedLine  = regexp.MustCompile(`^loader: slot (_.): verified and loaded`)
 	resetLine   = regexp.MustCompile(`reboot: Restarting system`)
 )
 
@@ -149,19 +180,30 @@ func (j *journey) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		j.line = rest
-		m := healthyLine.FindSubmatch(line)
-		switch {
-		case m != nil && string(m[1]) == j.to:
-			j.enter(proved)
-		case m != nil && j.size > 0 && j.high == j.size:
-			j.enter(installing)
-		case m != nil:
-			j.enter(downloading)
-		case j.stage == installing && resetLine.Match(line):
-			j.enter(loading)
-		case j.stage == loading && loadedLine.Match(line):
-			j.enter(proving)
-		}
+		j.read(line)
+	}
+}
+
+// read takes a line of the console. The caller holds the lock.
+func (j *journey) read(line []byte) {
+	healthy, loaded := healthyLine.FindSubmatch(line), loadedLine.FindSubmatch(line)
+	switch {
+	case healthy != nil && j.to == "":
+		j.enter(using)
+	case healthy != nil && string(healthy[1]) == j.to:
+		j.enter(proved)
+	case healthy != nil && j.size > 0 && j.high == j.size:
+		j.enter(installing)
+	case healthy != nil:
+		j.enter(downloading)
+	case j.stage == installing && resetLine.Match(line):
+		j.activated = true
+		j.enter(switching)
+	case loaded != nil && string(loaded[1]) == "_b" && j.to != "":
+		j.activated = true
+		j.enter(proving)
+	case loaded != nil:
+		j.enter(starting)
 	}
 }
 
@@ -170,14 +212,15 @@ func (j *journey) watch(file string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, file) {
+				var from int64
+				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from) // without one it is all of it
 				j.mu.Lock()
 				j.asked = append(j.asked, fmt.Sprintf("%s %q with %d served", j.stage, r.Header.Get("Range"), j.high))
-				if j.farthest >= loading {
+				j.again = append(j.again, j.high-from)
+				if j.activated {
 					j.late = append(j.late, r.Header.Get("Range"))
 				}
 				j.mu.Unlock()
-				var from int64
-				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from) // without one it is all of it
 				w = &meter{w, j, from}
 			}
 			next.ServeHTTP(w, r)
@@ -202,72 +245,96 @@ func (m *meter) Write(p []byte) (int, error) {
 	if m.j.stage == downloading && m.j.high == m.j.size {
 		m.j.enter(installing)
 	}
-	m.j.look()
 	return n, err
 }
 
-// pick chooses a moment among those that are still to come. The first power cut
-// is after the first fetched byte; later ones may be in any boot.
-func (j *journey) pick(rng *rand.Rand, uncut [proved]int64, first bool) *moment {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var left []stage
-	if !first {
-		left = append(left, starting)
+// plan chooses a seed's moments along the way that a device went without a
+// power cut, from a stage on: in every so many phases that follow each other
+// one, so that as many seeds in a row cut in each of them, and now and then a
+// boot after a power cut is cut off itself.
+func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []moment {
+	var list []moment
+	i := uint64(0)
+	for _, p := range uncut.way {
+		if p.stage < from || p.stage == proved {
+			continue
+		}
+		if i++; i%every != seed%every {
+			continue
+		}
+		list = append(list, moment{p, 1 + rng.IntN(uncut.moments[p])})
+		if rng.IntN(3) == 0 {
+			list = append(list, moment{phase{starting, ""}, 1 + rng.IntN(10)})
+		}
 	}
-	if j.high < j.size {
-		left = append(left, downloading)
-	}
-	if j.farthest < loading {
-		left = append(left, installing, loading, proving)
-	}
-	m := &moment{stage: left[rng.IntN(len(left))]}
-	if m.served = m.stage == downloading && rng.IntN(2) == 0; m.served {
-		m.n = j.high + 1 + rng.Int64N(j.size-j.high)
-	} else {
-		m.n = 1 + rng.Int64N(max(1, uncut[m.stage]))
-	}
-	return m
+	return list
 }
 
 func (j *journey) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return fmt.Sprintf("it is %s, with %d accesses to the disk since, and %d of %d bytes of the payload were served",
-		j.stage, j.count, j.high, j.size)
+	return fmt.Sprintf("it is %s, what it wrote last is %s, and %d of %d bytes of the payload were served", j.stage, j.last, j.high, j.size)
+}
+
+// story returns the phases and how many moments each had.
+func (j *journey) story() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var b strings.Builder
+	for _, p := range j.way {
+		fmt.Fprintf(&b, "\n\t%4d %s", j.moments[p], p)
+	}
+	return b.String()
 }
 
 // TestJourney keeps the watching itself honest.
 func TestJourney(t *testing.T) {
-	j := &journey{ctx: t.Context(), to: "2", size: 10}
+	j := &journey{ctx: t.Context(), to: "2", size: 10, disk: layout{{"misc", 0, 8192}}}
 	j.powerOn()
 	say := func(s string) { fmt.Fprint(j, s) }
+	write := func(off int64) func() {
+		return func() { j.access(emulator.Access{Op: emulator.Write, Off: off, Unflushed: 1, PowerOff: closed}) }
+	}
 	say("loader: slot _a: verified and loaded (ms)\nmios: hea")
 	if j.stage != starting {
 		t.Errorf("stage = %v, want %v", j.stage, starting)
 	}
 	say("lthy (iot 1, slot _a)\r\n")
-	j.arm(&moment{stage: loading, n: 2})
+	j.arm(&moment{phase{switching, "boot record"}, 2})
 	steps := []struct {
 		do   func()
 		want stage
 	}{
 		{func() {}, downloading},
+		{write(4096), downloading},
+		{write(4096), downloading},
 		{func() { j.high = 10; j.enter(installing) }, installing},
-		{func() { say("[   40.5] reboot: Restarting system\r\n") }, loading},
-		{j.access, loading},
+		{func() { say("[   40.5] reboot: Restarting system\r\n") }, switching},
+		{write(0), switching},    // before it: the boot record
+		{write(4096), switching}, // the boot control
+		{func() { j.access(emulator.Access{Op: emulator.Read, Unflushed: 1}) }, switching},
+		{func() { j.access(emulator.Access{Op: emulator.Flush}) }, switching},
 	}
 	for i, s := range steps {
 		if s.do(); j.stage != s.want || j.trap.isReached {
 			t.Fatalf("after step %d: stage = %v, trapped %v, want %v and not trapped", i, j.stage, j.trap.isReached, s.want)
 		}
 	}
-	close(j.trap.sprung)
-	if j.access(); !j.trap.isReached {
-		t.Error("the second access is not the moment")
+	if write(0)(); !j.trap.isReached || j.trap.unflushed != 1 {
+		t.Error("the second write behind the boot record is not the moment")
 	}
+	if want := (phase{switching, "boot control"}); j.moments[want] != 1 {
+		t.Errorf("moments = %v, want one of %v", j.moments, want)
+	}
+	j.arm(&moment{phase{proving, "journal"}, 1})
 	say("loader: slot _b: verified and loaded (ms)\r\nmios: healthy (iot 2, slot _b)\r\n")
-	if j.stage != proved || j.took[loading] != 2 {
-		t.Errorf("stage = %v after %d accesses when loading, want %v after 2", j.stage, j.took[loading], proved)
+	if j.stage != proved || !j.trap.isReached {
+		t.Errorf("stage = %v, trapped %v, want %v and trapped", j.stage, j.trap.isReached, proved)
+	}
+	if j.powerOn(); j.stage != switching {
+		t.Errorf("stage = %v, want %v", j.stage, switching)
 	}
 }
+
+// closed is the power of a machine that is off.
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +21,13 @@ import (
 	"mios/publish/repo"
 )
 
-// againPerCut bounds what a power cut may cause to be fetched again, in bytes:
-// the updater saves how far it is every 8 MiB, by whole operations of at most
-// 2 MiB, and the rest is what was sent and on its way.
+// againPerCut bounds what a power cut during a download may cause to be fetched
+// again, in bytes: the updater saves how far it is every 8 MiB, by whole
+// operations of at most 2 MiB, and the rest is what was sent and on its way.
 const againPerCut = (8 + 2 + 2) << 20
+
+// seedsPerRun is how many seeds in a row cut the power in all phases.
+const seedsPerRun = 5
 
 // TestPowerCut cuts the power of a device at random moments. Each seed is a
 // subtest of its own and decides how often, when, and what the disk loses.
@@ -79,8 +83,7 @@ type workshop struct {
 	build    string // of release 1
 	pkg      string // the app's package
 	snapshot string
-	// install is how many accesses to its disk the app's installation took.
-	install int64
+	install  *journey // through the app's installation
 }
 
 // keepsake is a file on /data that outlives whatever happens.
@@ -100,17 +103,16 @@ func newWorkshop(t *testing.T) *workshop {
 	d := boot(t, w.build, with(w.cloud))
 	d.healthy()
 	d.shell("seq 100000 > " + keepsake + "; sha256sum " + keepsake + " > " + keepsake + ".sum")
-	clock := &journey{ctx: t.Context()}
-	d.Disk.Watch(clock.access)
+	w.install = &journey{ctx: t.Context(), stage: using, disk: layoutOf(d)}
+	d.Disk.Watch(w.install.access)
 	d.shell("pm install --repo " + w.pkg)
 	d.Disk.Watch(nil)
-	w.install = clock.count
 	d.shell("am start " + w.pkg)
 	d.off()
 	if err := d.Disk.Snapshot(w.snapshot); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("installing the app takes %d accesses to the disk", w.install)
+	t.Logf("moments of installing the app at which a power cut can lose something: %s", w.install.story())
 	return w
 }
 
@@ -129,6 +131,7 @@ func (w *workshop) device(t *testing.T, c *cloud, j *journey) *device {
 			t.Fatal(err)
 		}
 	})
+	j.disk = layoutOf(d)
 	d.Disk.Watch(j.access)
 	t.Cleanup(func() {
 		select {
@@ -164,7 +167,7 @@ func (d *device) on(j *journey) {
 
 // cut waits for the journey's moment, unless early is closed before, and cuts
 // the power.
-func (d *device) cut(j *journey, seed uint64, early <-chan struct{}) {
+func (d *device) cut(j *journey, seed uint64, early <-chan struct{}, tally *tally) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
@@ -176,13 +179,63 @@ func (d *device) cut(j *journey, seed uint64, early <-chan struct{}) {
 	case <-ctx.Done():
 		d.t.Fatalf("the moment of the power cut does not come; %s", j)
 	}
-	where := j.String()
-	close(j.trap.sprung)
 	damage, err := d.PowerCut(seed)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.t.Logf("power cut at %s: %s; %s", j.trap, where, damage)
+	j.mu.Lock()
+	t := *j.trap
+	if !t.isReached {
+		t.at = phase{j.stage, "the end"}
+	}
+	j.mu.Unlock()
+	d.t.Logf("power cut at %s (meant: %s): %s; %s", t.at, t.moment, damage, j)
+	if n := damage.Kept + damage.Dropped + damage.Torn; t.isReached && n != t.unflushed {
+		d.t.Errorf("%d writes were not flushed at that moment, and the power cut was of %d", t.unflushed, n)
+	}
+	tally.add(t.at, damage)
+}
+
+// A tally is what the power cuts of a run came to. It is safe for concurrent
+// use.
+type tally struct {
+	mu   sync.Mutex
+	cuts map[phase][]emulator.Damage
+}
+
+func (c *tally) add(at phase, d emulator.Damage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cuts == nil {
+		c.cuts = map[phase][]emulator.Damage{}
+	}
+	c.cuts[at] = append(c.cuts[at], d)
+}
+
+// check prints the tally, once all seeds have run. It wants that power cuts
+// lost something, and that there were some in all the phases of a way.
+func (c *tally) check(t *testing.T, way []phase, all bool) {
+	var sum emulator.Damage
+	cuts, real := 0, 0
+	for p, list := range c.cuts {
+		for _, d := range list {
+			t.Logf("%v: %v", p, d)
+			cuts++
+			if d.Dropped+d.Torn > 0 {
+				real++
+			}
+			sum.Kept, sum.Dropped, sum.Torn = sum.Kept+d.Kept, sum.Dropped+d.Dropped, sum.Torn+d.Torn
+		}
+	}
+	t.Logf("%d power cuts in %d phases: %d dropped or tore something; %v", cuts, len(c.cuts), real, sum)
+	if real*3 < cuts {
+		t.Errorf("of %d power cuts only %d lost anything", cuts, real)
+	}
+	for _, p := range way {
+		if all && len(c.cuts[p]) == 0 {
+			t.Errorf("no power cut in the phase %v", p)
+		}
+	}
 }
 
 // explain logs what a device says of its update.
@@ -297,7 +350,8 @@ type updater struct {
 	repo  *repo.Repo
 	file  string // of the payload
 	size  int64  // of the payload
-	uncut [proved]int64
+	uncut *journey
+	tally tally
 }
 
 func (w *workshop) updates(t *testing.T) {
@@ -310,37 +364,41 @@ func (w *workshop) updates(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.file, u.size = rel.Target.File(), rel.Target.Length
-	j := u.run(t, nil, 0)
-	u.uncut = j.took
-	if j.served != u.size {
-		t.Errorf("without a power cut %d bytes of the payload were fetched, and it has %d", j.served, u.size)
+	u.uncut = u.run(t, nil, nil)
+	if u.uncut.served != u.size {
+		t.Errorf("without a power cut %d bytes of the payload were fetched, and it has %d", u.uncut.served, u.size)
 	}
-	t.Logf("without a power cut: payload of %d bytes; accesses to the disk by stage: %v", u.size, u.uncut)
-	eachSeed(t, 5, func(t *testing.T, seed uint64) {
-		rng := rand.New(rand.NewPCG(seed, 14)) // with it the first five seeds begin in all stages
-		u.run(t, rng, 1+rng.IntN(3))
+	t.Logf("payload of %d bytes; moments at which a power cut can lose something: %s", u.size, u.uncut.story())
+	t.Cleanup(func() { u.tally.check(t, nil, os.Getenv("MIOS_SEED") == "") })
+	eachSeed(t, seedsPerRun, func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 14))
+		u.run(t, rng, plan(rng, u.uncut, downloading, seed, seedsPerRun))
 	})
 }
 
-// run updates a device whose power is cut so often. Nobody asks it to: an update
-// that was interrupted goes on with the first look for one, which comes right
-// behind a boot's health checks.
-func (u *updater) run(t *testing.T, rng *rand.Rand, cuts int) *journey {
+// run updates a device whose power is cut at these moments. Nobody asks it to: an
+// update that was interrupted goes on with the first look for one, which comes
+// right behind a boot's health checks.
+func (u *updater) run(t *testing.T, rng *rand.Rand, cuts []moment) *journey {
 	j := &journey{ctx: t.Context(), to: "2", size: u.size}
 	c := serve(t, u.repo)
 	c.tamper(j.watch(u.file))
 	var d *device
+	most := u.size
 	for i := range cuts {
-		j.arm(j.pick(rng, u.uncut, i == 0))
+		j.arm(&cuts[i])
 		if i == 0 {
 			d = u.device(t, c, j)
 		} else {
 			d.on(j)
 		}
-		d.cut(j, rng.Uint64(), nil)
+		d.cut(j, rng.Uint64(), nil, &u.tally)
+		if at := j.trap.at.stage; at == downloading || at == installing {
+			most += againPerCut
+		}
 	}
 	j.arm(nil)
-	if cuts == 0 {
+	if len(cuts) == 0 {
 		d = u.device(t, c, j)
 	} else {
 		d.on(j)
@@ -353,9 +411,10 @@ func (u *updater) run(t *testing.T, rng *rand.Rand, cuts int) *journey {
 		t.Errorf("the updater is not done, or thinks ill of a release: %s", got)
 	}
 	j.mu.Lock()
-	t.Logf("%d power cuts: %d bytes fetched of a payload of %d; requests: %s", cuts, j.served, j.size, strings.Join(j.asked, "; "))
-	if most := j.size + int64(cuts)*againPerCut; j.served > most {
-		t.Errorf("%d bytes of the payload were fetched, want at most %d: %d and %d for each power cut", j.served, most, j.size, againPerCut)
+	t.Logf("%d power cuts: %d bytes fetched of a payload of %d; requests: %s; bytes that they asked for again: %v",
+		len(cuts), j.served, j.size, strings.Join(j.asked, "; "), j.again)
+	if j.served > most {
+		t.Errorf("%d bytes of the payload were fetched, want at most %d: %d and %d for each power cut while it was fetched", j.served, most, j.size, againPerCut)
 	}
 	if len(j.late) > 0 {
 		t.Errorf("the payload was fetched again after it was installed: %q", j.late)
@@ -367,39 +426,17 @@ func (u *updater) run(t *testing.T, rng *rand.Rand, cuts int) *journey {
 
 // installs cuts the power while an app is installed.
 func (w *workshop) installs(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, seed uint64) {
+	c := new(tally)
+	t.Cleanup(func() { c.check(t, nil, os.Getenv("MIOS_SEED") == "") })
+	eachSeed(t, seedsPerRun, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		j := &journey{ctx: t.Context()}
 		d := w.device(t, w.cloud, j)
 		d.healthy()
-		d.shell("pm uninstall " + w.pkg)
-		j.powerOn()
-		j.arm(&moment{stage: starting, n: 1 + rng.Int64N(w.install)})
-		ended := make(chan struct{})
-		said := false
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			defer close(ended)
-			r, err := d.ADB.Run(ctx, "shell", "pm install --repo "+w.pkg)
-			said = err == nil && r.Code == 0 && strings.Contains(r.Stdout, "Success")
-		}()
-		d.cut(j, rng.Uint64(), ended)
-		cancel()
-		<-ended
-		j.arm(nil)
-		d.on(j)
-		d.healthy()
-		there := d.shell("pm list packages")
-		t.Logf("the installation said success: %v; installed: %q", said, there)
-		folders := d.shell("ls /data/app")
-		switch {
-		case there == "" && said:
-			t.Error("the installation was a success, and the app is gone")
-		case there == "" && folders != "":
-			t.Errorf("the app is not installed, but there is %q", folders)
-		case there != "":
-			d.shell("am start " + w.pkg)
-			d.page()
+		for _, m := range plan(rng, w.install, using, seed, seedsPerRun) {
+			if m.stage == using {
+				w.interrupt(d, j, m, rng.Uint64(), c)
+			}
 		}
 		if out := d.shell("pm install --repo " + w.pkg); !strings.Contains(out, "Success") {
 			t.Errorf("pm install = %q", out)
@@ -407,4 +444,39 @@ func (w *workshop) installs(t *testing.T) {
 		d.shell("am start " + w.pkg)
 		w.whole(d)
 	})
+}
+
+// interrupt cuts the power while the app is installed, switches the device on
+// again, and wants the app to be there or not.
+func (w *workshop) interrupt(d *device, j *journey, m moment, seed uint64, c *tally) {
+	t := d.t
+	t.Helper()
+	d.shell("pm uninstall " + w.pkg + " || true")
+	j.arm(&m)
+	ended := make(chan struct{})
+	said := false
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		r, err := d.ADB.Run(ctx, "shell", "pm install --repo "+w.pkg)
+		said = err == nil && r.Code == 0 && strings.Contains(r.Stdout, "Success")
+	}()
+	d.cut(j, seed, ended, c)
+	cancel()
+	<-ended
+	j.arm(nil)
+	d.on(j)
+	d.healthy()
+	there := d.shell("pm list packages")
+	t.Logf("the installation said success: %v; installed: %q", said, there)
+	folders := d.shell("ls /data/app")
+	switch {
+	case there == "" && said:
+		t.Error("the installation was a success, and the app is gone")
+	case there == "" && folders != "":
+		t.Errorf("the app is not installed, but there is %q", folders)
+	case there != "":
+		d.shell("am start " + w.pkg)
+		d.page()
+	}
 }
