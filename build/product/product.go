@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,8 +18,6 @@ import (
 
 	"mios"
 	"mios/api"
-	"mios/api/repo"
-	"mios/key"
 )
 
 // A Product is a product definition.
@@ -148,8 +145,9 @@ func (p *Product) loadTrustStore(dir string) error {
 	return nil
 }
 
-// Parse reads a definition. An unknown field, a field twice and a value of the
-// wrong kind are errors that begin with line and column, "12:3: …".
+// Parse reads a definition. An unknown field, a field twice, a value of the
+// wrong kind and one that cannot be are errors that begin with line and column,
+// "12:3: …".
 func Parse(b []byte) (*Product, error) {
 	p := &Product{
 		Source:  slices.Clone(b),
@@ -162,7 +160,8 @@ func Parse(b []byte) (*Product, error) {
 		return nil, located(err)
 	}
 	if err := p.check(); err != nil {
-		return nil, fmt.Errorf("1:1: %v: %w", err, mios.ErrInvalid)
+		line, column := place(b, err.path)
+		return nil, fmt.Errorf("%d:%d: %s: %w", line, column, err.msg, mios.ErrInvalid)
 	}
 	return p, nil
 }
@@ -176,74 +175,6 @@ func located(err error) error {
 		}
 	}
 	return fmt.Errorf("1:1: %v: %w", err, mios.ErrInvalid)
-}
-
-func (p *Product) check() error {
-	for _, name := range []struct{ field, value string }{{"product", p.Name}, {"channel", p.Channel}} {
-		if err := repo.CheckName(name.value); err != nil {
-			return fmt.Errorf("%s: %v", name.field, err)
-		}
-	}
-	switch {
-	case !slices.Contains([]string{"phone", "watch", "iot", "car"}, p.Class):
-		return fmt.Errorf("class is %q, want phone, watch, iot or car", p.Class)
-	case p.Base != "core":
-		return fmt.Errorf("base is %q, want core", p.Base)
-	case len(p.Arch) == 0:
-		return errors.New("arch is empty, want amd64, arm64 or both")
-	case len(p.Repository) == 0:
-		return errors.New("repository is empty: the device would never find an update")
-	case p.Update.MaxMetadataAge <= 0:
-		return errors.New("update.max_metadata_age is not above zero")
-	}
-	for _, a := range p.Arch {
-		if a.ABI() == "" {
-			return fmt.Errorf("arch %q, want amd64 or arm64", a)
-		}
-	}
-	for _, k := range [][2]string{{key.AVB, p.Keys.AVB}, {key.OTA, p.Keys.OTA}} {
-		role, name := k[0], k[1]
-		if r, err := key.RoleOf(name); err != nil || r.Name != role {
-			return fmt.Errorf("keys.%s is %q, want %s, or %s-NAME for a key of the product's own", role, name, role, role)
-		}
-	}
-	if err := p.Partitions.check(); err != nil {
-		return err
-	}
-	for _, r := range p.Repository {
-		u, err := url.Parse(r)
-		if err != nil || u.Hostname() == "" {
-			return fmt.Errorf("repository %q is not an address", r)
-		}
-		if !slices.Contains(p.Hosts, u.Hostname()) {
-			return fmt.Errorf("repository %q: host %q is not among hosts", r, u.Hostname())
-		}
-	}
-	for i := range p.Health {
-		h := p.Health[i].api()
-		if err := (&api.Device{Product: p.Name, Arch: p.Arch[0], Variant: "user", BuildTime: 1, MaxMetadataAge: 1, Health: []api.HealthCheck{h}}).Check(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// maxPartition is more than any device has, and far from where sums run over.
-const maxPartition Size = 16 << 40
-
-func (s Partitions) check() error {
-	for _, p := range []struct {
-		name string
-		size Size
-	}{{"boot", s.Boot}, {"super", s.Super}, {"system", s.System}, {"userdata", s.Userdata}} {
-		if p.size <= 0 || p.size%(1<<20) != 0 || p.size > maxPartition {
-			return fmt.Errorf("partitions.%s is %v, want a multiple of 1 MiB up to %v", p.name, p.size, maxPartition)
-		}
-	}
-	if need := 2*s.System + 2<<20; s.Super < need {
-		return fmt.Errorf("partitions.super is %v, want at least %v: two of system and 2 MiB of metadata", s.Super, need)
-	}
-	return nil
 }
 
 // Device returns the description that goes into a build's system image.
