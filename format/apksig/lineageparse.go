@@ -155,7 +155,8 @@ type lineageFaultKind int
 
 const (
 	lineageMalformed lineageFaultKind = iota
-	lineageUnknown                    // a version that AOSP does not know, or no certificates
+	lineageUnknown                    // a version that AOSP does not know
+	lineageEmpty
 	lineageUnproven
 )
 
@@ -171,9 +172,11 @@ type lineageFault struct {
 func readLineage(b []byte) (*Lineage, *lineageFault) {
 	c := &cursor{b: b}
 	switch version := c.uint32(); {
-	case c.bad && len(b) > 0:
+	case len(b) == 0:
+		return nil, &lineageFault{lineageEmpty, 0, "it is empty"}
+	case c.bad:
 		return nil, &lineageFault{lineageMalformed, 0, fmt.Sprintf("%d bytes, want 4 of version", len(b))}
-	case c.bad || version != lineageVersion:
+	case version != lineageVersion:
 		return nil, &lineageFault{lineageUnknown, 0, fmt.Sprintf("version %d of the nodes, want %d", version, lineageVersion)}
 	}
 	var nodes []lineageNode
@@ -195,7 +198,7 @@ func readLineage(b []byte) (*Lineage, *lineageFault) {
 		nodes = append(nodes, n)
 	}
 	if len(nodes) == 0 {
-		return nil, &lineageFault{lineageUnknown, 4, "no certificates"}
+		return nil, &lineageFault{lineageEmpty, 4, "no certificates"}
 	}
 	return &Lineage{nodes}, nil
 }
@@ -260,7 +263,7 @@ func (v *verifier) lineage(s *signer, value []byte) bool {
 		switch fault.kind {
 		case lineageUnproven:
 			name = "V3_SIG_POR_DID_NOT_VERIFY"
-		case lineageUnknown: // AOSP's answer to it
+		case lineageUnknown, lineageEmpty: // AOSP's answer to it
 			name = "V3_SIG_POR_CERT_MISMATCH"
 		}
 		v.fail(name, "signer %d: lineage: %s", s.index, fault.msg)
