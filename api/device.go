@@ -28,6 +28,8 @@ type Device struct {
 	// order of releases, the floor of the clock, update_engine's max_timestamp.
 	BuildTime int64  `json:"build_time"`
 	Channel   string `json:"channel"`
+	// Regions are where devices of this product are sold; none means everywhere.
+	Regions []string `json:"regions,omitempty"`
 
 	// Repository lists the repository's addresses: mirrors, tried in turn.
 	Repository []string `json:"repository"`
@@ -102,6 +104,11 @@ func (d *Device) Check() error {
 		u, err := url.Parse(r)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return fmt.Errorf("repository %q is not an http or https address", r)
+		}
+	}
+	for _, r := range d.Regions {
+		if err := CheckRegion(r); err != nil {
+			return err
 		}
 	}
 	for _, h := range d.Health {

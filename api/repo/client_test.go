@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/api"
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
@@ -227,7 +229,7 @@ func TestOSOffer(t *testing.T) {
 	w := newWorld(t)
 	in, out := 0, 0
 	for i := range 2000 {
-		r, err := w.client.OSOffer(mios.AMD64, "stable", fmt.Sprint("device", i), 0)
+		r, err := w.client.OSOffer(&api.Device{Arch: mios.AMD64, Channel: "stable"}, fmt.Sprint("device", i), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,9 +246,60 @@ func TestOSOffer(t *testing.T) {
 		arch    mios.Arch
 		channel string
 		newer   int64
-	}{{mios.ARM64, "stable", 0}, {mios.AMD64, "beta", 0}, {mios.AMD64, "stable", start.Unix() + 2}} {
-		if r, err := w.client.OSOffer(tt.arch, tt.channel, "x", tt.newer); !errors.Is(err, mios.ErrNotFound) {
-			t.Errorf("OSOffer(%+v) = %+v, %v; want not found", tt, r, err)
+		want    string
+	}{
+		{mios.ARM64, "stable", 0, "is for amd64, and this device is arm64"},
+		{mios.AMD64, "beta", 0, "is in channel stable, and this device follows beta"},
+		{mios.AMD64, "stable", start.Unix() + 2, "in channel stable: not found"},
+	} {
+		r, err := w.client.OSOffer(&api.Device{Arch: tt.arch, Channel: tt.channel, BuildTime: tt.newer}, "x", "")
+		if !errors.Is(err, mios.ErrNotFound) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("OSOffer(%+v) = %+v, %v; want not found and %q", tt, r, err, tt.want)
+		}
+	}
+}
+
+// TestOSOfferSaysWhy: why the newest release is not for this device.
+func TestOSOfferSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	r := &repo.OSRelease{
+		Product: "iot", Arch: mios.AMD64, Version: "3", BuildTime: start.Unix() + 3, Channels: []string{"stable"},
+		Regions: []string{"CN", "DE"}, Salt: "salt", MaxShare: repo.Everyone,
+	}
+	r.Target = repo.Target{Path: repo.OSPath("iot", r.Arch, "3", r.BuildTime), Length: int64(len(payload(3))), SHA256: mios.Sum(payload(3))}
+	w.must(w.repo.PublishOS(t.Context(), r, bytes.NewReader(payload(3)), repo.Everyone))
+	narrow := func(n repo.Narrow) func() {
+		return func() { w.must(w.repo.SetRollout(t.Context(), "iot", r.Target.SHA256, n)) }
+	}
+	for _, tt := range []struct {
+		name   string
+		do     func()
+		region string
+		ships  []string
+		want   string // "" if it is offered
+	}{
+		{"its region", nil, "DE", nil, ""},
+		{"its product's", nil, "", []string{"CN"}, ""},
+		{"another region", nil, "FR", []string{"CN"}, "(release 3 is for CN, DE, and this device is in FR)"},
+		{"more regions", nil, "", []string{"CN", "FR"}, "(release 3 is for CN, DE, and this device is in any of CN, FR)"},
+		{"no region", nil, "", nil, "(release 3 is for CN, DE, and this device is anywhere)"},
+		{"halted", narrow(repo.Narrow{Share: repo.Everyone, Halted: true}), "DE", nil, "(release 3 is halted)"},
+		{"share", narrow(repo.Narrow{}), "DE", nil, "(release 3 goes out step by step, and this device's turn has not come)"},
+		{"withdrawn", narrow(repo.Narrow{Share: repo.Everyone, Withdrawn: true}), "DE", nil, "(release 3 was withdrawn)"},
+	} {
+		if tt.do != nil {
+			w.tick()
+			tt.do()
+		}
+		w.sync()
+		w.refresh()
+		d := &api.Device{Arch: mios.AMD64, Channel: "stable", Regions: tt.ships, BuildTime: start.Unix() + 2}
+		got, err := w.client.OSOffer(d, "x", tt.region)
+		switch {
+		case tt.want == "" && (err != nil || got.Version != "3"):
+			t.Errorf("%s: OSOffer = %+v, %v; want release 3", tt.name, got, err)
+		case tt.want != "" && (!errors.Is(err, mios.ErrNotFound) || !strings.HasSuffix(err.Error(), ": not found "+tt.want)):
+			t.Errorf("%s: OSOffer = %+v, %v; want %q", tt.name, got, err, tt.want)
 		}
 	}
 }
@@ -344,7 +397,7 @@ func FuzzSigned(f *testing.F) {
 		w.forge(role, m, signer)
 		c := w.open(t.TempDir())
 		if c.Refresh(t.Context()) == nil {
-			c.OSOffer(mios.AMD64, "stable", "x", 0)
+			c.OSOffer(&api.Device{Arch: mios.AMD64, Channel: "stable"}, "x", "")
 			c.AppRelease(t.Context(), clockApp)
 			c.AppReleases(t.Context())
 		}

@@ -28,15 +28,12 @@ func (c *Client) OSReleases(arch mios.Arch, channel string) ([]OSRelease, error)
 	if err != nil {
 		return nil, err
 	}
-	list := slices.DeleteFunc(all, func(r OSRelease) bool {
+	return slices.DeleteFunc(all, func(r OSRelease) bool {
 		return r.Arch != arch || !slices.Contains(r.Channels, channel)
-	})
-	slices.SortFunc(list, func(a, b OSRelease) int {
-		return cmp.Or(cmp.Compare(b.BuildTime, a.BuildTime), cmp.Compare(a.Target.Path, b.Target.Path))
-	})
-	return list, nil
+	}), nil
 }
 
+// osReleases returns all releases of a product, newest first.
 func (s *state) osReleases(product string) ([]OSRelease, error) {
 	role := OSRole(product)
 	m, targets := s.roles[role], s.roles[metadata.TARGETS]
@@ -65,6 +62,9 @@ func (s *state) osReleases(product string) ([]OSRelease, error) {
 		}
 		list = append(list, r)
 	}
+	slices.SortFunc(list, func(a, b OSRelease) int {
+		return cmp.Or(cmp.Compare(b.BuildTime, a.BuildTime), cmp.Compare(a.Target.Path, b.Target.Path))
+	})
 	return list, nil
 }
 
@@ -108,23 +108,6 @@ func (s *state) rollout(product string) (*Rollout, error) {
 		return nil, fmt.Errorf("%s is for product %q: %w", name, r.Product, ErrRole)
 	}
 	return r, nil
-}
-
-// OSOffer returns the newest release that is for this device: built after
-// newerThan (seconds since 1970), neither halted nor withdrawn, and with a
-// share that includes the device named id. The error wraps [mios.ErrNotFound]
-// where there is none.
-func (c *Client) OSOffer(arch mios.Arch, channel, id string, newerThan int64) (*OSRelease, error) {
-	list, err := c.OSReleases(arch, channel)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range list {
-		if r.BuildTime > newerThan && !r.Halted && !r.Withdrawn && r.Share.Includes(id, r.Salt) {
-			return &r, nil
-		}
-	}
-	return nil, fmt.Errorf("no newer release of %s for %s in channel %s: %w", c.cfg.Product, arch, channel, mios.ErrNotFound)
 }
 
 // AppRelease returns the newest release of a package. Its signer owns the

@@ -47,6 +47,11 @@ func (p *Product) check() *fieldError {
 			return wrongField(fmt.Sprintf("$.arch[%d]", i), "arch %q, want amd64 or arm64", a)
 		}
 	}
+	for i, r := range p.Regions {
+		if err := api.CheckRegion(r); err != nil {
+			return wrongField(fmt.Sprintf("$.regions[%d]", i), "%v", err)
+		}
+	}
 	for _, k := range [][2]string{{key.AVB, p.Keys.AVB}, {key.OTA, p.Keys.OTA}} {
 		role, name := k[0], k[1]
 		if r, err := key.RoleOf(name); err != nil || r.Name != role {

@@ -181,7 +181,7 @@ func located(err error) error {
 func (p *Product) Device(arch mios.Arch, variant, version string, buildTime int64) *api.Device {
 	d := &api.Device{
 		Product: p.Name, Class: p.Class, Arch: arch, Variant: variant, Version: version, BuildTime: buildTime,
-		Channel: p.Channel, Repository: p.Repository, Hosts: p.Hosts,
+		Channel: p.Channel, Regions: p.Regions, Repository: p.Repository, Hosts: p.Hosts,
 		MaxMetadataAge: p.Update.MaxMetadataAge.seconds(),
 		Update: api.Update{
 			Interval: p.Update.Interval.seconds(), AutoReboot: p.Update.AutoReboot, Budget: int64(p.Update.Budget),

@@ -51,6 +51,7 @@ func TestParseErrors(t *testing.T) {
 		{"arch", "[amd64, arm64]", "[riscv64]", `5:8: arch "riscv64"`},
 		{"name", "product: iot", "product: my-iot", `2:10: product: name "my-iot"`},
 		{"channel", "channel: stable", "channel: Beta", `26:10: channel: name "Beta"`},
+		{"region", "regions: [CN]", "regions: [CN, de]", `27:15: region "de"`},
 		{"class", "class: iot", "class: toaster", `3:8: class is "toaster"`},
 		{"host", "hosts: [10.0.2.2]", "hosts: [example.org]", `24:14: repository "http://10.0.2.2:8480/": host "10.0.2.2" is not among hosts`},
 		{"super", "super: 144MiB", "super: 128MiB", "18:10: partitions.super is 128 MiB, want at least 130 MiB"},

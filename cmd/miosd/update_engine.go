@@ -115,7 +115,7 @@ func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
 
 // updateTrust sets whose updates are taken, and by which name this device asks.
 func updateTrust(ctx context.Context, c *ota.Config, props property.Client) error {
-	args := map[string]string{"vbmeta.digest": "", "vbmeta.hash_alg": "", "serialno": ""}
+	args := map[string]string{"vbmeta.digest": "", "vbmeta.hash_alg": "", "serialno": "", "region": ""}
 	for name := range args {
 		var err error
 		if args[name], err = props.Get(ctx, "ro.boot."+name); err != nil {
@@ -134,6 +134,11 @@ func updateTrust(ctx context.Context, c *ota.Config, props property.Client) erro
 		return err
 	}
 	c.AVBKey, c.RollbackIndex = booted.Key, booted.NoOlder(c.RollbackIndex)
+	if c.Region = args["region"]; c.Region != "" {
+		if err := api.CheckRegion(c.Region); err != nil {
+			return fmt.Errorf("ro.boot.region: %w", err)
+		}
+	}
 	c.ID, err = ota.DeviceID(c.Store, args["serialno"])
 	return err
 }

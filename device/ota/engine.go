@@ -22,6 +22,12 @@ const (
 // errNothing means that there is no release to install.
 var errNothing = fmt.Errorf("no newer release: %w", mios.ErrNotFound)
 
+// A nothingError is errNothing in the repository's words.
+type nothingError struct{ err error }
+
+func (e *nothingError) Error() string   { return e.err.Error() }
+func (e *nothingError) Unwrap() []error { return []error{e.err, errNothing} }
+
 // An Engine updates a device. Its methods may be called from several
 // goroutines; Run from one.
 type Engine struct {

@@ -36,12 +36,12 @@ type fakeRepo struct{ w *world }
 
 func (r fakeRepo) Refresh(context.Context) error { return nil }
 func (r fakeRepo) CheckFresh() error             { return r.w.fresh }
-func (r fakeRepo) OSOffer(arch mios.Arch, channel, id string, newer int64) (*repo.OSRelease, error) {
+func (r fakeRepo) OSOffer(d *api.Device, id, region string) (*repo.OSRelease, error) {
 	if r.w.offer != nil {
 		return nil, r.w.offer
 	}
-	if r.w.release.BuildTime <= newer {
-		return nil, fmt.Errorf("release for %s: %w", id, mios.ErrNotFound)
+	if r.w.release.BuildTime <= d.BuildTime {
+		return nil, fmt.Errorf("no newer release for %s: %w", id, mios.ErrNotFound)
 	}
 	return r.w.release, nil
 }

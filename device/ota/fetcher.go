@@ -5,7 +5,7 @@ import (
 	"io"
 	"sync"
 
-	"mios"
+	"mios/api"
 	"mios/api/repo"
 )
 
@@ -43,6 +43,6 @@ func (u Unavailable) Refresh(context.Context) error { return u.Err }
 func (u Unavailable) CheckFresh() error { return u.Err }
 
 // OSOffer implements [Repository].
-func (u Unavailable) OSOffer(mios.Arch, string, string, int64) (*repo.OSRelease, error) {
+func (u Unavailable) OSOffer(*api.Device, string, string) (*repo.OSRelease, error) {
 	return nil, u.Err
 }

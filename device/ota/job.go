@@ -104,14 +104,14 @@ func (j *job) find(ctx context.Context) error {
 		return err
 	}
 	d := j.cfg.Device
-	rel, err := j.cfg.Repository.OSOffer(d.Arch, d.Channel, j.cfg.ID, d.BuildTime)
+	rel, err := j.cfg.Repository.OSOffer(d, j.cfg.ID, j.cfg.Region)
 	if err != nil && !errors.Is(err, mios.ErrNotFound) {
 		return err
 	}
 	j.rec.LastCheck = j.cfg.Now().UTC()
 	switch {
 	case err != nil:
-		return errNothing
+		return &nothingError{err}
 	case rel.Product != d.Product || rel.Arch != d.Arch:
 		return fmt.Errorf("release %s is for %s on %s, and this device is %s on %s: %w", rel.Version, rel.Product, rel.Arch, d.Product, d.Arch, mios.ErrDenied)
 	case rel.BuildTime <= d.BuildTime:

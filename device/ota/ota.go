@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"time"
 
-	"mios"
 	"mios/api"
 	"mios/api/repo"
 )
@@ -51,7 +50,7 @@ type Disk interface {
 type Repository interface {
 	Refresh(ctx context.Context) error
 	CheckFresh() error
-	OSOffer(arch mios.Arch, channel, id string, newerThan int64) (*repo.OSRelease, error)
+	OSOffer(d *api.Device, id, region string) (*repo.OSRelease, error)
 }
 
 // A Fetcher brings parts of the repository's files. *fetch.Client is one.
@@ -79,6 +78,7 @@ type Store interface {
 type Config struct {
 	Device *api.Device // what runs
 	ID     string      // this device's name in a rollout's shares
+	Region string      // ISO 3166 code of where it is; "" if nobody has told it
 	Slot   string      // suffix of the slot that runs
 	BootID string      // differs from boot to boot
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -87,8 +88,8 @@ func TestClient(t *testing.T) {
 }
 
 func TestClientErrors(t *testing.T) {
-	c, _, ctx := serve(t, func(w *world) { w.offer = mios.ErrNotFound })
-	if out, err := call(t, ctx, c, "--update"); err != nil || out != "no newer release: not found\n" {
+	c, _, ctx := serve(t, func(w *world) { w.offer = fmt.Errorf("no newer release for device: %w", mios.ErrNotFound) })
+	if out, err := call(t, ctx, c, "--update"); err != nil || out != "no newer release for device: not found\n" {
 		t.Errorf("--update = %q, %v", out, err)
 	}
 	if _, err := call(t, ctx, c, "--reboot"); err == nil || !strings.Contains(err.Error(), "no update is ready (IDLE)") {

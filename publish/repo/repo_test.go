@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/api"
 	"mios/api/repo"
 	"mios/key"
 	publish "mios/publish/repo"
@@ -112,7 +113,7 @@ func (d *desk) newest(t tree.Tree) string {
 	if err := c.Refresh(d.tb.Context()); err != nil {
 		d.tb.Fatalf("Refresh: %v", err)
 	}
-	r, err := c.OSOffer(mios.AMD64, "stable", "device", 0)
+	r, err := c.OSOffer(&api.Device{Arch: mios.AMD64, Channel: "stable"}, "device", "")
 	if errors.Is(err, mios.ErrNotFound) {
 		return ""
 	}

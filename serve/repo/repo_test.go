@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mios"
+	device "mios/api"
 	api "mios/api/repo"
 	"mios/device/fetch"
 	publish "mios/publish/repo"
@@ -141,11 +142,11 @@ func TestDevice(t *testing.T) {
 	if err := c.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	offer, err := c.OSOffer(mios.AMD64, "stable", "device", 1_700_000_000)
+	offer, err := c.OSOffer(&device.Device{Arch: mios.AMD64, Channel: "stable", BuildTime: 1_700_000_000}, "device", "")
 	if err != nil || offer.Target != rel.Target || offer.Notes != rel.Notes {
 		t.Fatalf("OSOffer = %+v, %v", offer, err)
 	}
-	if _, err := c.OSOffer(mios.AMD64, "stable", "device", rel.BuildTime); !errors.Is(err, mios.ErrNotFound) {
+	if _, err := c.OSOffer(&device.Device{Arch: mios.AMD64, Channel: "stable", BuildTime: rel.BuildTime}, "device", ""); !errors.Is(err, mios.ErrNotFound) {
 		t.Errorf("OSOffer of what it has = %v, want not found", err)
 	}
 	body, err := f.Open(t.Context(), offer.Target.File(), 100, offer.Target.Length-100)

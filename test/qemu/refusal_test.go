@@ -240,15 +240,16 @@ var metadataAttacks = []struct {
 		f.ForgeTimestamp(ts)
 	}, "and this product allows 168h0m0s: too old to install from", 1, true},
 	{"another product's release", release(func(r *api.OSRelease) { r.Product = "car" }), `is for product "car", and this is "iot"`, 1, true},
-	{"another architecture's release", release(func(r *api.OSRelease) { r.Arch = mios.ARM64 }), "no newer release", 0, true},
+	{"another architecture's release", release(func(r *api.OSRelease) { r.Arch = mios.ARM64 }), "is for arm64, and this device is amd64", 0, true},
+	{"another region's release", release(func(r *api.OSRelease) { r.Regions = []string{"DE"} }), "is for DE, and this device is in any of CN", 0, true},
 	{"another product's rollout under a stolen key", func(s *siege, f *repotest.Forger) {
 		m := f.Role(api.RoleRollout)
 		f.Put(m, api.RolloutPath("iot"), api.Rollout{Product: "car"})
 		f.Forge(api.RoleRollout, m, key.Rollout)
 	}, `is for product "car"`, 1, true},
-	{"halted with a stolen key", narrow(api.Narrow{Share: api.Everyone, Halted: true}), "no newer release", 0, true},
-	{"withdrawn with a stolen key", narrow(api.Narrow{Share: api.Everyone, Withdrawn: true}), "no newer release", 0, true},
-	{"to nobody with a stolen key", narrow(api.Narrow{}), "no newer release", 0, true},
+	{"halted with a stolen key", narrow(api.Narrow{Share: api.Everyone, Halted: true}), "is halted", 0, true},
+	{"withdrawn with a stolen key", narrow(api.Narrow{Share: api.Everyone, Withdrawn: true}), "was withdrawn", 0, true},
+	{"to nobody with a stolen key", narrow(api.Narrow{}), "goes out step by step", 0, true},
 }
 
 // payloadAttacks are releases that the vendor's own keys vouch for, or a good
