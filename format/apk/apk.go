@@ -61,3 +61,31 @@ func (f *File) Info() (*Info, error) {
 	slices.Sort(info.ABIs)
 	return info, nil
 }
+
+// Resources reads the package's resource table, which it reads once. Without one
+// the error wraps [mios.ErrNotFound].
+func (f *File) Resources() (*Resources, error) {
+	f.resOnce.Do(func() {
+		var b []byte
+		if b, f.resErr = f.ReadFile(ResourcesName, MaxResources); f.resErr != nil {
+			return
+		}
+		if f.res, f.resErr = ParseResources(b); f.resErr != nil {
+			f.resErr = fmt.Errorf("%s: %w", ResourcesName, f.resErr)
+		}
+	})
+	return f.res, f.resErr
+}
+
+// ReadXML reads the binary XML document of that name, such as a drawable.
+func (f *File) ReadXML(name string) (*Element, error) {
+	b, err := f.ReadFile(name, MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	root, err := ParseXML(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return root, nil
+}

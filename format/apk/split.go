@@ -15,11 +15,3 @@ type SplitSet struct {
 	Base   *Split
 	Splits []*Split // the others, sorted by name
 }
-
-// A Device is what decides which splits it needs.
-type Device struct {
-	SDK     int
-	ABIs    []string // best first
-	Density uint16   // dpi
-	Locales []string // BCP 47, best first
-}

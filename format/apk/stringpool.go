@@ -1,6 +1,7 @@
 package apk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -13,8 +14,8 @@ type stringPool struct {
 	offsets []byte // four bytes each
 	data    []byte
 	utf8    bool
-	cache   map[uint32]string // by offset
-	budget  int               // bytes that may still be decoded
+	cache   map[uint32]string // by offset, if what is decoded is kept
+	budget  int               // bytes that may still be decoded into it
 }
 
 // parseStringPool reads the chunk b, which begins at off.
@@ -34,12 +35,17 @@ func parseStringPool(b []byte, off int64) (*stringPool, error) {
 	case count > 0 && (int64(start) > int64(len(b)) || int64(start) < int64(header)+4*int64(count)):
 		return nil, bad(off+20, "string pool: strings at %#x of %#x", start, len(b))
 	}
-	p := &stringPool{off: off, offsets: b[header:][:4*count], utf8: flags&poolUTF8 != 0, cache: make(map[uint32]string)}
+	p := &stringPool{off: off, offsets: b[header:][:4*count], utf8: flags&poolUTF8 != 0}
 	if count > 0 {
 		p.data = b[start:]
 	}
-	p.budget = 4*len(p.data) + 64
 	return p, nil
+}
+
+// keep makes the pool keep what it decodes, of which there may not be more than
+// its strings are long.
+func (p *stringPool) keep() {
+	p.cache, p.budget = make(map[uint32]string), 4*len(p.data)+64
 }
 
 func (p *stringPool) len() int { return len(p.offsets) / 4 }
@@ -64,11 +70,28 @@ func (p *stringPool) get(i uint32) (string, error) {
 	if !ok {
 		return "", bad(p.off, "string pool: string %d is malformed", i)
 	}
-	if p.budget -= len(s); p.budget < 0 {
-		return "", bad(p.off, "string pool: strings overlap")
+	if p.cache != nil {
+		if p.budget -= len(s); p.budget < 0 {
+			return "", bad(p.off, "string pool: strings overlap")
+		}
+		p.cache[at] = s
 	}
-	p.cache[at] = s
 	return s, nil
+}
+
+// find returns the index of s, without decoding the others.
+func (p *stringPool) find(s string) (uint32, bool) {
+	form := encodeUTF16(nil, s)
+	if p.utf8 {
+		form = encodeUTF8(s)
+	}
+	for i := range uint32(p.len()) {
+		at := binary.LittleEndian.Uint32(p.offsets[4*i:])
+		if int64(at) < int64(len(p.data)) && bytes.HasPrefix(p.data[at:], form) {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // decodeUTF16 reads a length of one or two units, the units, and a zero.
@@ -97,17 +120,50 @@ func decodeUTF16(b []byte) (string, bool) {
 }
 
 // decodeUTF8 reads the length in UTF-16 units, which Android ignores, the
-// length in bytes, the bytes, and a zero.
+// length in bytes, the bytes, and a zero. The length of a string of more than
+// 32767 bytes has lost its upper bits.
 func decodeUTF8(b []byte) (string, bool) {
 	_, b, ok := length8(b)
 	if !ok {
 		return "", false
 	}
 	n, b, ok := length8(b)
-	if !ok || n >= len(b) || b[n] != 0 || !utf8.Valid(b[:n]) {
+	if !ok {
 		return "", false
 	}
-	return string(b[:n]), true
+	for n < len(b) && b[n] != 0 {
+		n += 0x8000
+	}
+	if n >= len(b) {
+		return "", false
+	}
+	if utf8.Valid(b[:n]) {
+		return string(b[:n]), true
+	}
+	return decodeModified(b[:n])
+}
+
+// decodeModified decodes Java's modified UTF-8, which aapt2 writes: characters
+// above U+FFFF are two surrogates of three bytes each, NUL has two bytes.
+func decodeModified(b []byte) (string, bool) {
+	units := make([]uint16, 0, len(b))
+	for len(b) > 0 {
+		if r, n := utf8.DecodeRune(b); r != utf8.RuneError || n > 1 {
+			units = utf16.AppendRune(units, r)
+			b = b[n:]
+			continue
+		}
+		tail := func(i int) bool { return len(b) > i && b[i]&0xc0 == 0x80 }
+		switch {
+		case b[0] == 0xc0 && tail(1) && b[1] == 0x80:
+			units, b = append(units, 0), b[2:]
+		case b[0] == 0xed && tail(1) && tail(2):
+			units, b = append(units, 0xd000|uint16(b[1]&0x3f)<<6|uint16(b[2]&0x3f)), b[3:]
+		default:
+			return "", false
+		}
+	}
+	return string(utf16.Decode(units)), true
 }
 
 // length8 reads a length of one or two bytes.
@@ -130,15 +186,7 @@ func encodeStringPool(strings []string) []byte {
 	var offsets, data []byte
 	for _, s := range strings {
 		offsets = le.AppendUint32(offsets, uint32(len(data)))
-		units := utf16.Encode([]rune(s))
-		if n := len(units); n > 0x7fff {
-			data = le.AppendUint16(data, uint16(n>>16|0x8000))
-		}
-		data = le.AppendUint16(data, uint16(len(units)))
-		for _, u := range units {
-			data = le.AppendUint16(data, u)
-		}
-		data = append(data, 0, 0)
+		data = encodeUTF16(data, s)
 	}
 	for len(data)%4 != 0 {
 		data = append(data, 0)
@@ -152,8 +200,30 @@ func encodeStringPool(strings []string) []byte {
 	return append(append(b, offsets...), data...)
 }
 
-func appendChunk(b []byte, kind, header, size int) []byte {
-	b = binary.LittleEndian.AppendUint16(b, uint16(kind))
-	b = binary.LittleEndian.AppendUint16(b, uint16(header))
-	return binary.LittleEndian.AppendUint32(b, uint32(size))
+// encodeUTF16 appends the string as decodeUTF16 reads it.
+func encodeUTF16(b []byte, s string) []byte {
+	le := binary.LittleEndian
+	units := utf16.Encode([]rune(s))
+	if n := len(units); n > 0x7fff {
+		b = le.AppendUint16(b, uint16(n>>16|0x8000))
+	}
+	b = le.AppendUint16(b, uint16(len(units)))
+	for _, u := range units {
+		b = le.AppendUint16(b, u)
+	}
+	return append(b, 0, 0)
+}
+
+// encodeUTF8 returns the string as decodeUTF8 reads it, for strings of Unicode's
+// basic plane, which names are of.
+func encodeUTF8(s string) []byte {
+	length := func(b []byte, n int) []byte {
+		if n > 0x7f {
+			b = append(b, byte(n>>8|0x80))
+		}
+		return append(b, byte(n))
+	}
+	b := length(nil, len(utf16.Encode([]rune(s))))
+	b = length(b, len(s))
+	return append(append(b, s...), 0)
 }

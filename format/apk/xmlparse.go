@@ -7,23 +7,24 @@ import "encoding/binary"
 // does. Errors are [*FormatError] with offsets from the start of b.
 func ParseXML(b []byte) (*Element, error) {
 	p := &xmlParser{b: b}
-	kind, header, size, err := p.chunk(0, len(b))
+	c, err := readChunk(b, 0, len(b))
 	if err != nil {
 		return nil, err
 	}
-	if kind != chunkXML || header != chunkHeader {
-		return nil, bad(0, "no binary XML (chunk of type %#x)", kind)
+	if c.kind != chunkXML || c.header != chunkHeader {
+		return nil, bad(0, "no binary XML (chunk of type %#x)", c.kind)
 	}
-	for off := header; off < size; {
-		kind, header, n, err := p.chunk(off, size)
+	for off := c.header; off < c.end; {
+		sub, err := readChunk(b, off, c.end)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.node(kind, off, header, n); err != nil {
+		if err := p.node(sub); err != nil {
 			return nil, err
 		}
-		off += n
+		off = sub.end
 	}
+	size := c.end
 	switch {
 	case p.root == nil:
 		return nil, bad(int64(size), "no element")
@@ -43,29 +44,17 @@ type xmlParser struct {
 	elements int
 }
 
-// chunk reads the chunk header at off; the chunk ends before end.
-func (p *xmlParser) chunk(off, end int) (kind, header, size int, err error) {
-	if end-off < chunkHeader {
-		return 0, 0, 0, bad(int64(off), "chunk header: %d bytes left, want %d", end-off, chunkHeader)
-	}
-	le := binary.LittleEndian
-	kind, header = int(le.Uint16(p.b[off:])), int(le.Uint16(p.b[off+2:]))
-	n := le.Uint32(p.b[off+4:])
-	if int64(n) > int64(end-off) || header > int(n) || header < chunkHeader || n%4 != 0 {
-		return 0, 0, 0, bad(int64(off), "chunk %#x: header of %d, size of %d, but %d bytes left", kind, header, n, end-off)
-	}
-	return kind, header, int(n), nil
-}
-
 // node reads one chunk of the document.
-func (p *xmlParser) node(kind, off, header, size int) (err error) {
-	b := p.b[off : off+size]
+func (p *xmlParser) node(c chunk) (err error) {
+	kind, off, header, b := c.kind, c.off, c.header, p.b[c.off:c.end]
 	switch kind {
 	case chunkStringPool:
 		if p.pool != nil {
 			return bad(int64(off), "a second string pool")
 		}
-		p.pool, err = parseStringPool(b, int64(off))
+		if p.pool, err = parseStringPool(b, int64(off)); err == nil {
+			p.pool.keep()
+		}
 		return err
 	case chunkResourceMap:
 		p.ids = b[header:]

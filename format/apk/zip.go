@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -37,6 +38,10 @@ type File struct {
 	Entries []Entry // in the order of the central directory
 
 	r io.ReaderAt
+
+	resOnce sync.Once
+	res     *Resources
+	resErr  error
 }
 
 // An Entry is one file of a package.
