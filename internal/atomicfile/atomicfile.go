@@ -15,7 +15,15 @@ import (
 // Write replaces the file at path by what r yields: a temporary name in the
 // same folder, fsync, rename, fsync of the folder. On an error the old file
 // stays as it was and the temporary one is gone.
-func Write(path string, r io.Reader, perm fs.FileMode) (err error) {
+func Write(path string, r io.Reader, perm fs.FileMode) error {
+	return Fill(path, perm, func(f *os.File) error {
+		_, err := io.Copy(f, r)
+		return err
+	})
+}
+
+// Fill is [Write] of what write puts into a new file, in any order.
+func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -27,7 +35,7 @@ func Write(path string, r io.Reader, perm fs.FileMode) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	if _, err := io.Copy(f, r); err != nil {
+	if err := write(f); err != nil {
 		return err
 	}
 	if err := errors.Join(f.Chmod(perm), f.Sync(), f.Close()); err != nil {
