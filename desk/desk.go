@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"mios"
@@ -44,7 +46,7 @@ func Open(dir, cache string) (*Desk, error) {
 		return nil, err
 	}
 	d := &Desk{Dir: dir, Cache: cache}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := writable(dir); err != nil {
 		return nil, err
 	}
 	if err := key.Init(d.KeysDir(), key.InitOptions{Development: true}); err != nil {
@@ -52,6 +54,21 @@ func Open(dir, cache string) (*Desk, error) {
 	}
 	d.keys, err = key.Open(d.KeysDir(), nil)
 	return d, err
+}
+
+// writable makes a folder, and says what to do if nothing can be written there.
+func writable(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".writable-*"); err == nil {
+			return errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("folder %s: nothing can be written there (%w): take another one, or make it writable", dir, err)
+	}
+	return err
 }
 
 // KeysDir is the folder of the desk's development keys.

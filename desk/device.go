@@ -60,13 +60,19 @@ func StartDevice(ctx context.Context, cfg DeviceConfig) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := emulator.Look(string(m.Arch)); err != nil {
+		return nil, err
+	}
 	base := filepath.Join(cfg.Build, DiskName)
 	if _, err := os.Stat(base); errors.Is(err, os.ErrNotExist) {
+		if err := writable(cfg.Build); err != nil {
+			return nil, err
+		}
 		if err := image.WriteDisk(ctx, cfg.Build, base); err != nil {
 			return nil, err
 		}
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := writable(cfg.Dir); err != nil {
 		return nil, err
 	}
 	disk, err := emulator.OpenDisk(base, filepath.Join(cfg.Dir, OverlayName))

@@ -21,6 +21,7 @@ import (
 	"mios/format/apksig"
 	"mios/internal/debian"
 	"mios/internal/progress"
+	"mios/internal/tool"
 	"mios/publish/repo"
 )
 
@@ -59,6 +60,9 @@ func (u Up) Run(ctx context.Context) (err error) {
 	if u.Dir, err = filepath.Abs(u.Dir); err != nil {
 		return err
 	}
+	if err := u.programs(); err != nil {
+		return err
+	}
 	s := &story{Up: u, Story: progress.New(u.Out)}
 	defer s.close()
 	for _, step := range []func(context.Context) error{
@@ -80,6 +84,17 @@ func (u Up) Run(ctx context.Context) (err error) {
 	case <-s.device.Done():
 		return errors.New("the device has powered off")
 	}
+}
+
+// programs says which programs are not there, before anything is made.
+func (u Up) programs() error {
+	_, err := emulator.Look(string(u.Arch))
+	errs := []error{err}
+	for _, name := range []string{"adb", "mke2fs"} {
+		_, err := tool.Look(name)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (s *story) close() {

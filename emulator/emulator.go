@@ -56,21 +56,31 @@ const startTime = 60 * time.Second
 // endTime bounds how long QEMU may take to end after it has refused to start.
 const endTime = 2 * time.Second
 
-// Start starts a machine. It runs until Stop, PowerCut, its own power-off or
-// the end of ctx, which is a Stop.
-func Start(ctx context.Context, c Config) (*Machine, error) {
-	a, ok := arches[c.Arch]
+// Look returns the path of the QEMU that emulates an architecture, "amd64" or
+// "arm64", or an error that says what to install.
+func Look(architecture string) (string, error) {
+	a, ok := arches[architecture]
 	if !ok {
-		return nil, fmt.Errorf("emulator: architecture %q: want amd64 or arm64", c.Arch)
+		return "", fmt.Errorf("emulator: architecture %q: want amd64 or arm64", architecture)
 	}
 	program, err := tool.Look(a.program)
 	if err != nil {
-		return nil, fmt.Errorf("emulator: %w", err)
+		return "", fmt.Errorf("emulator: %w", err)
+	}
+	return program, nil
+}
+
+// Start starts a machine. It runs until Stop, PowerCut, its own power-off or
+// the end of ctx, which is a Stop.
+func Start(ctx context.Context, c Config) (*Machine, error) {
+	program, err := Look(c.Arch)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}
-	m, err := launch(program, a, c)
+	m, err := launch(program, arches[c.Arch], c)
 	if err != nil {
 		return nil, fmt.Errorf("emulator: %w", err)
 	}

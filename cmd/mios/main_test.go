@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,6 +26,8 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error { // for what calls Go
 			cache, err := exec.Command("go", "env", "GOCACHE").Output()
 			e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+			bin, _, _ := strings.Cut(e.Getenv("PATH"), string(filepath.ListSeparator))
+			e.Setenv("ONLYMIOS", bin) // a PATH with nothing else on it
 			return err
 		},
 	})
