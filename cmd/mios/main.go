@@ -47,6 +47,7 @@ var commands = []struct {
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
 	{"Make signed artifacts", []command{buildCmd, otaFull, appBuild, kernelPin}},
+	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack}},
 	{"The repository that devices trust", []command{
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
