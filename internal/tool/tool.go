@@ -23,6 +23,7 @@ type Tool struct {
 var Tools = []Tool{
 	{"/usr/share/android-framework-res/framework-res.apk", "android-framework-res", "tests of APKs", true},
 	{"aapt", "aapt", "tests of APKs", true},
+	{"aapt2", "aapt", "tests of icons", true},
 	{"adb", "adb", "talking to a device", false},
 	{"apksigner", "apksigner", "tests of APK signatures", true},
 	{"apt-cache", "apt", "fetching the kernel's package", false},
@@ -47,6 +48,7 @@ var Tools = []Tool{
 	{"qemu-io", "qemu-utils", "tests of the emulator's disk", true},
 	{"qemu-system-aarch64", "qemu-system-arm", "emulating arm64 devices", false},
 	{"qemu-system-x86_64", "qemu-system-x86", "emulating amd64 devices", false},
+	{"rsvg-convert", "librsvg2-bin", "tests of icons", true},
 	{"sgdisk", "gdisk", "tests of partition tables", true},
 	{"simg2img", "android-sdk-libsparse-utils", "tests of sparse images", true},
 	{"unpack_bootimg", "mkbootimg", "tests of boot images", true},
