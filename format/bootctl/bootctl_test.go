@@ -4,13 +4,19 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"flag"
+	"fmt"
 	"hash/crc32"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"mios/format/bootctl"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // A block worked out by hand from boot_control_definition.h: suffix "_b",
 // 2 slots, 5 recovery tries, merge state 4 (which straddles a byte); slot 0
@@ -31,6 +37,61 @@ func TestControlGolden(t *testing.T) {
 	c, err := bootctl.ParseControl(b)
 	if err != nil || !reflect.DeepEqual(c, goldenControl()) {
 		t.Errorf("ParseControl = %+v, %v", c, err)
+	}
+}
+
+// TestGolden compares what misc holds on an update's way with testdata: each
+// block's bytes, and what they are read as.
+func TestGolden(t *testing.T) {
+	c := bootctl.New(2, 3)
+	var b strings.Builder
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"new", func() {}},
+		{"taken", func() { c.Take(0) }},
+		{"successful", func() { c.MarkSuccessful(0) }},
+		{"being updated", func() { c.MarkUnbootable(1) }},
+		{"active", func() { c.SetActive(1, 4) }},
+		{"tried", func() { c.Take(1) }},
+		{"proved", func() { c.MarkSuccessful(1) }},
+		{"by hand", func() { c = goldenControl() }},
+	} {
+		step.do()
+		bytes, err := c.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := bootctl.ParseControl(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s\n\t%x\n\t%+v\n", step.name, bytes, *read)
+	}
+	for _, m := range []bootctl.Message{{}, {Command: "boot-recovery", Status: "okay", Recovery: "recovery\n--wipe_data\n", Stage: "1/3"}} {
+		bytes, err := m.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := bootctl.ParseMessage(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "message of %d bytes, CRC-32 %08x\n\t%+v\n", len(bytes), crc32.ChecksumIEEE(bytes), *read)
+	}
+	golden := filepath.Join("testdata", "misc.golden")
+	if *update {
+		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(golden, []byte(b.String()), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("misc on an update's way is\n%s\nwant\n%s", &b, want)
 	}
 }
 

@@ -3,14 +3,19 @@ package fdt_test
 import (
 	"bytes"
 	"errors"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"mios/format/fdt"
 	"mios/internal/conformance"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func sample(tb testing.TB) []byte {
 	tb.Helper()
@@ -23,6 +28,46 @@ func sample(tb testing.TB) []byte {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// dump prints a tree as the golden file has it.
+func dump(b *strings.Builder, n *fdt.Node, indent string) {
+	fmt.Fprintf(b, "%s%s {\n", indent, n.Name)
+	for _, p := range n.Props {
+		fmt.Fprintf(b, "%s\t%s = %x\n", indent, p.Name, p.Value)
+	}
+	for _, c := range n.Children {
+		dump(b, c, indent+"\t")
+	}
+	fmt.Fprintf(b, "%s}\n", indent)
+}
+
+// TestGolden compares the bytes of a tree with testdata, and what Parse reads in
+// them with a dump.
+func TestGolden(t *testing.T) {
+	b := sample(t)
+	tree, err := fdt.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "reserved %+v\n", tree.Reserved)
+	dump(&text, tree.Root, "")
+	for name, got := range map[string][]byte{"sample.dtb": b, "sample.golden": []byte(text.String())} {
+		golden := filepath.Join("testdata", name)
+		if *update {
+			if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(golden, got, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is\n%q\nwant\n%q", golden, got, want)
+		}
+	}
 }
 
 func TestChosen(t *testing.T) {
