@@ -5,12 +5,14 @@ import (
 	//lint:ignore SA1019 old packages are signed with it
 	"crypto/dsa"
 	"crypto/ecdsa"
+	_ "crypto/md5"
 	"crypto/rsa"
+	_ "crypto/sha1"
 	_ "crypto/sha256"
 	_ "crypto/sha512"
-	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"math/big"
 )
 
@@ -75,31 +77,40 @@ var (
 const maxKeyBits = 16384
 
 // verify reports whether sig is key's signature of data. An error says that
-// the key is not for that algorithm.
+// the key is not for that algorithm, or that sig is no signature at all.
 func (a *algorithm) verify(key crypto.PublicKey, data, sig []byte) (bool, error) {
 	h := a.hash.New()
 	h.Write(data)
-	sum := h.Sum(nil)
+	return verifySum(key, a.key, a.hash, h.Sum(nil), sig)
+}
+
+// verifySum reports whether sig is key's signature, of that kind, of what has
+// the digest sum.
+func verifySum(key crypto.PublicKey, kind keyKind, h crypto.Hash, sum, sig []byte) (bool, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() > maxKeyBits {
 			return false, errKeySize
 		}
-		switch a.key {
-		case rsaPKCS1:
-			return rsa.VerifyPKCS1v15(k, a.hash, sum, sig) == nil, nil
-		case rsaPSS:
-			return rsa.VerifyPSS(k, a.hash, sum, sig, &rsa.PSSOptions{SaltLength: a.hash.Size()}) == nil, nil
+		if kind != rsaPKCS1 && kind != rsaPSS {
+			return false, errKeyKind
 		}
+		if len(sig) != k.Size() {
+			return false, fmt.Errorf("a signature of %d bytes, and a key of %d", len(sig), k.Size())
+		}
+		if kind == rsaPKCS1 {
+			return rsa.VerifyPKCS1v15(k, h, sum, sig) == nil, nil
+		}
+		return rsa.VerifyPSS(k, h, sum, sig, &rsa.PSSOptions{SaltLength: h.Size()}) == nil, nil
 	case *ecdsa.PublicKey:
-		if a.key == ecdsaKey {
+		if kind == ecdsaKey {
 			return ecdsa.VerifyASN1(k, sum, sig), nil
 		}
 	case *dsa.PublicKey:
 		if max(k.P.BitLen(), k.Q.BitLen(), k.G.BitLen(), k.Y.BitLen()) > maxKeyBits {
 			return false, errKeySize
 		}
-		if a.key == dsaKey {
+		if kind == dsaKey {
 			return verifyDSA(k, sum, sig), nil
 		}
 	}
@@ -115,79 +126,4 @@ func verifyDSA(k *dsa.PublicKey, sum, sig []byte) bool {
 		sum = sum[:n]
 	}
 	return dsa.Verify(k, sum, rs.R, rs.S)
-}
-
-// parsePublicKey reads a SubjectPublicKeyInfo. Unlike crypto/x509 it takes an
-// RSA modulus that was encoded without the leading zero, as AOSP does.
-func parsePublicKey(der []byte) (crypto.PublicKey, error) {
-	key, err := x509.ParsePKIXPublicKey(der)
-	if err == nil {
-		return key, nil
-	}
-	var spki struct {
-		Algorithm struct {
-			OID    asn1.ObjectIdentifier
-			Params asn1.RawValue `asn1:"optional"`
-		}
-		Key asn1.BitString
-	}
-	if rest, e := asn1.Unmarshal(der, &spki); e != nil || len(rest) > 0 || !spki.Algorithm.OID.Equal(oidRSA) {
-		return nil, err
-	}
-	var pub struct {
-		N asn1.RawValue
-		E int
-	}
-	if rest, e := asn1.Unmarshal(spki.Key.RightAlign(), &pub); e != nil || len(rest) > 0 || pub.N.Tag != asn1.TagInteger || pub.E < 3 {
-		return nil, err
-	}
-	return &rsa.PublicKey{N: new(big.Int).SetBytes(pub.N.Bytes), E: pub.E}, nil
-}
-
-// normalKey encodes a key anew, with the zero in front of the modulus that
-// [parsePublicKey] lets be missing. A key that is of another kind is nil.
-func normalKey(der []byte) []byte {
-	key, err := parsePublicKey(der)
-	if err != nil {
-		return nil
-	}
-	b, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
-var oidRSA = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
-
-// certificateKey returns the SubjectPublicKeyInfo of an X.509 certificate. It
-// looks at nothing else: to Android a signer's certificate is a name for its
-// key, of which neither dates nor issuer count.
-func certificateKey(der []byte) ([]byte, error) {
-	var cert struct {
-		TBS       asn1.RawValue
-		Algorithm asn1.RawValue
-		Signature asn1.BitString
-	}
-	if rest, err := asn1.Unmarshal(der, &cert); err != nil {
-		return nil, err
-	} else if len(rest) > 0 {
-		return nil, errors.New("bytes after the certificate")
-	}
-	rest := cert.TBS.Bytes
-	fields := 6 // serial number, algorithm, issuer, validity, subject, key
-	for i := 0; i < fields; i++ {
-		var v asn1.RawValue
-		var err error
-		if rest, err = asn1.Unmarshal(rest, &v); err != nil {
-			return nil, err
-		}
-		if i == 0 && v.Class == asn1.ClassContextSpecific && v.Tag == 0 {
-			fields++ // the version in front
-		}
-		if i == fields-1 {
-			return v.FullBytes, nil
-		}
-	}
-	return nil, errors.New("no key in the certificate")
 }

@@ -1,11 +1,8 @@
 package apksig_test
 
 import (
-	"bytes"
-	"crypto"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,160 +48,149 @@ func verifyFile(t *testing.T, path string, least, most string) (*apksig.Result, 
 	return apksig.Verify(t.Context(), f, fi.Size(), o)
 }
 
-// judged reports whether this package can judge a row of expect.tsv: what
-// hangs on JAR signatures (v1) or source stamps it cannot.
-func judged(apkName, minSDK, mode, expect, detail string) bool {
-	stamp := strings.HasPrefix(detail, "SOURCE_STAMP") || strings.Contains(detail, "SourceStamp")
-	switch {
-	case mode != "verify" || stamp || strings.HasPrefix(apkName, "v1-"):
-		return false
-	case expect == "exception", strings.HasPrefix(detail, "V2_"), strings.HasPrefix(detail, "V3"):
-		return true
-	case strings.HasPrefix(apkName, "v31-"), strings.HasPrefix(apkName, "v3-only-"):
-		return true
-	case strings.HasPrefix(apkName, "v2-only-"):
-		return minSDK != "" || detail != "" && !strings.Contains(apkName, "targetSandboxVersion")
+// scheme names the scheme that a package of AOSP's suite is about.
+func scheme(apkName string) string {
+	for _, s := range []string{"v1-only", "v2-only", "v3-only", "v31", "stamp", "golden"} {
+		if strings.HasPrefix(apkName, s) {
+			return strings.TrimSuffix(s, "-only")
+		}
 	}
-	n, _ := strconv.Atoi(minSDK)
-	return n >= 24
+	return "others"
 }
 
-// TestExpected runs the rows of AOSP's own test suite that are about v2 and v3.
+// newTallies returns what counts a row, in a tally for each scheme, and fails
+// if there are not as many rows as want says.
+func newTallies(t *testing.T, what string, want map[string]int) func(apkName string, ok bool) {
+	got, all := make(map[string]int), make(map[string]*conformance.Tally)
+	for s := range want {
+		all[s] = conformance.New(t, "apksig "+what+", "+s)
+	}
+	t.Cleanup(func() {
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: judged rows %v, want %v", what, got, want)
+		}
+	})
+	return func(apkName string, ok bool) {
+		s := scheme(apkName)
+		if got[s]++; all[s] != nil {
+			all[s].Case(ok)
+		}
+	}
+}
+
+// TestExpected runs the rows of AOSP's own test suite that are about signatures.
+// Those about source stamps alone are TestStampExpected's.
 func TestExpected(t *testing.T) {
-	const wantJudged = 69
 	dir := conformance.Dir(t, "apksig")
-	tally := conformance.New(t, "apksig v2, v3, v3.1 (rows of expect.tsv that hang on neither v1 nor stamps)")
-	rows, n := tsv(t, dir, "expect.tsv"), 0
-	for _, row := range rows {
-		if !judged(row[0], row[1], row[3], row[4], row[5]) {
+	judge := newTallies(t, "expect.tsv", map[string]int{})
+	for _, row := range tsv(t, dir, "expect.tsv") {
+		if row[3] != "verify" {
 			continue
 		}
-		n++
 		res, err := verifyFile(t, filepath.Join(dir, "apks", row[0]), row[1], row[2])
 		ok := outcome(res, err, row[4], row[5])
 		if !ok {
 			t.Errorf("%s (SDK %s to %s): %+v, %v; want %s %s", row[0], row[1], row[2], res, err, row[4], row[5])
 		}
-		tally.Case(ok)
-	}
-	t.Logf("%d of %d rows judged", n, len(rows))
-	if n != wantJudged {
-		t.Errorf("%d rows judged, want %d", n, wantJudged)
+		judge(row[0], ok)
 	}
 }
 
 func outcome(res *apksig.Result, err error, expect, detail string) bool {
 	_, malformed := errors.AsType[*apk.FormatError](err)
-	named := func(issues []apksig.Issue) bool {
-		return slices.ContainsFunc(issues, func(i apksig.Issue) bool { return i.Name == detail })
-	}
 	switch expect {
 	case "exception":
 		return malformed
+	case "no_exception":
+		return err == nil
 	case "not_verified":
 		if malformed { // what AOSP passes over as no signature
 			return detail == "JAR_SIG_NO_MANIFEST"
 		}
-		return err == nil && !res.Verified() && named(res.Errors)
+		return err == nil && !res.Verified() && named(res.Errors, detail)
 	}
 	if err != nil {
 		return false
 	}
-	v31 := func(s apksig.Signature) bool { return s.Scheme == apksig.V31 }
 	switch expect {
 	case "verified":
 		return res.Verified()
 	case "warning":
-		return named(res.Warnings)
+		return named(res.Warnings, detail)
+	case "signer_cert_sha256":
+		return res.Verified() && signerDigests(res) == detail
 	case "v31_signer_min_sdk":
-		i := slices.IndexFunc(res.Signatures, v31)
+		i := slices.IndexFunc(res.Signatures, func(s apksig.Signature) bool { return s.Scheme == apksig.V31 })
 		return i >= 0 && strconv.Itoa(res.Signatures[i].MinSDK) == detail
 	case "flag":
-		return detail == "isVerifiedUsingV31Scheme" && slices.ContainsFunc(res.Signatures, v31)
+		return detail == "isVerifiedUsingV31Scheme" && res.VerifiedBy(apksig.V31) ||
+			detail == "isSourceStampVerified" && res.Stamp != nil && res.Stamp.Verified()
+	case "stamp_issue":
+		return stampOutcome(res.Stamp, res.Warnings, expect, detail)
 	}
 	return false
 }
 
-// TestObserved compares with what AOSP's verifier was seen to say from SDK
-// version 24 on, wherever v2 or v3 decided, and with whom it named as signer.
+func signerDigests(res *apksig.Result) string {
+	var out []string
+	for _, s := range res.Signers() {
+		out = append(out, s.Digest().String())
+	}
+	return strings.Join(out, ",")
+}
+
+// TestObserved compares with what AOSP's verifier was seen to say, for all
+// ranges of SDK versions: whether a package verifies and by which schemes, who
+// signed it, and each error and warning by name.
 func TestObserved(t *testing.T) {
 	dir := conformance.Dir(t, "apksig")
-	tally := conformance.New(t, "apksig, observed from SDK version 24 on")
+	judge := newTallies(t, "observed.tsv", map[string]int{})
 	for _, row := range tsv(t, dir, "observed.tsv") {
-		if row[0] != "verify" || len(row) < 15 {
-			continue
-		}
-		least, _ := strconv.Atoi(row[2])
-		scheme := row[6] == "true" || row[7] == "true" || row[8] == "true"
-		if least < 24 || !scheme && !strings.Contains(row[12], ":V2_") && !strings.Contains(row[12], ":V3") {
+		if row[0] != "verify" {
 			continue
 		}
 		res, err := verifyFile(t, filepath.Join(dir, "apks", row[1]), row[2], row[3])
-		if err != nil {
-			t.Errorf("%s (SDK %s to %s): %v", row[1], row[2], row[3], err)
-			tally.Case(false)
-			continue
+		got := observation(res, err)
+		want := []string{row[4], "", "", "", ""}
+		if !strings.HasPrefix(row[4], "EXCEPTION") {
+			want = []string{row[4], strings.Join(row[5:9], " "), issueSet(row[12]), issueSet(row[13]), row[14]}
+		} else if _, malformed := errors.AsType[*apk.FormatError](err); malformed {
+			got[0] = row[4]
 		}
-		var signers []string
-		for _, s := range res.Signers() {
-			signers = append(signers, s.Digest().String())
-		}
-		ok := strconv.FormatBool(res.Verified()) == row[4] && (!res.Verified() || strings.Join(signers, ",") == row[14])
+		ok := slices.Equal(got, want)
 		if !ok {
-			t.Errorf("%s (SDK %s to %s): %+v, signers %v; want %q", row[1], row[2], row[3], res, signers, row)
+			t.Errorf("%s (SDK %s to %s): %q, %v; want %q", row[1], row[2], row[3], got, err, want)
 		}
-		tally.Case(ok)
+		judge(row[1], ok)
 	}
 }
 
-// TestSignGoldens signs once more what AOSP's apksig signed without a lineage:
-// the signing block must come out byte for byte.
-func TestSignGoldens(t *testing.T) {
-	const wantJudged = 22
-	dir := conformance.Dir(t, "apksig")
-	tally := conformance.New(t, "apksig signing blocks, v2 and v3")
-	apks := filepath.Join(dir, "apks")
-	n := 0
-	for _, row := range tsv(t, dir, "sign-goldens.tsv") {
-		v2, v3 := row[4] != "false", row[5] != "false"
-		if row[8] != "" || !v2 && !v3 {
-			continue
-		}
-		n++
-		want, err := os.ReadFile(filepath.Join(apks, row[1]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		o := apksig.SignOptions{Signers: []apksig.Signer{loadSigner(t, filepath.Join(apks, row[2]))}, V2: v2, V3: v3}
-		if err := apksig.Sign(t.Context(), bytes.NewReader(want), int64(len(want)), o, &out); err != nil {
-			t.Errorf("%s: %v", row[1], err)
-		}
-		ok := bytes.Equal(out.Bytes(), want)
-		if !ok {
-			t.Errorf("%s: other bytes", row[1])
-		}
-		tally.Case(ok)
+// observation gives a result as observed.tsv has it.
+func observation(res *apksig.Result, err error) []string {
+	if err != nil {
+		return []string{"error", "", "", "", ""}
 	}
-	if n != wantJudged {
-		t.Errorf("%d goldens judged, want %d", n, wantJudged)
+	var by []string
+	for _, s := range []apksig.Scheme{apksig.V1, apksig.V2, apksig.V3, apksig.V31} {
+		by = append(by, strconv.FormatBool(res.VerifiedBy(s)))
 	}
+	signers := ""
+	if res.Verified() {
+		signers = signerDigests(res)
+	}
+	return []string{strconv.FormatBool(res.Verified()), strings.Join(by, " "), issueSet(issueNames(res.Errors)), issueSet(issueNames(res.Warnings)), signers}
 }
 
-func loadSigner(t *testing.T, base string) apksig.Signer {
-	t.Helper()
-	der, err := os.ReadFile(base + ".pk8")
-	if err != nil {
-		t.Fatal(err)
+// issueSet gives the names of issues without those that they are about, in
+// order. Those of stamps are TestStampObservedWithin's.
+func issueSet(list string) string {
+	var out []string
+	for item := range strings.SplitSeq(list, ",") {
+		_, name, _ := strings.Cut(item, ":")
+		if name != "" && !strings.HasPrefix(name, "SOURCE_STAMP") {
+			out = append(out, name)
+		}
 	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := os.ReadFile(base + ".x509.pem")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode(cert)
-	return apksig.Signer{Key: key.(crypto.Signer), Certificate: block.Bytes}
+	slices.Sort(out)
+	return strings.Join(out, ",")
 }

@@ -266,18 +266,13 @@ func (v *verifier) lineage(s *signer, value []byte) bool {
 		case lineageUnknown, lineageEmpty: // AOSP's answer to it
 			name = "V3_SIG_POR_CERT_MISMATCH"
 		}
-		v.fail(name, "signer %d: lineage: %s", s.index, fault.msg)
+		v.fail(name, "lineage: %s", fault.msg)
 		return false
 	}
 	if l.Index(s.certs[0]) != l.Len()-1 {
-		v.fail("V3_SIG_POR_CERT_MISMATCH", "signer %d: the lineage does not end with the signer's certificate", s.index)
+		v.fail("V3_SIG_POR_CERT_MISMATCH", "the lineage does not end with the signer's certificate")
 		return false
 	}
-	s.lineageNodes, s.lineage = l.nodes, l
+	s.lineage = l
 	return true
-}
-
-// extends reports whether the certificates of newer begin with those of older.
-func extends(older, newer []lineageNode) bool {
-	return len(older) <= len(newer) && sameCertificates(older, newer[:len(older)])
 }

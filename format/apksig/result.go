@@ -73,6 +73,8 @@ type Result struct {
 	Stamp      *Stamp      // who vouches for the source of the package; nil: nobody
 	Errors     []Issue     // empty: the package verifies
 	Warnings   []Issue
+
+	most int // the newest platform of the range
 }
 
 // Verified reports whether the package is signed, and wholly as it was signed.
@@ -95,12 +97,13 @@ func (r *Result) Signers() []Signature {
 	for _, scheme := range []Scheme{V31, V3, V2, V1} {
 		var out []Signature
 		for _, s := range r.Signatures {
-			if s.Scheme == scheme {
+			switch {
+			case s.Scheme != scheme:
+			case scheme == V1 || scheme == V2:
 				out = append(out, s)
+			case s.MinSDK <= r.most: // they stand in the order of the versions that they are for
+				out = []Signature{s}
 			}
-		}
-		if len(out) > 0 && (scheme == V3 || scheme == V31) {
-			out = out[len(out)-1:] // they stand in the order of the versions that they are for
 		}
 		if len(out) > 0 {
 			return out
@@ -109,12 +112,22 @@ func (r *Result) Signers() []Signature {
 	return nil
 }
 
-func (r *Result) fail(scheme Scheme, signer, name, format string, args ...any) {
-	r.Errors = append(r.Errors, Issue{name, scheme, signer, fmt.Sprintf(format, args...)})
+// maxIssues bounds how many errors and warnings are told: each costs memory, and
+// a small package can have many.
+const maxIssues = 1000
+
+func newIssue(scheme Scheme, signer, name, format string, args ...any) Issue {
+	return Issue{name, scheme, signer, fmt.Sprintf(format, args...)}
 }
 
-func (r *Result) warn(scheme Scheme, signer, name, format string, args ...any) {
-	r.Warnings = append(r.Warnings, Issue{name, scheme, signer, fmt.Sprintf(format, args...)})
+func (r *Result) fail(scheme Scheme, signer, name, format string, args ...any) {
+	r.report([]Issue{newIssue(scheme, signer, name, format, args...)}, nil)
+}
+
+// report adds what was found to the result.
+func (r *Result) report(errors, warnings []Issue) {
+	r.Errors = append(r.Errors, errors[:min(len(errors), max(0, maxIssues-len(r.Errors)))]...)
+	r.Warnings = append(r.Warnings, warnings[:min(len(warnings), max(0, maxIssues-len(r.Warnings)))]...)
 }
 
 // A VerifyError is why a package is not verified. It wraps [mios.ErrDenied].

@@ -24,24 +24,19 @@ type record struct {
 
 // signer is a signer's part of a scheme's block.
 type signer struct {
-	index        int
-	data         []byte // what is signed
-	sigs         []record
-	key          []byte // SubjectPublicKeyInfo
-	digests      []record
-	certs        [][]byte
-	attrs        []attribute
-	least, most  int          // v3: the SDK versions that it is for
-	verified     []*algorithm // that its signatures verified with
-	signed       cursor       // what of data is not read yet
-	rotation     int          // v3: value of its attribute that names v3.1's first SDK version
-	lineage      *Lineage
-	lineageNodes []lineageNode
-}
-
-type attribute struct {
-	id    uint32
-	value []byte
+	index       int
+	data        []byte // what is signed
+	sigs        []record
+	key         []byte // SubjectPublicKeyInfo
+	digests     []record
+	certs       [][]byte
+	least, most int          // v3: the SDK versions that it is for
+	verified    []*algorithm // that its signatures verified with
+	whole       bool         // v3: it verified so far that its attributes are read
+	rotation    []int        // v3: values of its attributes that name v3.1's first SDK version
+	dev         bool         // v3.1: for a platform in development, which bears the version before
+	lineage     *Lineage
+	stop        bool // too malformed for the signers that follow to be read
 }
 
 // maxRecords is how many signatures, digests, certificates or attributes a
@@ -75,11 +70,18 @@ func readSigners(block []byte, most int, read func(*signer, *cursor) bool) (sign
 		sc := list.sub()
 		s := &signer{index: len(signers) + 1}
 		signers = append(signers, s)
-		if list.bad || len(signers) > most || !read(s, sc) {
+		if !read(s, sc) || list.bad || len(signers) > most {
 			break
 		}
 	}
-	return signers, list.bad
+	return signers, c.bad
+}
+
+// malformed fails for a signer after which the others cannot be told any more.
+func (v *verifier) malformed(s *signer, n names, what string) bool {
+	s.stop = true
+	v.fail(n.of("MALFORMED_SIGNER"), "%s is cut short", what)
+	return false
 }
 
 // verifySignatures verifies those signatures that platforms of the range would
@@ -87,36 +89,36 @@ func readSigners(block []byte, most int, read func(*signer, *cursor) bool) (sign
 func (v *verifier) verifySignatures(s *signer, n names, sigs *cursor, least, most int) bool {
 	var ok bool
 	if s.sigs, ok = readRecords(sigs); !ok {
-		v.fail(n.of("MALFORMED_SIGNATURE"), "signer %d", s.index)
+		v.fail(n.of("MALFORMED_SIGNATURE"), "signature %d", len(s.sigs)+1)
 		return false
 	}
 	if len(s.sigs) == 0 {
-		v.fail(n.of("NO_SIGNATURES"), "signer %d", s.index)
+		v.fail(n.of("NO_SIGNATURES"), "")
 		return false
 	}
 	for _, r := range s.sigs {
 		if r.alg == nil {
-			v.warn(n.of("UNKNOWN_SIG_ALGORITHM"), "signer %d: %#x", s.index, r.id)
+			v.warn(n.of("UNKNOWN_SIG_ALGORITHM"), "%#x", r.id)
 		}
 	}
 	take := strongest(s.sigs, least, most)
 	if len(take) == 0 {
-		v.fail(n.of("NO_SUPPORTED_SIGNATURES"), "signer %d, for SDK versions %d to %d", s.index, least, most)
+		v.fail(n.of("NO_SUPPORTED_SIGNATURES"), "none for all of the SDK versions %d to %d", least, most)
+		return false
+	}
+	key, err := parsePublicKey(s.key)
+	if err != nil {
+		v.fail(n.of("MALFORMED_PUBLIC_KEY"), "%v", err)
 		return false
 	}
 	for _, r := range take {
-		key, err := parsePublicKey(s.key)
-		if err != nil {
-			v.fail(n.of("MALFORMED_PUBLIC_KEY"), "signer %d: %v", s.index, err)
-			return false
-		}
 		ok, err := r.alg.verify(key, s.data, r.value)
 		if err != nil {
-			v.fail(n.of("VERIFY_EXCEPTION"), "signer %d: %#x: %v", s.index, r.id, err)
+			v.fail(n.of("VERIFY_EXCEPTION"), "algorithm %#x: %v", r.id, err)
 			return false
 		}
 		if !ok {
-			v.fail(n.of("DID_NOT_VERIFY"), "signer %d: algorithm %#x", s.index, r.id)
+			v.fail(n.of("DID_NOT_VERIFY"), "algorithm %#x", r.id)
 			return false
 		}
 		s.verified = append(s.verified, r.alg)
@@ -142,68 +144,57 @@ func strongest(sigs []record, least, most int) []record {
 	return slices.SortedFunc(maps.Values(best), func(a, b record) int { return cmp.Compare(a.id, b.id) })
 }
 
-// readSigned reads digests and certificates out of what is signed.
-func (v *verifier) readSigned(s *signer, n names) bool {
-	s.signed = cursor{b: s.data}
-	digests, certs := s.signed.sub(), s.signed.sub()
-	if s.signed.bad {
-		v.fail(n.of("MALFORMED_SIGNER"), "signer %d: signed data", s.index)
-		return false
-	}
-	for certs.more() && len(s.certs) <= maxRecords {
-		s.certs = append(s.certs, certs.bytes())
-	}
-	if certs.bad || len(s.certs) > maxRecords {
-		v.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d", s.index)
-		return false
-	}
-	if len(s.certs) == 0 {
-		v.fail(n.of("NO_CERTIFICATES"), "signer %d", s.index)
-		return false
-	}
-	var own []byte
-	for i, c := range s.certs {
-		key, err := certificateKey(c)
-		if err != nil {
-			v.fail(n.of("MALFORMED_CERTIFICATE"), "signer %d: certificate %d: %v", s.index, i, err)
+// readCertificates reads the signer's certificates, and compares the first with
+// the key that the signatures verified with.
+func (v *verifier) readCertificates(s *signer, n names, certs *cursor) bool {
+	for certs.more() {
+		c := certs.bytes()
+		if certs.bad || len(s.certs) == maxRecords {
+			return v.malformed(s, n, "the list of certificates")
+		}
+		if _, err := certificateKey(c); err != nil {
+			v.fail(n.of("MALFORMED_CERTIFICATE"), "certificate %d: %v", len(s.certs)+1, err)
 			return false
 		}
-		if i == 0 {
-			own = key
-		}
+		s.certs = append(s.certs, c)
 	}
-	if string(own) != string(s.key) && string(normalKey(own)) != string(s.key) {
-		v.fail(n.of("PUBLIC_KEY_MISMATCH_BETWEEN_CERTIFICATE_AND_SIGNATURES_RECORD"), "signer %d", s.index)
+	if len(s.certs) == 0 {
+		v.fail(n.of("NO_CERTIFICATES"), "")
 		return false
 	}
-	var ok bool
-	if s.digests, ok = readRecords(digests); !ok {
-		v.fail(n.of("MALFORMED_DIGEST"), "signer %d", s.index)
-		return false
-	}
-	if !slices.EqualFunc(s.sigs, s.digests, func(a, b record) bool { return a.id == b.id }) {
-		v.fail(n.of("SIG_ALG_MISMATCH_BETWEEN_SIGNATURES_AND_DIGESTS_RECORDS"), "signer %d", s.index)
+	own, err := certificateKey(s.certs[0])
+	if err != nil || string(own) != string(s.key) && string(normalKey(own)) != string(s.key) {
+		v.fail(n.of("PUBLIC_KEY_MISMATCH_BETWEEN_CERTIFICATE_AND_SIGNATURES_RECORD"), "")
 		return false
 	}
 	return true
 }
 
-// readAttrs reads the attributes that come next in what is signed.
-func (v *verifier) readAttrs(s *signer, n names) bool {
-	attrs := s.signed.sub()
-	for attrs.more() {
+// readDigests reads the digests that are signed, which must be for the same
+// algorithms as the signatures.
+func (v *verifier) readDigests(s *signer, n names, digests *cursor) bool {
+	var ok bool
+	if s.digests, ok = readRecords(digests); !ok {
+		v.fail(n.of("MALFORMED_DIGEST"), "digest %d", len(s.digests)+1)
+		return false
+	}
+	if !slices.EqualFunc(s.sigs, s.digests, func(a, b record) bool { return a.id == b.id }) {
+		v.fail(n.of("SIG_ALG_MISMATCH_BETWEEN_SIGNATURES_AND_DIGESTS_RECORDS"), "")
+		return false
+	}
+	return true
+}
+
+// readAttrs reads the attributes, and has each looked at.
+func (v *verifier) readAttrs(s *signer, n names, attrs *cursor, look func(id uint32, value []byte) bool) {
+	for i := 1; attrs.more(); i++ {
 		a := attrs.sub()
-		at := attribute{id: a.uint32(), value: a.b}
-		if a.bad || len(s.attrs) == maxRecords {
-			attrs.bad = true
-			break
+		id := a.uint32()
+		if a.bad || i > maxRecords || !look(id, a.b) {
+			v.fail(n.of("MALFORMED_ADDITIONAL_ATTRIBUTE"), "attribute %d", i)
+			return
 		}
-		s.attrs = append(s.attrs, at)
 	}
-	if attrs.bad {
-		v.fail(n.of("MALFORMED_ADDITIONAL_ATTRIBUTE"), "signer %d, attribute %d", s.index, len(s.attrs))
-	}
-	return !attrs.bad
 }
 
 // verifyDigests compares the digests that signers signed with the package.
@@ -231,8 +222,10 @@ func (v *verifier) verifyDigests(ctx context.Context, signers []*signer, n names
 				continue
 			}
 			if sum := sums[d.alg.digest]; string(sum) != string(d.value) {
-				v.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "signer %d: the package's digest is %s, but %s is signed",
-					s.index, hex.EncodeToString(sum), hex.EncodeToString(d.value))
+				v.signer = s.String()
+				v.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "the package's digest is %s, but %s is signed",
+					hex.EncodeToString(sum), hex.EncodeToString(d.value))
+				v.signer = ""
 			}
 		}
 	}

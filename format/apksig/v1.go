@@ -1,18 +1,327 @@
 package apksig
 
-import "context"
+import (
+	"context"
+	"crypto"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The platform versions at which what JAR signatures may be changed.
+const (
+	sdkGingerbread  = 9
+	sdkJellyBeanMR2 = 18
+	sdkKitKat       = 19
+)
+
+const (
+	metaInf         = "META-INF/"
+	manifestName    = metaInf + "MANIFEST.MF"
+	maxV1Signers    = 10
+	maxManifestFile = 16 << 20 // of a JAR manifest or signature file: of 65535 entries about 7 MiB
+	maxBlockFile    = 1 << 20  // of a signature block
+)
 
 // v1 verifies JAR signatures, which platforms before 24 heed, and later ones if
 // there is no other (AOSP tools/apksig, V1SchemeVerifier).
-func (v *verifier) v1(context.Context) error {
-	if len(v.res.Signatures) > 0 {
+func (v *verifier) v1(ctx context.Context) error {
+	if v.least >= sdkV2 && len(v.found) > 0 {
 		return nil
 	}
+	v.digests[V1] = make(map[digestKind][]byte) // of a package without a JAR manifest it is empty
 	v.scheme = V1
-	if v.file.Entry("META-INF/MANIFEST.MF") == nil {
-		v.fail("JAR_SIG_NO_MANIFEST", "no signature of any scheme")
+	j, err := v.jar()
+	if err != nil {
+		return err
+	}
+	c := &jarCheck{v: v, x: &extractor{j: j}, index: make(map[string]int32, len(j.entries))}
+	if c.duplicates(); len(v.res.Errors) > 0 {
 		return nil
 	}
-	v.fail("V2_SIG_MISSING", "a JAR signature (v1) alone is not enough: sign with v2 or v3")
+	manifest := j.find(manifestName)
+	if manifest == nil {
+		v.fail("JAR_SIG_NO_MANIFEST", "no JAR signature, and none of another scheme that counts")
+		return nil
+	}
+	if c.manifest.text, err = c.x.read(manifest, maxManifestFile); err != nil {
+		return err
+	}
+	v.digests[V1] = map[digestKind][]byte{chunkedSHA256: c.manifest.sum(crypto.SHA256)}
+	for _, step := range []func(context.Context) error{c.sections, c.signers, c.entries} {
+		if err := step(ctx); err != nil || len(v.res.Errors) > 0 {
+			return err
+		}
+	}
 	return nil
+}
+
+// A jarCheck is the verification of JAR signatures on its way.
+type jarCheck struct {
+	v        *verifier
+	x        *extractor
+	index    map[string]int32 // of the package's entries, by name
+	manifest content
+	main     section   // the manifest's main section
+	section  []section // of each entry of the package; without text: none
+	signed   []uint16  // of each entry of the package, a bit for each signer whose signature file names it
+	signer   []*jarSigner
+}
+
+// duplicates tells of names that several entries have, and makes the index.
+func (c *jarCheck) duplicates() {
+	told := make(map[string]bool)
+	for i, e := range c.x.j.entries {
+		if _, twice := c.index[e.name]; !twice {
+			c.index[e.name] = int32(i)
+		} else if !told[e.name] {
+			told[e.name] = true
+			c.v.fail("JAR_SIG_DUPLICATE_ZIP_ENTRY", "%q", e.name)
+		}
+	}
+}
+
+// sections finds the manifest's section of each entry. Those that it has must
+// be in the package.
+func (c *jarCheck) sections(context.Context) error {
+	c.section = make([]section, len(c.x.j.entries))
+	r := sectionReader{text: c.manifest.text}
+	c.main, _ = r.next()
+	missing := make(map[string]bool)
+	var attrs []jarAttribute
+	for n := 1; ; n++ {
+		s, ok := r.next()
+		if !ok {
+			return nil
+		}
+		attrs = s.attributes(attrs[:0])
+		name, ok := entryName(attrs)
+		if !ok {
+			c.v.fail("JAR_SIG_UNNNAMED_MANIFEST_SECTION", "section %d of %s", n, manifestName)
+			continue
+		}
+		i, ok := c.index[name]
+		switch {
+		case !ok && missing[name], ok && c.section[i].text != "":
+			c.v.fail("JAR_SIG_DUPLICATE_MANIFEST_SECTION", "%q", name)
+		case !ok:
+			if len(missing) < maxIssues {
+				missing[name] = true
+			}
+			c.v.fail("JAR_SIG_MISSING_ZIP_ENTRY_REFERENCED_IN_MANIFEST", "%q", name)
+		default:
+			c.section[i] = s
+		}
+	}
+}
+
+// A jarSigner is a signature block and the signature file that it signs.
+type jarSigner struct {
+	bit              uint16
+	block, file      *jarEntry
+	certs            [][]byte // its own, and those that issued it
+	errors, warnings []Issue
+	ignored          bool // it counts for nothing, and neither do its errors
+}
+
+func (s *jarSigner) fail(name, format string, args ...any) {
+	s.errors = append(s.errors, newIssue(V1, s.block.name, name, format, args...))
+}
+
+func (s *jarSigner) warn(name, format string, args ...any) {
+	s.warnings = append(s.warnings, newIssue(V1, s.block.name, name, format, args...))
+}
+
+func (s *jarSigner) ignore() { s.ignored = true }
+
+// signers finds the signers, and verifies their signature files and what these
+// say of the manifest. An error in any signature block ends it.
+func (c *jarCheck) signers(ctx context.Context) error {
+	c.findSigners()
+	switch n := len(c.signer); {
+	case n == 0:
+		c.v.fail("JAR_SIG_NO_SIGNATURES", "no signature block with its signature file in META-INF")
+		return nil
+	case n > maxV1Signers:
+		c.v.fail("JAR_SIG_MAX_SIGNATURES_EXCEEDED", "%d signers, at most %d", n, maxV1Signers)
+		return nil
+	}
+	c.signed = make([]uint16, len(c.x.j.entries))
+	broken := false
+	for _, s := range c.signer {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sf, err := c.verifyBlock(s)
+		if err != nil {
+			return err
+		}
+		if len(s.errors) > 0 {
+			broken = true
+			c.v.res.report(s.errors, s.warnings)
+		} else if !broken {
+			c.verifyFile(s, sf)
+		}
+	}
+	if broken {
+		return nil
+	}
+	c.signer = slices.DeleteFunc(c.signer, func(s *jarSigner) bool {
+		switch {
+		case s.ignored:
+			c.v.res.report(nil, append(s.errors, s.warnings...))
+		case len(s.errors) > 0:
+			c.v.res.report(s.errors, s.warnings)
+		}
+		return s.ignored || len(s.errors) > 0
+	})
+	if len(c.signer) == 0 && len(c.v.res.Errors) == 0 {
+		c.v.fail("JAR_SIG_NO_SIGNATURES", "no signature file counts")
+	}
+	return nil
+}
+
+// findSigners finds the signature blocks that have a signature file.
+func (c *jarCheck) findSigners() {
+	entries := c.x.j.entries
+	for i := range entries {
+		name := entries[i].name
+		if !strings.HasPrefix(name, metaInf) || !slices.Contains([]string{".RSA", ".DSA", ".EC"}, path.Ext(name)) {
+			continue
+		}
+		file := strings.TrimSuffix(name, path.Ext(name)) + ".SF"
+		if at, ok := c.index[file]; !ok {
+			c.v.warn("JAR_SIG_MISSING_FILE", "%s has no %s", name, file)
+		} else {
+			c.signer = append(c.signer, &jarSigner{bit: 1 << min(len(c.signer), 15), block: &entries[i], file: &entries[at]})
+		}
+	}
+}
+
+// verifyBlock verifies a signer's signature of its signature file, which it
+// returns.
+func (c *jarCheck) verifyBlock(s *jarSigner) (*content, error) {
+	block, err := c.x.read(s.block, maxBlockFile)
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.x.read(s.file, maxManifestFile)
+	if err != nil {
+		return nil, err
+	}
+	sf := &content{text: text}
+	sd, err := parseSignedData([]byte(block))
+	if err != nil {
+		s.fail("JAR_SIG_PARSE_EXCEPTION", "%v", err)
+		return sf, nil
+	}
+	if len(sd.infos) == 0 {
+		s.fail("JAR_SIG_NO_SIGNERS", "")
+		return sf, nil
+	}
+	if c.v.least < sdkV2 { // older platforms look at the first only
+		sd.infos = sd.infos[:1]
+	}
+	certs := make([]*certificate, len(sd.certs))
+	for i, raw := range sd.certs {
+		if certs[i], err = parseCertificate(raw.full); err != nil {
+			s.fail("JAR_SIG_PARSE_EXCEPTION", "certificate %d: %v", i+1, err)
+			return sf, nil
+		}
+	}
+	for i := range sd.infos {
+		cert, issue := sd.verify(&sd.infos[i], certs, sf, c.v.least, c.v.most)
+		if issue.Name != "" {
+			s.fail(issue.Name, "%s", issue.Detail)
+			return sf, nil
+		}
+		if cert != nil && s.certs == nil {
+			s.certs = chain(certs, cert)
+		}
+	}
+	if s.certs == nil {
+		s.fail("JAR_SIG_DID_NOT_VERIFY", "its signature is not of %s", s.file.name)
+	}
+	return sf, nil
+}
+
+// verifyFile verifies what a signature file says of the manifest, and notes
+// which entries it names.
+func (c *jarCheck) verifyFile(s *jarSigner, sf *content) {
+	r := sectionReader{text: sf.text}
+	first, _ := r.next()
+	head := first.attributes(nil)
+	if _, ok := find(head, "Signature-Version"); !ok {
+		s.fail("JAR_SIG_MISSING_VERSION_ATTR_IN_SIG_FILE", "%s", s.file.name)
+		s.ignore()
+		return
+	}
+	if c.v.most >= sdkV2 {
+		if c.checkStripped(s, head); len(s.errors) > 0 {
+			return
+		}
+	}
+	by, _ := find(head, "Created-By")
+	signtool := strings.Contains(by, "signtool")
+	whole := c.verifyManifest(s, head, signtool)
+	if !signtool {
+		c.verifyMain(s, head)
+	}
+	if len(s.errors) > 0 {
+		return
+	}
+	unknown := make(map[string]bool) // names that are not in the package
+	var attrs []jarAttribute
+	for n := 1; ; n++ {
+		sec, ok := r.next()
+		if !ok {
+			return
+		}
+		attrs = sec.attributes(attrs[:0])
+		name, ok := entryName(attrs)
+		if !ok {
+			s.fail("JAR_SIG_UNNNAMED_SIG_FILE_SECTION", "section %d of %s", n, s.file.name)
+			s.ignore()
+			return
+		}
+		i, known := c.index[name]
+		if known && c.signed[i]&s.bit != 0 || unknown[name] || len(unknown) > 1<<16 {
+			s.fail("JAR_SIG_DUPLICATE_SIG_FILE_SECTION", "%q in %s", name, s.file.name)
+			s.ignore()
+			return
+		}
+		if known {
+			c.signed[i] |= s.bit
+		} else {
+			unknown[name] = true
+		}
+		if !whole {
+			c.verifySection(s, name, attrs, signtool)
+		}
+	}
+}
+
+// checkStripped fails if the signature file says that the package was signed
+// with a scheme of which nothing is left.
+func (c *jarCheck) checkStripped(s *jarSigner, head []jarAttribute) {
+	signed, ok := find(head, "X-Android-APK-Signed")
+	if !ok {
+		if len(c.v.found) > 0 {
+			s.warn("JAR_SIG_NO_APK_SIG_STRIP_PROTECTION", "%s does not name the other schemes", s.file.name)
+		}
+		return
+	}
+	told := make(map[int]bool)
+	for word := range strings.SplitSeq(signed, ",") {
+		id, err := strconv.ParseInt(strings.TrimSpace(word), 10, 32)
+		switch scheme := Scheme(id); {
+		case err != nil || told[int(id)]:
+		case !c.v.knows(scheme):
+			s.warn("JAR_SIG_UNKNOWN_APK_SIG_SCHEME_ID", "%d in %s", id, s.file.name)
+		case !c.v.found[scheme]:
+			told[int(id)] = true
+			s.fail("JAR_SIG_MISSING_APK_SIG_REFERENCED", "%s says that the package was signed with scheme %v, of which nothing is left", s.file.name, scheme)
+		}
+	}
 }

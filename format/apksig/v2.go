@@ -1,9 +1,6 @@
 package apksig
 
-import (
-	"context"
-	"math"
-)
+import "context"
 
 const (
 	maxV2Signers = 10
@@ -13,64 +10,75 @@ const (
 // v2 verifies scheme v2 (AOSP tools/apksig, V2SchemeVerifier), for platforms
 // that do not know v3 or if there is no v3 signature.
 func (v *verifier) v2(ctx context.Context) error {
-	if v.found[V3] && v.least >= sdkV3 {
+	if v.most < sdkV2 || v.least >= sdkV3 && len(v.found) > 0 {
 		return nil
 	}
 	block, ok := v.s.pair(blockV2)
 	if !ok {
 		return nil
 	}
+	v.scheme = V2
 	signers, malformed := readSigners(block, maxV2Signers, v.v2Signer)
-	switch {
-	case len(v.res.Errors) > 0:
-		return nil
+	v.found[V2] = true
+	switch n := len(signers); {
 	case malformed:
-		v.fail("V2_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
-		return nil
-	case len(signers) == 0:
+		v.fail("V2_SIG_MALFORMED_SIGNERS", "their list is cut short")
+	case n == 0:
 		v.fail("V2_SIG_NO_SIGNERS", "")
-		return nil
-	case len(signers) > maxV2Signers:
-		v.fail("V2_SIG_MAX_SIGNATURES_EXCEEDED", "%d signers, at most %d", len(signers), maxV2Signers)
+	case n > maxV2Signers:
+		v.fail("V2_SIG_MAX_SIGNATURES_EXCEEDED", "more than %d signers", maxV2Signers)
+	}
+	if len(v.res.Errors) > 0 {
 		return nil
 	}
 	if err := v.verifyDigests(ctx, signers, "V2"); err != nil || len(v.res.Errors) > 0 {
 		return err
 	}
-	v.found[V2] = true
+	v.digests[V2] = signedDigests(signers)
 	for _, s := range signers {
-		v.res.Signatures = append(v.res.Signatures, Signature{Scheme: V2, MinSDK: sdkV2, MaxSDK: math.MaxInt32, Certificates: s.certs})
+		v.res.Signatures = append(v.res.Signatures, Signature{Scheme: V2, MinSDK: sdkV2, MaxSDK: newest, Certificates: s.certs})
 	}
 	return nil
 }
 
+// v2Signer verifies one signer. It returns false if those that follow cannot be
+// read.
 func (v *verifier) v2Signer(s *signer, c *cursor) bool {
+	v.signer = s.String()
+	defer func() { v.signer = "" }()
 	s.data = c.bytes()
 	sigs := c.sub()
-	s.key = c.bytes()
-	if c.bad {
-		v.fail("V2_SIG_MALFORMED_SIGNER", "signer %d", s.index)
-		return false
+	if s.key = c.bytes(); c.bad {
+		return v.malformed(s, "V2", "the signer")
 	}
-	if !v.verifySignatures(s, "V2", sigs, v.least, v.most) || !v.readSigned(s, "V2") || !v.readAttrs(s, "V2") {
-		return false
+	if !v.verifySignatures(s, "V2", sigs, max(v.least, sdkV2), v.most) {
+		return true
 	}
-	for _, a := range s.attrs {
-		if a.id != attrStripped {
-			v.warn("V2_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
-			continue
+	signed := &cursor{b: s.data}
+	digests, certs, attrs := signed.sub(), signed.sub(), signed.sub()
+	if signed.bad {
+		return v.malformed(s, "V2", "what is signed")
+	}
+	if !v.readCertificates(s, "V2", certs) || !v.readDigests(s, "V2", digests) {
+		return !s.stop
+	}
+	var also []Scheme
+	v.readAttrs(s, "V2", attrs, func(id uint32, value []byte) bool {
+		if id != attrStripped {
+			v.warn("V2_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "%#x", id)
+			return true
 		}
-		ac := cursor{b: a.value}
-		id := ac.uint32()
-		switch {
-		case ac.bad:
-			v.fail("V2_SIG_MALFORMED_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
-			return false
-		case id != 2 && (id != 3 || v.most < sdkV3):
-			v.warn("V2_SIG_UNKNOWN_APK_SIG_SCHEME_ID", "signer %d: %d", s.index, id)
-		case id == 3 && !v.found[V3]:
-			v.fail("V2_SIG_MISSING_APK_SIG_REFERENCED", "signer %d: the package was signed with scheme v3, of which nothing is left", s.index)
-			return false
+		ac := cursor{b: value}
+		if scheme := Scheme(int32(ac.uint32())); v.knows(scheme) {
+			also = append(also, scheme)
+		} else if !ac.bad {
+			v.warn("V2_SIG_UNKNOWN_APK_SIG_SCHEME_ID", "%d", int(scheme))
+		}
+		return !ac.bad
+	})
+	for _, scheme := range also {
+		if !v.found[scheme] {
+			v.fail("V2_SIG_MISSING_APK_SIG_REFERENCED", "the package was signed with scheme %v, of which nothing is left", scheme)
 		}
 	}
 	return true

@@ -3,7 +3,6 @@ package apksig
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 )
 
@@ -24,15 +23,11 @@ func (v *verifier) v31(ctx context.Context) error {
 	if v.most < sdkV31 {
 		return nil
 	}
-	signers, ok, err := v.v3Block(ctx, blockV31, max(v.least, sdkV31), v.most)
-	if err != nil || !ok || len(v.res.Errors) > 0 {
+	signers, err := v.v3Block(ctx, V31, blockV31)
+	if err != nil || len(v.res.Errors) > 0 || len(signers) == 0 {
 		return err
 	}
-	v.rotation = math.MaxInt32
-	for _, s := range signers {
-		v.rotation = min(v.rotation, s.least)
-	}
-	v.add(V31, signers)
+	v.rotation = signers[0].least
 	return nil
 }
 
@@ -42,149 +37,183 @@ func (v *verifier) v3(ctx context.Context) error {
 	if v.most < sdkV3 {
 		return nil
 	}
-	signers, ok, err := v.v3Block(ctx, blockV3, max(v.least, sdkV3), v.most)
-	if err != nil || len(v.res.Errors) > 0 {
-		return err
+	signers, err := v.v3Block(ctx, V3, blockV3)
+	if err == nil && signers == nil && v.found[V31] && len(v.res.Errors) == 0 {
+		v.fail("V31_BLOCK_FOUND_WITHOUT_V3_BLOCK", "v3.1 is for the platforms from %d on, and nothing for those before", v.rotation)
 	}
-	if !ok {
-		if v.rotation > 0 {
-			v.fail("V31_BLOCK_FOUND_WITHOUT_V3_BLOCK", "")
-		}
-		return nil
-	}
-	v.found[V3] = true
-	for _, s := range signers {
-		switch {
-		case v.most < sdkV31: // platforms that know nothing of v3.1
-		case s.rotation == 0 && v.rotation > 0:
-			v.warn("V31_ROTATION_MIN_SDK_ATTR_MISSING", "%v", s)
-		case s.rotation > 0 && v.rotation == 0 && s.rotation <= v.most:
-			v.fail("V31_BLOCK_MISSING", "%v: the package was signed with scheme v3.1, of which nothing is left", s)
-		case s.rotation != v.rotation && v.rotation > 0:
-			v.fail("V31_ROTATION_MIN_SDK_MISMATCH", "%v: v3.1 from SDK version %d on, but its block says %d", s, s.rotation, v.rotation)
-		}
-	}
-	if v.rotation == 0 || v.least < v.rotation {
-		v.add(V3, signers)
-	}
-	return nil
+	return err
 }
 
-// add adds the signatures that count for a platform version of the range.
-func (v *verifier) add(scheme Scheme, signers []*signer) {
+// v3Block verifies the block with that id, and returns its signers by the
+// platforms that they are for; nil if there is none.
+func (v *verifier) v3Block(ctx context.Context, scheme Scheme, id uint32) ([]*signer, error) {
+	block, ok := v.s.pair(id)
+	if !ok {
+		return nil, nil
+	}
+	v.scheme, v.found[scheme] = scheme, true
+	signers, malformed := readSigners(block, maxV3Signers, v.v3Signer)
+	switch {
+	case malformed || len(signers) > maxV3Signers:
+		v.fail("V3_SIG_MALFORMED_SIGNERS", "their list is cut short, or has more than %d", maxV3Signers)
+	case len(signers) == 0:
+		v.fail("V3_SIG_NO_SIGNERS", "")
+	}
+	if scheme == V3 {
+		v.checkRotation(signers)
+	}
+	if len(v.res.Errors) > 0 {
+		return signers, nil
+	}
+	if err := v.verifyDigests(ctx, signers, "V3"); err != nil || len(v.res.Errors) > 0 {
+		return signers, err
+	}
+	slices.SortStableFunc(signers, func(a, b *signer) int { return cmp.Compare(a.most, b.most) })
+	v.checkRanges(signers)
+	if v.checkLineages(signers); len(v.res.Errors) > 0 {
+		return signers, nil
+	}
+	v.digests[scheme] = signedDigests(signers)
 	for _, s := range signers {
-		if s.most < v.least || s.least > v.most {
-			continue
-		}
 		v.res.Signatures = append(v.res.Signatures, Signature{
 			Scheme: scheme, MinSDK: s.least, MaxSDK: s.most, Certificates: s.certs, Lineage: s.lineage,
 		})
 	}
+	return signers, nil
 }
 
-// v3Block verifies the block with that id, and reports whether there is one.
-func (v *verifier) v3Block(ctx context.Context, id uint32, least, most int) ([]*signer, bool, error) {
-	block, ok := v.s.pair(id)
-	if !ok {
-		return nil, false, nil
-	}
-	signers, malformed := readSigners(block, maxV3Signers, v.v3Signer)
-	switch {
-	case len(v.res.Errors) > 0:
-		return nil, true, nil
-	case malformed || len(signers) > maxV3Signers:
-		v.fail("V3_SIG_MALFORMED_SIGNERS", "after signer %d", len(signers))
-		return nil, true, nil
-	case len(signers) == 0:
-		v.fail("V3_SIG_NO_SIGNERS", "")
-		return nil, true, nil
-	}
-	if err := v.verifyDigests(ctx, signers, "V3"); err != nil || len(v.res.Errors) > 0 {
-		return nil, true, err
-	}
-	slices.SortStableFunc(signers, func(a, b *signer) int { return cmp.Compare(a.least, b.least) })
-	v.checkRanges(signers, id, least, most)
-	return signers, true, nil
-}
-
-// checkRanges wants the signers' ranges side by side, from least to most, and
-// no signer with a shorter lineage than the one before.
-func (v *verifier) checkRanges(signers []*signer, id uint32, least, most int) {
-	var nodes []lineageNode
-	for i, s := range signers {
-		if i > 0 && s.least != signers[i-1].most+1 {
-			v.fail("V3_INCONSISTENT_SDK_VERSIONS", "%v is for SDK versions %d to %d, the one before for %d to %d",
-				s, s.least, s.most, signers[i-1].least, signers[i-1].most)
+// checkRanges wants the signers' ranges side by side, with none of the
+// platforms left out that the block is for.
+func (v *verifier) checkRanges(signers []*signer) {
+	for i, s := range signers[1:] {
+		before := signers[i]
+		// A platform in development bears the version of the one before.
+		if s.least != before.most+1 && (s.least != before.most || !s.dev) {
+			v.fail("V3_INCONSISTENT_SDK_VERSIONS", "%v is for SDK versions %d to %d, %v for %d to %d",
+				before, before.least, before.most, s, s.least, s.most)
 			return
 		}
-		if s.lineageNodes == nil {
-			continue
-		}
-		if !extends(nodes, s.lineageNodes) {
-			v.fail("V3_INCONSISTENT_LINEAGES", "%v", s)
-			return
-		}
-		nodes = s.lineageNodes
 	}
 	first, last := signers[0].least, signers[len(signers)-1].most
-	if v.rotation > 0 && id == blockV3 {
-		most = min(most, v.rotation-1)
+	least, most := max(v.least, sdkV3), v.most
+	switch {
+	case v.scheme == V31: // the v3 block is for the platforms before
+		least = v.most
+	case v.rotation > 0:
+		most = v.rotation - 1
 	}
-	if id == blockV31 {
-		least = max(least, first) // the v3 block is for the platforms before
-	}
-	if least <= most && (first > least || last < most) {
+	if first > least || last < most {
 		v.fail("V3_MISSING_SDK_VERSIONS", "signed for %d to %d, want %d to %d", first, last, least, most)
 	}
 }
 
-func (v *verifier) v3Signer(s *signer, c *cursor) bool {
-	s.data = c.bytes()
-	s.least, s.most = int(int32(c.uint32())), int(int32(c.uint32()))
-	sigs := c.sub()
-	s.key = c.bytes()
-	if c.bad {
-		v.fail("V3_SIG_MALFORMED_SIGNER", "signer %d", s.index)
-		return false
+// checkLineages wants no signer with a shorter lineage than the one before, and
+// all lineages to be parts of one.
+func (v *verifier) checkLineages(signers []*signer) {
+	var all []*Lineage
+	length := 0
+	for _, s := range signers {
+		if s.lineage == nil {
+			continue
+		}
+		if s.lineage.Len() < length {
+			v.fail("V3_INCONSISTENT_LINEAGES", "%v has a lineage of %d certificates, a signer before it one of %d", s, s.lineage.Len(), length)
+			return
+		}
+		length = s.lineage.Len()
+		all = append(all, s.lineage)
 	}
-	if s.least < 0 || s.least > s.most {
-		v.fail("V3_SIG_INVALID_SDK_VERSIONS", "signer %d: %d to %d", s.index, s.least, s.most)
-		return false
+	merged, err := mergeLineages(all...)
+	if err != nil {
+		v.fail("V3_INCONSISTENT_LINEAGES", "%v", err)
+		return
 	}
-	if !v.verifySignatures(s, "V3", sigs, s.least, s.most) || !v.readSigned(s, "V3") {
-		return false
+	if v.history == nil { // v3.1's comes first, and counts
+		v.history = merged
 	}
-	least, most := int(int32(s.signed.uint32())), int(int32(s.signed.uint32()))
-	if s.signed.bad {
-		v.fail("V3_SIG_MALFORMED_SIGNER", "signer %d: signed data", s.index)
-		return false
-	}
-	if least != s.least {
-		v.fail("V3_MIN_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.least, least)
-	}
-	if most != s.most {
-		v.fail("V3_MAX_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "signer %d: %d, but %d is signed", s.index, s.most, most)
-	}
-	return v.readAttrs(s, "V3") && v.v3Attrs(s) && len(v.res.Errors) == 0
 }
 
-func (v *verifier) v3Attrs(s *signer) bool {
-	for _, a := range s.attrs {
-		switch a.id {
-		case attrLineage:
-			if !v.lineage(s, a.value) {
-				return false
-			}
-		case attrRotationMinSDK:
-			c := cursor{b: a.value}
-			if s.rotation = int(int32(c.uint32())); c.bad {
-				v.fail("V3_SIG_MALFORMED_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
-				return false
-			}
-		case attrRotationDev:
-		default:
-			v.warn("V3_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "signer %d: %#x", s.index, a.id)
+// v3Signer verifies one signer. It returns false if those that follow cannot be
+// read.
+func (v *verifier) v3Signer(s *signer, c *cursor) bool {
+	v.signer = s.String()
+	defer func() { v.signer = "" }()
+	s.data = c.bytes()
+	s.least, s.most = int(int32(c.uint32())), int(int32(c.uint32()))
+	if !c.bad && (s.least < 0 || s.least > s.most) {
+		v.fail("V3_SIG_INVALID_SDK_VERSIONS", "%d to %d", s.least, s.most)
+	}
+	sigs := c.sub()
+	if s.key = c.bytes(); c.bad {
+		return v.malformed(s, "V3", "the signer")
+	}
+	if !v.verifySignatures(s, "V3", sigs, s.least, s.most) {
+		return true
+	}
+	signed := &cursor{b: s.data}
+	digests, certs := signed.sub(), signed.sub()
+	least, most := int(int32(signed.uint32())), int(int32(signed.uint32()))
+	attrs := signed.sub()
+	if signed.bad {
+		return v.malformed(s, "V3", "what is signed")
+	}
+	if least != s.least {
+		v.fail("V3_MIN_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "%d, but %d is signed", s.least, least)
+	}
+	if most != s.most {
+		v.fail("V3_MAX_SDK_VERSION_MISMATCH_BETWEEN_SIGNER_AND_SIGNED_DATA_RECORD", "%d, but %d is signed", s.most, most)
+	}
+	if !v.readCertificates(s, "V3", certs) || !v.readDigests(s, "V3", digests) {
+		return !s.stop
+	}
+	s.whole = true
+	v.readAttrs(s, "V3", attrs, func(id uint32, value []byte) bool { return v.v3Attr(s, id, value) })
+	return true
+}
+
+// v3Attr looks at one attribute, and reports whether it is well-formed.
+func (v *verifier) v3Attr(s *signer, id uint32, value []byte) bool {
+	switch id {
+	case attrLineage:
+		if s.lineage != nil {
+			v.fail("V3_SIG_MALFORMED_LINEAGE", "a second one")
+			return true
 		}
+		v.lineage(s, value)
+	case attrRotationMinSDK:
+		c := cursor{b: value}
+		s.rotation = append(s.rotation, int(int32(c.uint32())))
+		return !c.bad
+	case attrRotationDev:
+		s.dev = true
+		if v.scheme == V3 {
+			v.warn("V31_ROTATION_TARGETS_DEV_RELEASE_ATTR_ON_V3_SIGNER", "only a v3.1 signer may have it")
+		}
+	default:
+		v.warn("V3_SIG_UNKNOWN_ADDITIONAL_ATTRIBUTE", "%#x", id)
 	}
 	return true
+}
+
+// checkRotation compares what v3 signers say of the v3.1 block with what there
+// is.
+func (v *verifier) checkRotation(signers []*signer) {
+	if v.most < sdkV31 { // platforms that know nothing of v3.1
+		return
+	}
+	for _, s := range signers {
+		v.signer = s.String()
+		if s.whole && len(s.rotation) == 0 && v.rotation > 0 {
+			v.warn("V31_ROTATION_MIN_SDK_ATTR_MISSING", "v3.1 is from SDK version %d on", v.rotation)
+		}
+		for _, from := range s.rotation {
+			switch {
+			case v.rotation == 0:
+				v.fail("V31_BLOCK_MISSING", "the package was signed with scheme v3.1 from SDK version %d on, of which nothing is left", from)
+			case from != v.rotation:
+				v.fail("V31_ROTATION_MIN_SDK_MISMATCH", "v3.1 is from SDK version %d on, but its block says %d", from, v.rotation)
+			}
+		}
+	}
+	v.signer = ""
 }

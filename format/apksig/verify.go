@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 
 	"mios/format/apk"
 )
@@ -18,72 +17,95 @@ const (
 )
 
 // Verify verifies the package in the first size bytes of r as all platforms of
-// the range would. An error means that the package could not be read: what is
-// wrong with its signatures stands in the result.
+// the range would, by all schemes that they look at: v3.1 from SDK version 33
+// on, v3 from 28, v2 from 24, and JAR signatures (v1) before and if there is no
+// other (AOSP tools/apksig, ApkVerifier). An error means that the package could
+// not be read, or is refused for what it is as a file: what is wrong with its
+// signatures stands in the result.
 //
-// Schemes v2, v3 and v3.1 are verified; JAR signatures (v1) are not, for no
-// platform from 24 on needs them beside v2. Memory is bounded by a chunk of
-// 1 MiB a processor and by the size of the signing block.
+// Memory is bounded by a chunk of 1 MiB a processor, the signing block, the
+// central directory and, for v1, the manifest and a signature file.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Result, error) {
-	res, _, err := verify(ctx, r, size, o)
-	return res, err
+	v, err := verify(ctx, r, size, o)
+	if err != nil {
+		return nil, err
+	}
+	return v.res, nil
 }
 
 // verify judges the signatures first, and then whether the file is a package
 // that can be read in one way only: where both fail, a changed byte is the news.
-func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Result, *apk.File, error) {
+func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifier, error) {
+	v, badZip, err := newVerifier(r, size, o)
+	if err != nil {
+		return nil, err
+	}
+	steps := []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.sandbox, v.v1, v.stamp, v.sameSigners, v.v4Match, v.targetSDK}
+	for _, step := range steps {
+		v.scheme = 0
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+		if len(v.res.Errors) > 0 {
+			return v, nil
+		}
+	}
+	return v, badZip
+}
+
+// newVerifier reads the package. That it can be read in several ways is the
+// second result, which counts only if there is nothing wrong with signatures.
+func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
 	l, err := apk.FindLayout(r, size)
 	if err != nil {
 		return nil, nil, err
 	}
-	f, badZip := apk.Open(r, size)
-	if badZip != nil {
+	v = &verifier{
+		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig,
+		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte), layout: l,
+	}
+	if v.s, _, err = readSections(r, l); err != nil {
+		return nil, nil, err
+	}
+	if v.file, badZip = apk.Open(r, size); badZip != nil {
 		if _, ok := errors.AsType[*apk.FormatError](badZip); !ok {
 			return nil, nil, badZip
 		}
-		f = new(apk.File)
-	} else if o.MinSDK == 0 {
-		info, err := f.Info()
+		v.file = new(apk.File)
+	}
+	if v.most == 0 {
+		v.most = newest
+	}
+	v.res.most = v.most
+	if v.least == 0 {
+		m, err := v.manifest()
 		if err != nil {
 			return nil, nil, err
 		}
-		o.MinSDK = info.MinSDK
-	}
-	s, _, err := readSections(r, l)
-	if err != nil {
-		return nil, nil, err
-	}
-	v := &verifier{s: s, res: new(Result), least: max(o.MinSDK, sdkV2), most: o.MaxSDK, found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte), file: f, idsig: o.IDSig}
-	if v.most == 0 {
-		v.most = math.MaxInt32
+		v.least = m.MinSDK
 	}
 	if v.most < v.least {
-		return nil, nil, fmt.Errorf("verify for SDK versions %d to %d: no version from %d on, which v2 came with", o.MinSDK, v.most, sdkV2)
+		return nil, nil, fmt.Errorf("verify for SDK versions %d to %d: the package is for none of them; choose others", v.least, v.most)
 	}
-	for _, step := range []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.v1, v.stamp} {
-		if err := step(ctx); err != nil {
-			return nil, nil, err
-		}
-		if len(v.res.Errors) > 0 {
-			return v.res, f, nil
-		}
-	}
-	if badZip != nil {
-		return nil, nil, badZip
-	}
-	return v.res, f, nil
+	return v, badZip, nil
 }
 
 // verifier is one verification on its way.
 type verifier struct {
 	s           *sections
+	layout      *apk.Layout
 	res         *Result
 	least, most int
 	scheme      Scheme          // that is being verified, and that issues are about; 0: none
+	signer      string          // that is being verified, and that issues are about; "": none
 	found       map[Scheme]bool // schemes of which there is a signature, whether it verifies or not
 	rotation    int             // the first SDK version of the v3.1 block; 0: there is none
-	file        *apk.File       // nil: the package is no ZIP file that can be read in one way only
+	file        *apk.File       // without entries: the package is no ZIP file that can be read in one way only
+	entries     *jar            // the package as v1 sees it; nil: not read yet
+	read        *apk.Manifest   // nil: not read yet
 	idsig       io.Reader       // nil: none
+	idsigners   []IDSigSigner   // of v4, if it verified
+	history     *Lineage        // of all v3.1 signers, or else v3 signers; nil: none
 
 	// digests are what the signers of each scheme that verified say the
 	// package digests to; for V1 it is the SHA-256 of the JAR manifest, which
@@ -92,11 +114,53 @@ type verifier struct {
 }
 
 func (v *verifier) fail(name, format string, args ...any) {
-	v.res.fail(v.scheme, "", name, format, args...)
+	v.res.report([]Issue{newIssue(v.scheme, v.signer, name, format, args...)}, nil)
 }
 
 func (v *verifier) warn(name, format string, args ...any) {
-	v.res.warn(v.scheme, "", name, format, args...)
+	v.res.report(nil, []Issue{newIssue(v.scheme, v.signer, name, format, args...)})
+}
+
+// knows reports whether a platform of the range knows that scheme, which a
+// signature of an older one may name as another that there is.
+func (v *verifier) knows(s Scheme) bool {
+	return s == V2 && v.most >= sdkV2 || s == V3 && v.most >= sdkV3
+}
+
+// jar returns the package as v1 sees it.
+func (v *verifier) jar() (*jar, error) {
+	if v.entries == nil {
+		j, err := readJar(v.s.r, v.layout)
+		if err != nil {
+			return nil, err
+		}
+		v.entries = j
+	}
+	return v.entries, nil
+}
+
+// manifest returns the package's AndroidManifest.xml, whether or not it is a
+// ZIP file that can be read in one way only.
+func (v *verifier) manifest() (*apk.Manifest, error) {
+	if v.read != nil {
+		return v.read, nil
+	}
+	j, err := v.jar()
+	if err != nil {
+		return nil, err
+	}
+	e := j.find(apk.ManifestName)
+	if e == nil {
+		return nil, badJar(v.layout.DirOff, "no %s: not an Android package", apk.ManifestName)
+	}
+	text, err := (&extractor{j: j}).read(e, apk.MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	if v.read, err = apk.ParseManifest([]byte(text)); err != nil {
+		return nil, err
+	}
+	return v.read, nil
 }
 
 // Inspect verifies the package in the first size bytes of r, as a device of
@@ -104,19 +168,19 @@ func (v *verifier) warn(name, format string, args ...any) {
 // the repository and what an installer compares. The error of a package that
 // does not verify is a [*VerifyError] and wraps [mios.ErrDenied].
 func Inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*Package, error) {
-	res, f, err := verify(ctx, r, size, Options{MinSDK: sdk, MaxSDK: sdk})
+	v, err := verify(ctx, r, size, Options{MinSDK: sdk, MaxSDK: sdk})
 	if err != nil {
 		return nil, err
 	}
-	if !res.Verified() {
-		return nil, &VerifyError{res.Errors}
+	if !v.res.Verified() {
+		return nil, &VerifyError{v.res.Errors}
 	}
-	info, err := f.Info()
+	info, err := v.file.Info()
 	if err != nil {
 		return nil, err
 	}
 	p := &Package{Info: *info}
-	for _, s := range res.Signers() {
+	for _, s := range v.res.Signers() {
 		p.Signers = append(p.Signers, s.Digest())
 	}
 	return p, nil

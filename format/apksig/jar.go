@@ -1,0 +1,222 @@
+package apksig
+
+import (
+	"bufio"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"mios/format/apk"
+)
+
+const (
+	dirHeaderSize  = 46
+	fileHeaderSize = 30
+	maxDirectory   = 16 << 20 // as package apk has it
+	maxRatio       = 1032     // of deflate
+	flagDescriptor = 1 << 3
+)
+
+// A jar is the package as platforms see it that verify JAR signatures: they
+// pass over much that package apk refuses, and what is wrong with such a
+// package shall be told by its name (AOSP tools/apksig, ZipUtils,
+// CentralDirectoryRecord, LocalFileRecord).
+type jar struct {
+	r       io.ReaderAt
+	dirOff  int64
+	entries []jarEntry // without folders, in the order of the directory
+}
+
+type jarEntry struct {
+	name                   string
+	off, csize, size, crc  uint32
+	method, flags, nameLen uint16
+}
+
+func badJar(off int64, format string, args ...any) error {
+	return &apk.FormatError{Off: off, Msg: fmt.Sprintf(format, args...)}
+}
+
+func readJar(r io.ReaderAt, l *apk.Layout) (*jar, error) {
+	if l.DirSize > maxDirectory {
+		return nil, badJar(l.EndOff+12, "central directory of %d bytes, at most %d are read", l.DirSize, maxDirectory)
+	}
+	if int64(l.Entries)*dirHeaderSize > l.DirSize {
+		return nil, badJar(l.EndOff+10, "%d entries in a central directory of %d bytes", l.Entries, l.DirSize)
+	}
+	dir, err := readString(io.NewSectionReader(r, l.DirOff, l.DirSize), l.DirSize)
+	if err != nil {
+		return nil, err
+	}
+	j := &jar{r: r, dirOff: l.DirOff, entries: make([]jarEntry, 0, l.Entries)}
+	off := l.DirOff
+	for i := range l.Entries {
+		if len(dir) < dirHeaderSize || dir[:4] != "PK\x01\x02" {
+			return nil, badJar(off, "entry %d: no entry of the central directory", i)
+		}
+		h := []byte(dir[:dirHeaderSize])
+		le := binary.LittleEndian
+		e := jarEntry{
+			flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]), csize: le.Uint32(h[20:]),
+			size: le.Uint32(h[24:]), nameLen: le.Uint16(h[28:]), off: le.Uint32(h[42:]),
+		}
+		n := dirHeaderSize + int(e.nameLen) + int(le.Uint16(h[30:])) + int(le.Uint16(h[32:]))
+		if n > len(dir) {
+			return nil, badJar(off+28, "entry %d: its %d bytes pass the end of the central directory", i, n)
+		}
+		e.name = dir[dirHeaderSize:][:e.nameLen]
+		if !strings.HasSuffix(e.name, "/") {
+			j.entries = append(j.entries, e)
+		}
+		dir, off = dir[n:], off+int64(n)
+	}
+	return j, nil
+}
+
+// find returns the first entry of that name, or nil.
+func (j *jar) find(name string) *jarEntry {
+	for i := range j.entries {
+		if j.entries[i].name == name {
+			return &j.entries[i]
+		}
+	}
+	return nil
+}
+
+// locate returns where e's data begins, and how long it is.
+func (j *jar) locate(e *jarEntry) (off, n int64, err error) {
+	at := int64(e.off)
+	b := make([]byte, fileHeaderSize+len(e.name))
+	if at+int64(len(b)) > j.dirOff {
+		return 0, 0, badJar(at, "%s: local header passes the central directory", e.name)
+	}
+	if err := readFull(j.r, b, at); err != nil {
+		return 0, 0, err
+	}
+	le := binary.LittleEndian
+	if string(b[:4]) != "PK\x03\x04" {
+		return 0, 0, badJar(at, "%s: no local header", e.name)
+	}
+	flags, crc, csize, size := le.Uint16(b[6:]), le.Uint32(b[14:]), le.Uint32(b[18:]), le.Uint32(b[22:])
+	if (flags^e.flags)&flagDescriptor != 0 {
+		return 0, 0, badJar(at+6, "%s: flags %#x in the local header, %#x in the directory", e.name, flags, e.flags)
+	}
+	if flags&flagDescriptor == 0 && (crc != e.crc || csize != e.csize || size != e.size) {
+		return 0, 0, badJar(at+14, "%s: CRC-32 and sizes %#x %d %d in the local header, %#x %d %d in the directory",
+			e.name, crc, csize, size, e.crc, e.csize, e.size)
+	}
+	if le.Uint16(b[26:]) != e.nameLen || string(b[fileHeaderSize:]) != e.name {
+		return 0, 0, badJar(at+26, "%s: another name in the local header", e.name)
+	}
+	n = int64(e.size)
+	if e.method != 0 {
+		n = int64(e.csize)
+	}
+	off = at + int64(len(b)) + int64(le.Uint16(b[28:]))
+	if off+n > j.dirOff {
+		return 0, 0, badJar(off, "%s: data of %d bytes passes the central directory", e.name, n)
+	}
+	if e.method != 0 && int64(e.size) > maxRatio*(n+1) {
+		return 0, 0, badJar(at+22, "%s: claims %d bytes in %d, which deflate cannot do", e.name, e.size, n)
+	}
+	return off, n, nil
+}
+
+// An extractor reads entries' data, with buffers that it keeps.
+type extractor struct {
+	j     *jar
+	buf   []byte
+	in    *bufio.Reader
+	flate io.ReadCloser
+}
+
+// open returns the data of e, uncompressed, until the next call.
+func (x *extractor) open(e *jarEntry) (io.Reader, error) {
+	off, n, err := x.j.locate(e)
+	if err != nil {
+		return nil, err
+	}
+	data := io.NewSectionReader(x.j.r, off, n)
+	if e.method == 0 {
+		return data, nil
+	}
+	if x.in == nil {
+		x.in = bufio.NewReaderSize(data, 32<<10)
+		x.flate = flate.NewReader(x.in)
+	} else {
+		x.in.Reset(data)
+		if err := x.flate.(flate.Resetter).Reset(x.in, nil); err != nil {
+			return nil, err
+		}
+	}
+	return x.flate, nil
+}
+
+// copy writes the data of e, uncompressed, to w, and never more than the
+// directory promises.
+func (x *extractor) copy(w io.Writer, e *jarEntry) error {
+	r, err := x.open(e)
+	if err != nil {
+		return err
+	}
+	if x.buf == nil {
+		x.buf = make([]byte, 32<<10)
+	}
+	left := int64(e.size)
+	for {
+		n, err := r.Read(x.buf)
+		if left -= int64(n); left < 0 {
+			return badJar(int64(e.off), "%s: more than the %d bytes that the directory promises", e.name, e.size)
+		}
+		if _, err := w.Write(x.buf[:n]); err != nil {
+			return err
+		}
+		if err == io.EOF && left == 0 {
+			return nil
+		}
+		if err != nil {
+			return e.broken(err, left)
+		}
+	}
+}
+
+// broken says why the data of e ends before it should.
+func (e *jarEntry) broken(err error, left int64) error {
+	if _, ok := errors.AsType[flate.CorruptInputError](err); ok {
+		return badJar(int64(e.off), "%s: %v", e.name, err)
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return badJar(int64(e.off), "%s: ends %d bytes early", e.name, left)
+	}
+	return err
+}
+
+// read returns the data of e, of at most limit bytes.
+func (x *extractor) read(e *jarEntry, limit int64) (string, error) {
+	if int64(e.size) > limit {
+		return "", badJar(int64(e.off), "%s: %d bytes, at most %d are read", e.name, e.size, limit)
+	}
+	if _, _, err := x.j.locate(e); err != nil { // before anything is allocated
+		return "", err
+	}
+	var b strings.Builder
+	b.Grow(int(e.size))
+	err := x.copy(&b, e)
+	return b.String(), err
+}
+
+// readString reads n bytes of r.
+func readString(r io.Reader, n int64) (string, error) {
+	var b strings.Builder
+	b.Grow(int(n))
+	if _, err := io.CopyN(&b, r, n); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return "", err
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,215 @@
+package apksig
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"io"
+	"math/bits"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// verifyManifest reports whether the signature file has the digest of the
+// manifest as a whole. If not, its sections count.
+func (c *jarCheck) verifyManifest(s *jarSigner, head []jarAttribute, signtool bool) bool {
+	suffix := "-Digest-Manifest"
+	if signtool {
+		suffix = "-Digest"
+	}
+	digests := statedDigests(head, suffix, c.v.least, c.v.most)
+	if len(digests) == 0 {
+		s.warn("JAR_SIG_NO_MANIFEST_DIGEST_IN_SIG_FILE", "%s", s.file.name)
+		return false
+	}
+	ok := true
+	for _, d := range digests {
+		if sum := c.manifest.sum(d.hash); !d.is(sum) {
+			s.warn("JAR_SIG_ZIP_ENTRY_DIGEST_DID_NOT_VERIFY", "%s", mismatch(manifestName, d, sum, s.file.name))
+			ok = false
+		}
+	}
+	return ok
+}
+
+// verifyMain verifies the digest of the manifest's main section, if the
+// signature file has one.
+func (c *jarCheck) verifyMain(s *jarSigner, head []jarAttribute) {
+	for _, d := range statedDigests(head, "-Digest-Manifest-Main-Attributes", c.v.least, c.v.most) {
+		if sum := sumString(d.hash.New(), c.main.text); !d.is(sum) {
+			s.fail("JAR_SIG_MANIFEST_MAIN_SECTION_DIGEST_DID_NOT_VERIFY", "%s", mismatch("the main section of "+manifestName, d, sum, s.file.name))
+		}
+	}
+}
+
+// verifySection verifies the digest of the manifest's section of an entry.
+func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute, signtool bool) {
+	i, ok := c.index[name]
+	if !ok || c.section[i].text == "" {
+		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q of %s is not in %s", name, s.file.name, manifestName)
+		s.ignore()
+		return
+	}
+	digests := statedDigests(attrs, "-Digest", c.v.least, c.v.most)
+	if len(digests) == 0 {
+		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q in %s", name, s.file.name)
+		return
+	}
+	text := c.section[i].text
+	if signtool && strings.HasSuffix(text, "\n\n") {
+		text = text[:len(text)-1]
+	}
+	for _, d := range digests {
+		if sum := sumString(d.hash.New(), text); !d.is(sum) {
+			s.fail("JAR_SIG_MANIFEST_SECTION_DIGEST_DID_NOT_VERIFY", "%s", mismatch("the section of "+name+" in "+manifestName, d, sum, s.file.name))
+		}
+	}
+}
+
+func mismatch(what string, d namedDigest, sum []byte, where string) string {
+	return what + ": its " + d.hash.String() + " is " + base64.StdEncoding.EncodeToString(sum) + ", but " + where + " says " + d.text
+}
+
+// entries verifies that each entry outside META-INF is as the manifest says,
+// and that the same signers signed all of them. Those are the package's.
+func (c *jarCheck) entries(ctx context.Context) error {
+	order, signers := c.checkEntries()
+	if err := c.digestEntries(ctx, order); err != nil {
+		return err
+	}
+	if signers == 0 {
+		c.v.fail("JAR_SIG_NO_SIGNED_ZIP_ENTRIES", "no entry outside META-INF")
+	}
+	if len(c.v.res.Errors) > 0 {
+		return nil
+	}
+	own := map[string]bool{manifestName: true}
+	for _, s := range c.signer {
+		if signers&s.bit == 0 {
+			c.v.res.report(nil, s.warnings)
+			continue
+		}
+		own[s.block.name], own[s.file.name] = true, true
+		c.v.res.report(nil, s.warnings)
+		c.v.res.Signatures = append(c.v.res.Signatures, Signature{
+			Scheme: V1, Name: s.block.name, MinSDK: c.v.least, MaxSDK: c.v.most, Certificates: s.certs,
+		})
+	}
+	for _, e := range c.x.j.entries {
+		if strings.HasPrefix(e.name, metaInf) && !own[e.name] {
+			c.v.warn("JAR_SIG_UNPROTECTED_ZIP_ENTRY", "%s: no JAR signature covers what is in META-INF", e.name)
+		}
+	}
+	return nil
+}
+
+// checkEntries returns the entries whose digest is to be verified, in the order
+// of the file, and the signers of the first.
+func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
+	entries := c.x.j.entries
+	for i := range entries {
+		if !strings.HasPrefix(entries[i].name, metaInf) {
+			order = append(order, int32(i))
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(entries[a].off, entries[b].off) })
+	var kept uint16
+	for _, s := range c.signer {
+		kept |= s.bit
+	}
+	first := ""
+	var attrs []jarAttribute
+	order = slices.DeleteFunc(order, func(i int32) bool {
+		name, by := entries[i].name, c.signed[i]&kept
+		switch {
+		case c.section[i].text == "":
+			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
+			return true
+		case by == 0:
+			c.v.fail("JAR_SIG_ZIP_ENTRY_NOT_SIGNED", "%s", name)
+			return true
+		case signers == 0:
+			signers, first = by, name
+		case by != signers:
+			c.v.fail("JAR_SIG_ZIP_ENTRY_SIGNERS_MISMATCH", "%s has %d signers, and %s others: %d", first, bits.OnesCount16(signers), name, bits.OnesCount16(by))
+			return true
+		}
+		attrs = c.section[i].attributes(attrs[:0])
+		if len(statedDigests(attrs, "-Digest", c.v.least, c.v.most)) == 0 {
+			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
+			return true
+		}
+		return false
+	})
+	return order, signers
+}
+
+// digestEntries verifies the digests of those entries, on all processors.
+func (c *jarCheck) digestEntries(ctx context.Context, order []int32) error {
+	var next atomic.Int64
+	var mu sync.Mutex
+	failed := make(map[int32][]Issue)
+	errs := make([]error, min(runtime.GOMAXPROCS(0), len(order)))
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			d := &entryDigester{c: c, x: &extractor{j: c.x.j}}
+			for errs[w] == nil {
+				at := next.Add(1) - 1
+				if at >= int64(len(order)) {
+					return
+				}
+				issues, err := d.verify(ctx, order[at])
+				if errs[w] = err; len(issues) > 0 {
+					mu.Lock()
+					if len(failed) < maxIssues {
+						failed[order[at]] = issues
+					}
+					mu.Unlock()
+				}
+			}
+			next.Store(int64(len(order))) // the others need not go on
+		})
+	}
+	wg.Wait()
+	for _, i := range order {
+		c.v.res.report(failed[i], nil)
+	}
+	return errors.Join(errs...)
+}
+
+// An entryDigester verifies entries one after the other.
+type entryDigester struct {
+	c     *jarCheck
+	x     *extractor
+	attrs []jarAttribute
+}
+
+func (d *entryDigester) verify(ctx context.Context, i int32) ([]Issue, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e := &d.c.x.j.entries[i]
+	d.attrs = d.c.section[i].attributes(d.attrs[:0])
+	digests := statedDigests(d.attrs, "-Digest", d.c.v.least, d.c.v.most)
+	hashes, writers := make([]hash.Hash, len(digests)), make([]io.Writer, len(digests))
+	for n, stated := range digests {
+		hashes[n] = stated.hash.New()
+		writers[n] = hashes[n]
+	}
+	if err := d.x.copy(io.MultiWriter(writers...), e); err != nil {
+		return nil, err
+	}
+	var issues []Issue
+	for n, stated := range digests {
+		if sum := hashes[n].Sum(nil); !stated.is(sum) {
+			issues = append(issues, newIssue(V1, "", "JAR_SIG_ZIP_ENTRY_DIGEST_DID_NOT_VERIFY", "%s", mismatch(e.name, stated, sum, manifestName)))
+		}
+	}
+	return issues, nil
+}
