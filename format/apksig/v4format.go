@@ -107,17 +107,21 @@ func (s *IDSigSigner) read(c *cursor) {
 
 // Bytes returns the file up to its hash tree.
 func (s *IDSig) Bytes() []byte {
-	var signing []byte
+	b := binary.LittleEndian.AppendUint32(nil, idsigVersion)
+	return append(b, prefixed(s.hashingInfo(), s.signingInfos())...)
+}
+
+func (s *IDSig) signingInfos() []byte {
+	var out []byte
 	for i := range s.Signers {
 		b := s.Signers[i].bytes()
 		if i > 0 {
-			signing = binary.LittleEndian.AppendUint32(signing, s.Signers[i].Block)
+			out = binary.LittleEndian.AppendUint32(out, s.Signers[i].Block)
 			b = prefixed(b)
 		}
-		signing = append(signing, b...)
+		out = append(out, b...)
 	}
-	b := binary.LittleEndian.AppendUint32(nil, idsigVersion)
-	return append(b, prefixed(s.hashingInfo(), signing)...)
+	return out
 }
 
 func (s *IDSig) hashingInfo() []byte {
