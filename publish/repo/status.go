@@ -3,12 +3,20 @@ package repo
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"mios"
 	"mios/api/repo"
+	"mios/storage/tree"
 )
 
 // Status is what a repository has published, for a person.
@@ -41,6 +49,30 @@ func (s *Status) MarshalJSON() ([]byte, error) {
 		all.Releases = append(all.Releases, release{r, r.Target, r.Share, r.Halted, r.Withdrawn})
 	}
 	return json.Marshal(all)
+}
+
+// Revision is another one whenever what [Repo.Status] tells has changed. It
+// reads the pointer, and what waits for signatures.
+func (r *Repo) Revision(ctx context.Context) (mios.Digest, error) {
+	pointer, err := tree.ReadAll(ctx, r.tree, repo.MetadataPath(metadata.TIMESTAMP, 0), repo.MaxTimestamp)
+	if err != nil {
+		return mios.Digest{}, err
+	}
+	h := sha256.New()
+	h.Write(pointer)
+	names, err := filepath.Glob(filepath.Join(r.dir, stagedDir, "*.json"))
+	if err != nil {
+		return mios.Digest{}, err
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return mios.Digest{}, err
+		}
+		fmt.Fprintf(h, "\x00%s\x00%d\x00", filepath.Base(name), len(b))
+		h.Write(b)
+	}
+	return mios.Digest(h.Sum(nil)), nil
 }
 
 // Status reads what the repository has published. It verifies nothing: clients

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"mios"
@@ -27,6 +28,10 @@ import (
 type Service struct {
 	Repo *publish.Repo
 	Log  *slog.Logger
+
+	mu       sync.Mutex
+	page     []byte      // the index, as it was made last
+	revision mios.Digest // of the repository that it shows
 }
 
 // Handler returns the service's pages and files, and is the one list of its
@@ -125,20 +130,40 @@ func size(n int64) string {
 }
 
 func (s *Service) index(w http.ResponseWriter, r *http.Request) error {
-	status, err := s.Repo.Status(r.Context())
+	page, err := s.indexPage(r.Context())
 	if err != nil {
-		return err
-	}
-	var page bytes.Buffer
-	if err := indexPage.Execute(&page, status); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_, err = page.WriteTo(w)
-	if err != nil {
+	if _, err := w.Write(page); err != nil {
 		s.Log.DebugContext(r.Context(), "reader went away", "err", err)
 	}
 	return nil
+}
+
+// indexPage returns the page. The whole repository is read for it only when it
+// has changed.
+func (s *Service) indexPage(ctx context.Context) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	revision, err := s.Repo.Revision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.page != nil && revision == s.revision {
+		return s.page, nil
+	}
+	status, err := s.Repo.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var page bytes.Buffer
+	if err := indexPage.Execute(&page, status); err != nil {
+		return nil, err
+	}
+	// What was published since is shown the next time.
+	s.page, s.revision = page.Bytes(), revision
+	return s.page, nil
 }

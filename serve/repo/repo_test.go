@@ -123,6 +123,55 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestIndexCached: the page reads the repository when that has changed, and not
+// each time.
+func TestIndexCached(t *testing.T) {
+	r, rel, _ := newRepo(t)
+	s := newServer(t, r)
+	page := func() string {
+		t.Helper()
+		res, b := do(t, "GET", s.URL, "", "")
+		if res.StatusCode != 200 {
+			t.Fatalf("status %s", res.Status)
+		}
+		return string(b)
+	}
+	before := page()
+	// With the metadata behind the pointer gone, only what was read before is known.
+	metadata := filepath.Join(r.Dir(), publish.PublicDir, "metadata")
+	hidden := filepath.Join(t.TempDir(), "metadata")
+	if err := os.CopyFS(hidden, os.DirFS(metadata)); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(metadata, "*.snapshot.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d snapshots, %v", len(files), err)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := page(); again != before {
+		t.Errorf("the page is another one: %s", again)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(hidden, filepath.Base(f)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.SetRollout(t.Context(), "iot", rel.Target.SHA256, api.Narrow{Share: api.Everyone, Withdrawn: true}); err != nil {
+		t.Fatal(err)
+	}
+	if after := page(); !strings.Contains(after, "withdrawn") {
+		t.Errorf("the page does not show that the release was withdrawn: %s", after)
+	}
+}
+
 // TestDevice is a device's client, through device/fetch, against the server
 // and a mirror that is down.
 func TestDevice(t *testing.T) {
