@@ -43,6 +43,9 @@ func readSections(r io.ReaderAt, l *apk.Layout) (s *sections, why string, err er
 	if l.DirOff < int64(8+blockFooter) {
 		return s, "no APK signing block", nil
 	}
+	if l.DirOff+l.DirSize != l.EndOff {
+		return s, "bytes between the central directory and its end record", nil
+	}
 	footer := make([]byte, blockFooter)
 	if _, err := r.ReadAt(footer, l.DirOff-int64(len(footer))); err != nil {
 		return nil, "", err

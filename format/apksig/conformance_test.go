@@ -82,7 +82,7 @@ func newTallies(t *testing.T, what string, want map[string]int) func(apkName str
 // Those about source stamps alone are TestStampExpected's.
 func TestExpected(t *testing.T) {
 	dir := conformance.Dir(t, "apksig")
-	judge := newTallies(t, "expect.tsv", map[string]int{})
+	judge := newTallies(t, "expect.tsv", map[string]int{"v1": 105, "v2": 40, "v3": 19, "v31": 9, "stamp": 8, "others": 21})
 	for _, row := range tsv(t, dir, "expect.tsv") {
 		if row[3] != "verify" {
 			continue
@@ -104,9 +104,6 @@ func outcome(res *apksig.Result, err error, expect, detail string) bool {
 	case "no_exception":
 		return err == nil
 	case "not_verified":
-		if malformed { // what AOSP passes over as no signature
-			return detail == "JAR_SIG_NO_MANIFEST"
-		}
 		return err == nil && !res.Verified() && named(res.Errors, detail)
 	}
 	if err != nil {
@@ -144,7 +141,7 @@ func signerDigests(res *apksig.Result) string {
 // signed it, and each error and warning by name.
 func TestObserved(t *testing.T) {
 	dir := conformance.Dir(t, "apksig")
-	judge := newTallies(t, "observed.tsv", map[string]int{})
+	judge := newTallies(t, "observed.tsv", map[string]int{"v1": 785, "v2": 304, "v3": 152, "v31": 62, "stamp": 104, "golden": 192, "others": 197})
 	for _, row := range tsv(t, dir, "observed.tsv") {
 		if row[0] != "verify" {
 			continue
@@ -158,6 +155,9 @@ func TestObserved(t *testing.T) {
 			got[0] = row[4]
 		}
 		ok := slices.Equal(got, want)
+		if row[1] == "v1-only-with-nul-in-entry-name.apk" { // which package apk refuses, and so do newer platforms
+			ok = err != nil && strings.Contains(err.Error(), "holds a NUL")
+		}
 		if !ok {
 			t.Errorf("%s (SDK %s to %s): %q, %v; want %q", row[1], row[2], row[3], got, err, want)
 		}

@@ -36,6 +36,36 @@ type jarEntry struct {
 	method, flags, nameLen uint16
 }
 
+// looseLayout finds the parts of a package that package apk refuses, as AOSP
+// does (tools/apksig, ZipUtils.findZipEndOfCentralDirectoryRecord). It returns
+// nil if AOSP refuses it as well.
+func looseLayout(r io.ReaderAt, size int64) (*apk.Layout, error) {
+	const endSize, maxComment = 22, 1<<16 - 1
+	le := binary.LittleEndian
+	for _, most := range []int64{0, maxComment} { // an end record without a comment comes first
+		tail := make([]byte, max(0, min(size, endSize+most)))
+		start := size - int64(len(tail))
+		if err := readFull(r, tail, start); err != nil {
+			return nil, err
+		}
+		for i := len(tail) - endSize; i >= 0; i-- {
+			end := tail[i:]
+			if string(end[:4]) != "PK\x05\x06" || int(le.Uint16(end[20:])) != len(end)-endSize {
+				continue
+			}
+			l := &apk.Layout{
+				DirOff: int64(le.Uint32(end[16:])), DirSize: int64(le.Uint32(end[12:])),
+				EndOff: start + int64(i), End: end, Entries: int(le.Uint16(end[10:])),
+			}
+			if l.DirOff+l.DirSize > l.EndOff {
+				return nil, nil
+			}
+			return l, nil
+		}
+	}
+	return nil, nil
+}
+
 func badJar(off int64, format string, args ...any) error {
 	return &apk.FormatError{Off: off, Msg: fmt.Sprintf(format, args...)}
 }

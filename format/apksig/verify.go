@@ -56,22 +56,22 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 // newVerifier reads the package. That it can be read in several ways is the
 // second result, which counts only if there is nothing wrong with signatures.
 func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
-	l, err := apk.FindLayout(r, size)
-	if err != nil {
-		return nil, nil, err
-	}
 	v = &verifier{
-		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig,
-		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte), layout: l,
+		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, file: new(apk.File),
+		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte),
 	}
-	if v.s, _, err = readSections(r, l); err != nil {
+	f, badZip := apk.Open(r, size)
+	if badZip == nil {
+		v.file, v.layout = f, &f.Layout
+	} else if _, ok := errors.AsType[*apk.FormatError](badZip); !ok {
+		return nil, nil, badZip
+	} else if v.layout, err = looseLayout(r, size); err != nil {
 		return nil, nil, err
+	} else if v.layout == nil {
+		return nil, nil, badZip
 	}
-	if v.file, badZip = apk.Open(r, size); badZip != nil {
-		if _, ok := errors.AsType[*apk.FormatError](badZip); !ok {
-			return nil, nil, badZip
-		}
-		v.file = new(apk.File)
+	if v.s, _, err = readSections(r, v.layout); err != nil {
+		return nil, nil, err
 	}
 	if v.most == 0 {
 		v.most = newest
