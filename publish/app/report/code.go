@@ -1,0 +1,153 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"mios/format/apk"
+	"mios/format/dex"
+)
+
+// maxDEX is the largest DEX file that is read, and maxCode all together, in
+// bytes.
+const (
+	maxDEX  = 64 << 20
+	maxCode = 512 << 20
+)
+
+// codeNames are the package's DEX files in the order in which Android loads
+// them: classes.dex, classes2.dex, up to the first that is not there.
+func codeNames(f *apk.File) []string {
+	var names []string
+	for name := "classes.dex"; f.Entry(name) != nil; name = fmt.Sprintf("classes%d.dex", len(names)+1) {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Code reads the package's DEX files.
+func Code(f *apk.File) (*dex.Program, error) {
+	var files []*dex.File
+	total := 0
+	for _, name := range codeNames(f) {
+		b, err := f.ReadFile(name, maxDEX)
+		if err != nil {
+			return nil, err
+		}
+		if total += len(b); total > maxCode {
+			return nil, fmt.Errorf("%s: over %d bytes of code", name, maxCode)
+		}
+		list, err := dex.Parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		files = append(files, list...)
+	}
+	return dex.NewProgram(files)
+}
+
+// A Reference is a class that an app refers to and does not define, and what of
+// it.
+type Reference struct {
+	Class   string   `json:"class"`   // as Java writes it: "android.app.Activity"
+	Members []string `json:"members"` // "finish()V", "MODEL:Ljava/lang/String;"; in a diff those that are new or gone
+	Where   []string `json:"where"`   // some of the places: "org.example.Main.run"; in a diff only of what is new
+	Whole   bool     `json:"whole"`   // in a diff: the class as a whole is new or gone
+}
+
+// References returns the classes that the program refers to and does not
+// define, sorted.
+func References(p *dex.Program) []Reference {
+	list := []Reference{}
+	for _, o := range p.Outside() {
+		r := Reference{Class: dex.JavaName(o.Class), Members: []string{}, Where: []string{}}
+		for _, m := range o.Members {
+			r.Members = append(r.Members, memberName(m))
+		}
+		slices.Sort(r.Members)
+		list = append(list, r)
+	}
+	return list
+}
+
+// memberName is a method or field within its class.
+func memberName(r dex.Ref) string {
+	if r.IsMethod() {
+		return r.Name + r.Type
+	}
+	return r.Name + ":" + r.Type
+}
+
+// maxPlaces is how many places are given as examples.
+const maxPlaces = 3
+
+// placesOf finds places at which the program refers to the classes. What cannot
+// be read is passed over: it is told when the program is loaded.
+func placesOf(p *dex.Program, classes map[string]bool) map[string][]string {
+	found := make(map[string]map[string]bool)
+	for use, err := range p.Uses(func(class string) bool { return classes[dex.JavaName(class)] }) {
+		if err != nil {
+			continue
+		}
+		class := dex.JavaName(use.Class)
+		if found[class] == nil {
+			found[class] = make(map[string]bool)
+		}
+		if len(found[class]) < maxPlaces {
+			found[class][place(use.In)] = true
+		}
+	}
+	out := make(map[string][]string)
+	for class, places := range found {
+		out[class] = slices.Sorted(maps.Keys(places))
+	}
+	return out
+}
+
+func place(r dex.Ref) string {
+	if r.Name == "" {
+		return dex.JavaName(r.Class)
+	}
+	return dex.JavaName(r.Class) + "." + r.Name
+}
+
+// difference returns what of a is not in b; both are sorted.
+func difference[T cmp.Ordered](a, b []T) []T {
+	out := []T{}
+	for _, v := range a {
+		if _, ok := slices.BinarySearch(b, v); !ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// missing returns what of a is not in b: whole classes, or the members of one.
+func missing(a, b []Reference) []Reference {
+	other := make(map[string]*Reference)
+	for i := range b {
+		other[b[i].Class] = &b[i]
+	}
+	out := []Reference{}
+	for _, r := range a {
+		o := other[r.Class]
+		if o == nil {
+			r.Whole = true
+			out = append(out, r)
+			continue
+		}
+		if r.Members = difference(r.Members, o.Members); len(r.Members) > 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// isPlatform reports whether a class is one that every Android has.
+func isPlatform(class string) bool {
+	return slices.ContainsFunc([]string{"java.", "javax.", "android.", "dalvik.", "org.w3c.dom.", "org.xml.sax.", "org.json.", "org.xmlpull."},
+		func(pkg string) bool { return strings.HasPrefix(class, pkg) })
+}
