@@ -8,8 +8,6 @@ package apk
 import (
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 )
 
 // A FormatError says where a package breaks the format, and how.
@@ -50,16 +48,7 @@ func (f *File) Info() (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &Info{Manifest: *m}
-	for _, e := range f.Entries {
-		if dir, ok := strings.CutPrefix(e.Name, "lib/"); ok {
-			if abi, file, ok := strings.Cut(dir, "/"); ok && file != "" && !slices.Contains(info.ABIs, abi) {
-				info.ABIs = append(info.ABIs, abi)
-			}
-		}
-	}
-	slices.Sort(info.ABIs)
-	return info, nil
+	return &Info{Manifest: *m, ABIs: f.abis()}, nil
 }
 
 // Resources reads the package's resource table, which it reads once. Without one

@@ -1,22 +1,26 @@
 package apk
 
-// An Application is what the application element says.
+import "slices"
+
+// An Application is what the application element says. Values may be references,
+// see [Resources.Resolve]; what it does not say is as Android takes it.
 type Application struct {
-	Name        string // of the class, complete; "" for the platform's
-	Label       Value  // may be a reference, see Resources.Resolve
+	Name        string // of the class, complete; "" for the platform's own
+	Label       Value
+	Description Value
 	Icon        Value
 	RoundIcon   Value
 	Banner      Value
 	Logo        Value
-	Description Value
 	Theme       Value
-	Permission  string
+	Permission  string // that callers of its components must have
 	Process     string
-	Category    string // appCategory's name: "game" ...
+	Category    string // appCategory: "game", "audio" ...; "" if it does not say
 
 	Enabled              bool
 	HasCode              bool
 	AllowBackup          bool
+	BackupAgent          string
 	FullBackupContent    Value
 	DataExtractionRules  Value
 	ExtractNativeLibs    bool
@@ -29,10 +33,12 @@ type Application struct {
 	DirectBootAware      bool
 	IsGame               bool
 	TestOnly             bool
-	Profileable          bool // by shell
+	VMSafeMode           bool
+	LegacyStorage        bool // requestLegacyExternalStorage
+	Profileable          bool // by the shell
 }
 
-// A Kind says what a component is; the words are the manifest's.
+// A Kind says what a component is, in the manifest's words.
 type Kind string
 
 // The kinds of components.
@@ -54,23 +60,22 @@ type Component struct {
 	RoundIcon  Value
 	Banner     Value
 	Permission string // that a caller must have
-	Read       string // permission to read of a provider
-	Write      string // permission to write of a provider
+	Read       string // readPermission of a provider
+	Write      string // writePermission of a provider
 	Process    string
 	Enabled    bool
 	// Exported says that other packages may start it: as the manifest says,
 	// or, if it does not, as Android decides: components with an intent filter
-	// are, and providers of packages for SDK versions below 17.
-	Exported         bool
-	ExportedExplicit bool
-	DirectBootAware  bool
-	Authorities      []string // of a provider
-	Filters          []IntentFilter
-	MetaData         []MetaData
-
-	ForegroundTypes   uint32 // foregroundServiceType of a service
-	ScreenOrientation int    // of an activity; -1: unspecified
-	Immersive         bool
+	// are, and so are providers of packages for SDK versions below 17.
+	Exported           bool
+	ExportedExplicit   bool // the manifest says so
+	DirectBootAware    bool
+	GrantURIPermission bool     // of a provider
+	Authorities        []string // of a provider
+	Filters            []IntentFilter
+	MetaData           []MetaData
+	ForegroundTypes    uint32 // foregroundServiceType of a service, AOSP's flags
+	Orientation        int    // screenOrientation of an activity; -1: unspecified
 }
 
 // An IntentFilter is one way to start a component.
@@ -82,16 +87,42 @@ type IntentFilter struct {
 	Priority   int
 }
 
+// has reports whether the filter has the action, "" for any, and the category,
+// "" for any.
+func (f *IntentFilter) has(action, category string) bool {
+	return (action == "" || slices.Contains(f.Actions, action)) && (category == "" || slices.Contains(f.Categories, category))
+}
+
+// has reports whether one of the filters has the action, "" for any, and one,
+// perhaps another, the category, "" for any.
+func (c *Component) has(action, category string) bool {
+	in := func(action, category string) bool {
+		return slices.ContainsFunc(c.Filters, func(f IntentFilter) bool { return f.has(action, category) })
+	}
+	return in(action, "") && in("", category)
+}
+
 // IntentData is one data element of a filter; empty fields say nothing.
 type IntentData struct {
-	Scheme, Host, Port, Path, PathPrefix, PathPattern, MimeType string
+	Scheme, Host, Port, Path, PathPrefix, PathSuffix, PathPattern, MIMEType string
 }
 
 // MetaData is one meta-data element.
 type MetaData struct {
 	Name     string
 	Value    Value // zero if it gives a resource
-	Resource ResID
+	Resource ResID // zero if it gives a value
+}
+
+// UsesPermission is one permission that a package asks for.
+type UsesPermission struct {
+	Name               string
+	MaxSDK             int  // 0: always
+	MinSDK             int  // 23 for uses-permission-sdk-23, or as it says; 0: always
+	Optional           bool // required="false"
+	RequiredFeature    string
+	RequiredNotFeature string
+	Flags              uint32 // usesPermissionFlags: 0x10000 never for location
 }
 
 // UsesFeature is one feature that a package uses.
@@ -102,10 +133,19 @@ type UsesFeature struct {
 	GLES     uint32 // 0x00030001 is 3.1; 0 if it asks for a feature
 }
 
-// LibraryKind says how a package uses a library; the words are the manifest's.
+// A FeatureGroup is a set of features of which a device must have all, unless it
+// has those of another group.
+type FeatureGroup struct {
+	Label    Value
+	GLES     uint32
+	Features []UsesFeature
+	Implied  []ImpliedFeature // that follow from permissions and the like
+}
+
+// LibraryKind says how a package uses a library, in the manifest's words.
 type LibraryKind string
 
-// The kinds of libraries.
+// The kinds of uses.
 const (
 	LibraryShared  LibraryKind = "uses-library"
 	LibraryNative  LibraryKind = "uses-native-library"
@@ -123,9 +163,9 @@ type UsesLibrary struct {
 	CertDigests []string // of static and SDK libraries: SHA-256 in hex
 }
 
-// A Library is one that a package is or holds.
+// A Library is one that a package provides.
 type Library struct {
-	Kind    string // "library", "static-library", "sdk-library"
+	Kind    string // "library", "static-library" or "sdk-library"
 	Name    string
 	Version int64
 }
@@ -133,7 +173,8 @@ type Library struct {
 // A Permission is one that a package declares.
 type Permission struct {
 	Name, Group string
-	Tree        bool
+	Tree        bool   // permission-tree
+	IsGroup     bool   // permission-group
 	Protection  uint32 // protectionLevel: base in bits 0-3, flags above
 	Label       Value
 	Description Value
@@ -146,10 +187,23 @@ type Queries struct {
 	Authorities []string
 }
 
-// Screens says which screens a package supports.
+// UsesConfiguration is hardware that a package needs.
+type UsesConfiguration struct {
+	Touchscreen, Keyboard, Navigation int // as in Config
+	HardKeyboard, FiveWayNav          bool
+}
+
+// Screens says which screens a package supports; what the manifest does not say
+// follows from the SDK version that it is for.
 type Screens struct {
-	Small, Normal, Large, XLarge, Resizeable, AnyDensity           bool
+	Small, Normal, Large, XLarge, AnyDensity                       bool
 	RequiresSmallestWidth, CompatibleWidthLimit, LargestWidthLimit int // dp; 0: not said
+}
+
+// A CompatibleScreen is one screen that a package supports.
+type CompatibleScreen struct {
+	Size    int // as in Config.ScreenLayout
+	Density int // dpi
 }
 
 // An Instrumentation tests another package.
@@ -158,13 +212,15 @@ type Instrumentation struct {
 	Label        Value
 }
 
-// An Overlay is what a resource overlay package changes.
+// An Overlay is what a package of overlaid resources changes.
 type Overlay struct {
-	Target, TargetName string
-	Priority           int
-	Static             bool
-	Category           string
+	Target, TargetName, Category string
+	Priority                     int
+	Static                       bool
 }
+
+// A Verifier is one package-verifier element.
+type Verifier struct{ Name, PublicKey string }
 
 // A DeviceClass is a class of devices that a package is for.
 type DeviceClass string

@@ -2,6 +2,7 @@ package apk
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -15,8 +16,8 @@ const MaxManifest = 4 << 20
 const PermissionInternet = "android.permission.INTERNET"
 
 // A Manifest is what a package's AndroidManifest.xml says. Strings that are
-// references to resources are given as "@0x7f010001"; Info resolves VersionName
-// and Label.
+// references to resources are given as "@0x7f010001"; [File.Badging] resolves
+// them.
 type Manifest struct {
 	Package              string
 	VersionCode          int64 // versionCodeMajor<<32 | versionCode
@@ -24,56 +25,57 @@ type Manifest struct {
 	Revision             int // revisionCode
 	CompileSDK           int // 0 if the manifest does not say
 	CompileSDKCodename   string
-	MinSDK, TargetSDK    int    // 1 and MinSDK if the manifest does not say
+	PlatformBuild        Value // platformBuildVersionName, of older build tools
+	PlatformBuildCode    Value // platformBuildVersionCode
+	MinSDK, TargetSDK    int   // 1 and MinSDK if the manifest does not say
+	MinSDKCodename       string
+	TargetSDKCodename    string
 	MaxSDK               int    // 0 if the manifest does not say
 	TargetSandboxVersion int    // 1 if the manifest does not say
 	InstallLocation      string // "auto", "internalOnly", "preferExternal"; "" if the manifest does not say
 	SharedUserID         string
 	CoreApp              bool
 
-	Split          string // name of the split, "" in a base package
-	ConfigForSplit string // the feature that this split configures
-	IsFeatureSplit bool
-	IsolatedSplits bool
-	SplitRequired  bool     // isSplitRequired: the base alone does not run
-	SplitTypes     []string // that this package is
-	RequiredSplits []string // requiredSplitTypes, that must be there with this package
+	Split          string   // name of the split, "" in a base package
+	ConfigForSplit string   // the feature that this split configures
+	IsFeatureSplit bool     // this split is a feature
+	IsolatedSplits bool     // splits are loaded apart
+	SplitRequired  bool     // the base alone does not run
+	SplitTypes     []string // of splits that this one is
+	RequiredSplits []string // types of splits that must be there
 	UsesSplits     []string // features that this one needs
 
 	Label       string // of the application
-	Debuggable  bool
+	Debuggable  bool   // the application
 	Application Application
 	Components  []Component // in the order of the manifest
 
-	Permissions     []UsesPermission
-	Features        []UsesFeature
-	Libraries       []UsesLibrary
-	Screens         Screens
-	Declares        []Permission
-	Queries         Queries
-	Instruments     []Instrumentation
-	Overlay         *Overlay
-	Provides        []Library
-	OriginalPackage []string
+	Permissions       []UsesPermission
+	Features          []UsesFeature
+	FeatureGroups     []FeatureGroup
+	Libraries         []UsesLibrary
+	Configurations    []UsesConfiguration
+	InputTypes        []string // supports-input
+	Screens           Screens
+	CompatibleScreens []CompatibleScreen
+	GLTextures        []string // supports-gl-texture
+	OriginalPackages  []string
+	Declares          []Permission
+	Provides          []Library
+	Queries           Queries
+	Instrumentations  []Instrumentation
+	Overlay           *Overlay
+	Verifiers         []Verifier
 
 	MetaData map[string]string // of the application
-}
-
-// UsesPermission is one permission that a package asks for.
-type UsesPermission struct {
-	Name   string
-	MaxSDK int // 0: always
 }
 
 // Uses reports whether the package asks for the permission on a device of SDK
 // version sdk.
 func (m *Manifest) Uses(permission string, sdk int) bool {
-	for _, p := range m.Permissions {
-		if p.Name == permission && (p.MaxSDK == 0 || sdk <= p.MaxSDK) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.Permissions, func(p UsesPermission) bool {
+		return p.Name == permission && (p.MaxSDK == 0 || sdk <= p.MaxSDK) && sdk >= p.MinSDK
+	})
 }
 
 // ParseManifest reads a binary manifest as AOSP's package parser does
@@ -88,148 +90,164 @@ func ParseManifest(b []byte) (*Manifest, error) {
 }
 
 // NewManifest reads the manifest out of a document.
-func NewManifest(root *Element) (*Manifest, error) {
+func NewManifest(root *Element) (*Manifest, error) { return newManifest(root, nil) }
+
+// newManifest reads the manifest out of a document whose references resolve
+// resolves, unless it is nil.
+func newManifest(root *Element, resolve func(Value) Value) (*Manifest, error) {
 	if root.Name != "manifest" || root.Namespace != "" {
 		return nil, bad(0, "%s: root element is %s, want manifest", ManifestName, root.Name)
 	}
-	m := &Manifest{Package: root.text("package"), Split: root.text("split"), VersionName: root.resText(idVersionName), MinSDK: 1}
-	if !validPackage(m.Package) {
-		return nil, bad(0, "%s: package name %q: want two or more words of letters, digits and _ with dots between", ManifestName, m.Package)
-	}
-	major, err := root.resInt(idVersionCodeMajor, 0)
-	if err != nil {
-		return nil, err
-	}
-	code, err := root.resInt(idVersionCode, 0)
-	if err != nil {
-		return nil, err
-	}
-	m.VersionCode = int64(major)<<32 | int64(uint32(code))
-	if m.TargetSandboxVersion, err = root.resInt(idTargetSandboxVersion, 1); err != nil {
-		return nil, err
-	}
-	seen := false
+	r := &manifestReader{m: new(Manifest), resolve: resolve}
+	r.root(root)
 	for _, e := range root.Children {
-		switch {
-		case e.Namespace != "":
-		case e.Name == "uses-sdk":
-			err = m.usesSDK(e)
-		case e.Name == "uses-permission", e.Name == "uses-permission-sdk-23":
-			err = m.usesPermission(e)
-		case e.Name == "application" && !seen:
-			seen = true
-			err = m.application(e)
-		}
-		if err != nil {
-			return nil, err
+		if read := manifestElements[e.Name]; read != nil && e.Namespace == "" && r.err == nil {
+			read(r, e)
 		}
 	}
-	if m.TargetSDK == 0 {
-		m.TargetSDK = m.MinSDK
+	if r.err != nil {
+		return nil, r.err
 	}
-	return m, nil
+	r.m.MinSDK = max(r.m.MinSDK, 1)
+	if r.m.TargetSDK == 0 {
+		r.m.TargetSDK = r.m.MinSDK
+	}
+	r.finishScreens()
+	r.finishComponents()
+	return r.m, nil
 }
 
-// usesSDK reads one of the uses-sdk elements; with several, the highest
-// minSdkVersion counts.
-func (m *Manifest) usesSDK(e *Element) error {
-	least, err := e.resSDK(idMinSDK, 1)
-	if err != nil {
-		return err
-	}
-	m.MinSDK = max(m.MinSDK, least)
-	if m.TargetSDK, err = e.resSDK(idTargetSDK, m.TargetSDK); err != nil {
-		return err
-	}
-	if a := e.Res(idMaxSDK); a != nil && (a.Value.Type == TypeIntDec || a.Value.Type == TypeIntHex) {
-		m.MaxSDK = int(int32(a.Value.Data)) // Android ignores it; a reference stays unknown
-	}
-	return nil
+// manifestElements are the elements below manifest that are read.
+var manifestElements = map[string]func(*manifestReader, *Element){
+	"application":            (*manifestReader).application,
+	"compatible-screens":     (*manifestReader).compatibleScreens,
+	"feature-group":          (*manifestReader).featureGroup,
+	"instrumentation":        (*manifestReader).instrumentation,
+	"original-package":       (*manifestReader).originalPackage,
+	"overlay":                (*manifestReader).overlay,
+	"package-verifier":       (*manifestReader).verifier,
+	"permission":             (*manifestReader).permission,
+	"permission-group":       (*manifestReader).permission,
+	"permission-tree":        (*manifestReader).permission,
+	"queries":                (*manifestReader).queries,
+	"supports-gl-texture":    (*manifestReader).glTexture,
+	"supports-input":         (*manifestReader).supportsInput,
+	"supports-screens":       (*manifestReader).supportsScreens,
+	"uses-configuration":     (*manifestReader).usesConfiguration,
+	"uses-feature":           (*manifestReader).usesFeature,
+	"uses-package":           (*manifestReader).usesPackage,
+	"uses-permission":        (*manifestReader).usesPermission,
+	"uses-permission-sdk-23": (*manifestReader).usesPermission,
+	"uses-permission-sdk-m":  (*manifestReader).usesPermission,
+	"uses-sdk":               (*manifestReader).usesSDK,
+	"uses-split":             (*manifestReader).usesSplit,
 }
 
-func (m *Manifest) usesPermission(e *Element) (err error) {
-	p := UsesPermission{Name: e.resText(idName)}
-	if p.MaxSDK, err = e.resInt(idMaxSDK, 0); err != nil {
-		return err
-	}
-	if p.Name != "" {
-		m.Permissions = append(m.Permissions, p)
-	}
-	return nil
+// A manifestReader fills a Manifest. The first error ends it.
+type manifestReader struct {
+	m       *Manifest
+	resolve func(Value) Value
+	seenApp bool
+	least   []screenClass // what supports-screens says
+	err     error
 }
 
-func (m *Manifest) application(e *Element) error {
-	m.Label = e.resText(idLabel)
-	if a := e.Res(idDebuggable); a != nil {
-		switch {
-		case a.Value.Type == TypeString:
-			m.Debuggable = a.Value.Str == "true" || a.Value.Str == "TRUE" || a.Value.Str == "1"
-		default:
-			m.Debuggable = a.Value.Data != 0 // also a reference: who knows
-		}
-	}
-	for _, c := range e.Children {
-		if c.Name != "meta-data" || c.Namespace != "" {
-			continue
-		}
-		name, a := c.resText(idName), c.Res(idValue)
-		if a == nil {
-			a = c.Res(idResource)
-		}
-		if name == "" || a == nil {
-			continue
-		}
-		if m.MetaData == nil {
-			m.MetaData = make(map[string]string)
-		}
-		if _, twice := m.MetaData[name]; twice {
-			return bad(0, "%s: meta-data %q twice", ManifestName, name)
-		}
-		m.MetaData[name] = a.Value.String()
-	}
-	return nil
-}
-
-func (e *Element) text(name string) string {
-	if a := e.Attr(name); a != nil {
-		return a.Value.String()
-	}
-	return ""
-}
-
-func (e *Element) resText(id uint32) string {
-	if a := e.Res(id); a != nil {
-		return a.Value.String()
-	}
-	return ""
-}
-
-func (e *Element) resInt(id uint32, missing int) (int, error) {
+// value returns the value of the attribute with that id, a reference resolved if
+// it can be.
+func (r *manifestReader) value(e *Element, id uint32) (Value, bool) {
 	a := e.Res(id)
 	if a == nil {
-		return missing, nil
+		return Value{}, false
 	}
-	switch a.Value.Type {
-	case TypeIntDec, TypeIntHex:
-		return int(int32(a.Value.Data)), nil
-	case TypeString:
-		if n, err := strconv.ParseInt(a.Value.Str, 10, 32); err == nil {
-			return int(n), nil
-		}
+	if _, ok := a.Value.Reference(); ok && r.resolve != nil {
+		return r.resolve(a.Value), true
 	}
-	return 0, bad(0, "%s: %s android:%s is %q, want a number", ManifestName, e.Name, a.Name, a.Value)
+	return a.Value, true
 }
 
-// resSDK reads an SDK version, which may be the codename of one that was in
-// development.
-func (e *Element) resSDK(id uint32, missing int) (int, error) {
-	a := e.Res(id)
-	if a != nil && a.Value.Type == TypeString {
-		if s := a.Value.Str; s != "" && s[0] >= 'A' && s[0] <= 'Z' {
-			return codenameSDK(s[0]), nil
+// raw is value without resolving: what it is differs by device.
+func (r *manifestReader) raw(e *Element, id uint32) Value {
+	if a := e.Res(id); a != nil {
+		return a.Value
+	}
+	return Value{}
+}
+
+func (r *manifestReader) text(e *Element, id uint32) string {
+	v, _ := r.value(e, id)
+	return v.String()
+}
+
+// number returns a whole number that the package cannot be understood without.
+func (r *manifestReader) number(e *Element, id uint32, missing int) int {
+	v, ok := r.value(e, id)
+	if !ok {
+		return missing
+	}
+	switch v.Type {
+	case TypeIntDec, TypeIntHex:
+		return int(int32(v.Data))
+	case TypeString:
+		if n, err := strconv.ParseInt(v.Str, 10, 32); err == nil {
+			return int(n)
 		}
 	}
-	return e.resInt(id, missing)
+	if r.err == nil {
+		r.err = bad(0, "%s: %s android:%s is %q, want a number", ManifestName, e.Name, e.Res(id).Name, v)
+	}
+	return 0
+}
+
+// integer is number for those that do not matter as much: what is no number is
+// missing.
+func (r *manifestReader) integer(e *Element, id uint32, missing int) int {
+	if v, ok := r.value(e, id); ok && v.IsInt() {
+		return int(int32(v.Data))
+	}
+	return missing
+}
+
+// flag returns a truth, as TypedArray.getBoolean reads it: of text, "true" is.
+// What an unknown resource says is missing.
+func (r *manifestReader) flag(e *Element, id uint32, missing bool) bool {
+	v, ok := r.value(e, id)
+	switch {
+	case ok && v.IsInt():
+		return v.Data != 0
+	case ok && v.Type == TypeString:
+		return v.Str == "true" || v.Str == "TRUE" || v.Str == "1"
+	}
+	return missing
+}
+
+// list returns words with commas between.
+func (r *manifestReader) list(e *Element, id uint32, separator string) []string {
+	return split(r.text(e, id), separator)
+}
+
+// class returns the complete name of a class.
+func (r *manifestReader) class(e *Element, id uint32) string {
+	name := r.text(e, id)
+	switch {
+	case name == "":
+		return ""
+	case name[0] == '.':
+		return r.m.Package + name
+	case !slices.Contains([]byte(name), '.'):
+		return r.m.Package + "." + name
+	}
+	return name
+}
+
+// sdk returns an SDK version, which may be the codename of one that was in
+// development.
+func (r *manifestReader) sdk(e *Element, id uint32, missing int) (version int, codename string) {
+	if v, ok := r.value(e, id); ok && v.Type == TypeString {
+		if s := v.Str; s != "" && s[0] >= 'A' && s[0] <= 'Z' {
+			return codenameSDK(s[0]), s
+		}
+	}
+	return r.number(e, id, missing), ""
 }
 
 // codenameSDK returns the last released SDK version before a codename, by its

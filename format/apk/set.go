@@ -18,7 +18,12 @@ func (e *Element) SetBool(name string, b bool) {
 
 // Get returns the attribute of Android's with that name as text, "" without
 // one. The name must be one that [ParseText] knows.
-func (e *Element) Get(name string) string { return e.resText(mustKnow(name)) }
+func (e *Element) Get(name string) string {
+	if a := e.Res(mustKnow(name)); a != nil {
+		return a.Value.String()
+	}
+	return ""
+}
 
 func (e *Element) set(name string, v Value) {
 	id := mustKnow(name)

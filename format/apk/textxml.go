@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 )
 
@@ -132,45 +131,11 @@ func (p *textParser) attr(a xml.Attr) (Attr, error) {
 	out.ResID = def.id
 	v, ok := def.value(a.Value)
 	switch {
-	case strings.HasPrefix(a.Value, "@") || strings.HasPrefix(a.Value, "?"):
-		return out, p.bad("android:%s=%q refers to a resource, and there are none; write the value itself", out.Name, a.Value)
+	case !ok && (strings.HasPrefix(a.Value, "@") || strings.HasPrefix(a.Value, "?")):
+		return out, p.bad("android:%s=%q refers to a resource by name, and there are none; write the value itself", out.Name, a.Value)
 	case !ok:
 		return out, p.bad("android:%s=%q: want %s", out.Name, a.Value, def.want())
 	}
 	out.Value = v
 	return out, nil
-}
-
-// value gives s the first type that it fits.
-func (d attrDef) value(s string) (Value, bool) {
-	if n, ok := d.enum[s]; ok {
-		return Value{Type: TypeIntDec, Data: n}, true
-	}
-	if d.kind&kindBool != 0 && (s == "true" || s == "false") {
-		v := Value{Type: TypeBoolean}
-		if s == "true" {
-			v.Data = 0xffffffff
-		}
-		return v, true
-	}
-	if d.kind&kindInt != 0 && d.enum == nil {
-		if hex, ok := strings.CutPrefix(s, "0x"); ok {
-			if n, err := strconv.ParseUint(hex, 16, 32); err == nil {
-				return Value{Type: TypeIntHex, Data: uint32(n)}, true
-			}
-		} else if n, err := strconv.ParseInt(s, 10, 32); err == nil {
-			return Value{Type: TypeIntDec, Data: uint32(int32(n))}, true
-		}
-	}
-	return Value{Type: TypeString, Str: s}, d.kind&kindString != 0
-}
-
-func (d attrDef) want() string {
-	switch {
-	case d.enum != nil:
-		return "one of the names that Android's documentation lists"
-	case d.kind&kindInt != 0:
-		return "a whole number of 32 bits"
-	}
-	return "true or false"
 }

@@ -18,7 +18,11 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if app := m.Application; !app.Enabled || app.HasCode || !app.AllowBackup || !app.ExtractNativeLibs || app.UsesCleartextTraffic == (m.TargetSDK >= 28) {
+		t.Errorf("application: %+v", app)
+	}
 	want := &apk.Manifest{
+		Application: m.Application, Screens: apk.Screens{Small: true, Normal: true, Large: true, XLarge: true, AnyDensity: true},
 		Package: "org.mios.test", VersionCode: 7, VersionName: "1.2", MinSDK: 24, TargetSDK: 35,
 		TargetSandboxVersion: 1, Label: "Test Ünit",
 		Permissions: []apk.UsesPermission{{Name: "android.permission.INTERNET"}, {Name: "android.permission.VIBRATE", MaxSDK: 30}},
