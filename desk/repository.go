@@ -141,17 +141,24 @@ type Server struct {
 	server *http.Server
 }
 
-// Serve serves a handler at addr, or at a free port if that one is taken.
-func Serve(addr string, h http.Handler) (*Server, error) {
-	return serveAt(addr, h, slog.New(slog.DiscardHandler))
+// Serve serves a handler at addr, or at a free port if that one is taken. Each
+// connection is given to the functions before it is served.
+func Serve(addr string, h http.Handler, opened ...func(net.Conn)) (*Server, error) {
+	return serveAt(addr, h, slog.New(slog.DiscardHandler), opened...)
 }
 
-func serveAt(addr string, h http.Handler, log *slog.Logger) (*Server, error) {
+func serveAt(addr string, h http.Handler, log *slog.Logger, opened ...func(net.Conn)) (*Server, error) {
 	l, moved, err := serve.Listen(addr)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Addr: l.Addr().String(), server: serve.NewServer(h, log)}
+	s.server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		for _, f := range opened {
+			f(c)
+		}
+		return ctx
+	}
 	if moved {
 		s.Moved = addr
 	}

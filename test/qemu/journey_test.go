@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -248,22 +249,29 @@ func (m *meter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// phases returns those that are worth a power cut, as they follow each other
+// from a stage on.
+func (j *journey) phases(from stage) []phase {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(j.way), func(p phase) bool {
+		return p.stage < from || p.stage == proved || p.what == anyFile
+	})
+}
+
 // plan chooses a seed's moments along the way that a device went without a
-// power cut, from a stage on: in every so many phases that follow each other
-// one, so that as many seeds in a row cut in each of them, and now and then a
-// boot after a power cut is cut off itself.
+// power cut, from a stage on: one in every so many phases, so that as many seeds
+// in a row cut in each of them; and now and then a boot after a power cut is cut
+// off itself.
 func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []moment {
 	var list []moment
-	i := uint64(0)
-	for _, p := range uncut.way {
-		if p.stage < from || p.stage == proved {
+	for i, p := range uncut.phases(from) {
+		if uint64(i)%every != seed%every {
 			continue
 		}
-		if i++; i%every != seed%every {
-			continue
-		}
-		list = append(list, moment{p, 1 + rng.IntN(uncut.moments[p])})
-		if rng.IntN(3) == 0 {
+		// Not among the last ones: another time there may be fewer.
+		list = append(list, moment{p, 1 + rng.IntN((uncut.moments[p]*3+3)/4)})
+		if from < proved && rng.IntN(3) == 0 {
 			list = append(list, moment{phase{starting, ""}, 1 + rng.IntN(10)})
 		}
 	}

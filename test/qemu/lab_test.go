@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -159,12 +160,20 @@ func serve(t *testing.T, r *repo.Repo) *cloud {
 		}
 		c.mu.Unlock()
 		next.ServeHTTP(w, req)
-	}))
+	}), shortQueue)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Server.Close() })
 	return c
+}
+
+// shortQueue keeps what was sent to a device and has not left this machine
+// small, beside what tests count.
+func shortQueue(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.SetWriteBuffer(64 << 10) // or the test finds more than it bears
+	}
 }
 
 // tamper puts a handler in front of the repository; nil takes it away.

@@ -54,6 +54,9 @@ func (l layout) name(a emulator.Access) string {
 // are: include/linux/jbd2.h.
 var journalMagic = []byte{0xc0, 0x3b, 0x39, 0x98}
 
+// anyFile is what is written to /data and has no name of its own.
+const anyFile = "files"
+
 var stateField = regexp.MustCompile(`^\s*\{\s*"state": ("[A-Z_]+"),`)
 
 // fileName names what is written to /data: the journal, with which files are
@@ -73,7 +76,7 @@ func fileName(b []byte) string {
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
 		return "program"
 	}
-	return "files"
+	return anyFile
 }
 
 func TestLayout(t *testing.T) {
