@@ -3,23 +3,13 @@ package apksig_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"math/big"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,8 +17,6 @@ import (
 	"mios/format/apk"
 	"mios/format/apksig"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const manifestText = `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.mios.test" android:versionCode="3">
 <uses-sdk android:minSdkVersion="24"/><application/></manifest>`
@@ -61,25 +49,6 @@ func unsigned(tb testing.TB, more ...int) []byte {
 		tb.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// fixedSigner is the key of the golden file.
-func fixedSigner(tb testing.TB) apksig.Signer {
-	tb.Helper()
-	text, err := os.ReadFile("testdata/p256.pem")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	block, _ := pem.Decode(text)
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cert, err := os.ReadFile("testdata/p256.der")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return apksig.Signer{Key: key.(crypto.Signer), Certificate: cert}
 }
 
 func newSigner(tb testing.TB, key crypto.Signer) apksig.Signer {

@@ -54,14 +54,3 @@ func (l *Lineage) Extend(current, next Signer, caps Capabilities) (*Lineage, err
 func signedNode(cert []byte, alg uint32) []byte {
 	return binary.LittleEndian.AppendUint32(prefixed(cert), alg)
 }
-
-// signature returns the bare signature of data.
-func (s Signer) signature(alg *algorithm, data []byte) ([]byte, error) {
-	rec, err := s.sign(alg, data)
-	if err != nil {
-		return nil, err
-	}
-	c := (&cursor{b: rec}).sub()
-	c.uint32()
-	return c.bytes(), nil
-}

@@ -23,6 +23,7 @@ type SignOptions struct {
 	// signs v1 and v2, and v3 for platforms before RotationMinSDK; the newest
 	// signs for those from there on.
 	Signers []Signer
+	Lineage *Lineage // the history of the newest signer's certificate; nil: none
 
 	V1, V2, V3 bool
 	// IDSig, unless nil, is given the v4 signature, what apksigner puts into
