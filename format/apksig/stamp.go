@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 
 	"mios/format/apk"
 )
@@ -70,65 +69,22 @@ type StampOptions struct {
 // ApkVerifier.verifySourceStamp). An error is one of reading r, or of options
 // that contradict each other; all else stands in the stamp.
 func VerifyStamp(ctx context.Context, r io.ReaderAt, size int64, o StampOptions) (*Stamp, error) {
-	layout, err := apk.FindLayout(r, size)
+	v, _, err := newVerifier(r, size, Options{MinSDK: o.MinSDK, MaxSDK: o.MaxSDK})
 	if err != nil {
-		return (&sections{r: r, dirN: size}).anyStamp(ctx, o, err)
+		return stampError(err)
 	}
-	sections, _, err := readSections(r, layout)
+	j, err := v.jar()
 	if err != nil {
+		return stampError(err)
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := apk.Open(r, size)
-	if err != nil {
-		return sections.anyStamp(ctx, o, err)
-	}
-	v := &verifier{s: sections, res: new(Result), least: o.MinSDK, most: o.MaxSDK, file: f, found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte)}
-	if v.least == 0 {
-		info, err := f.Info()
-		if err != nil {
-			return stampError(err)
-		}
-		v.least = info.MinSDK
-	}
-	if v.most == 0 {
-		v.most = math.MaxInt32
-	}
-	if v.least > v.most {
-		return nil, fmt.Errorf("verify stamp: SDK versions %d to %d: there are none between", v.least, v.most)
-	}
-	return v.stampAlone(o)
-}
-
-// anyStamp returns the stamp of a package that cannot be read in one way only,
-// as err says: it has none if no way of reading its directory would find one.
-func (s *sections) anyStamp(ctx context.Context, o StampOptions, err error) (*Stamp, error) {
-	malformed, err := stampError(err)
-	if err != nil {
-		return nil, err
-	}
-	manifest := o.MinSDK > 0 // which says the SDK versions
-	buf := make([]byte, 64<<10)
-	for off := int64(0); off < s.dirN; off += int64(len(buf) - 32) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		b := buf[:min(int64(len(buf)), s.dirN-off)]
-		if err := readFull(s.r, b, s.dir+off); err != nil {
-			return nil, err
-		}
-		if bytes.Contains(b, []byte(stampEntry)) {
-			return malformed, nil
-		}
-		manifest = manifest || bytes.Contains(b, []byte("AndroidManifest.xml"))
-	}
-	if !manifest {
-		return malformed, nil
-	}
-	return s.noStampEntry(o), nil
+	return v.stampAlone(&extractor{j: j}, &o)
 }
 
 // noStampEntry returns the stamp of a package without the entry of one.
-func (s *sections) noStampEntry(o StampOptions) *Stamp {
+func (s *sections) noStampEntry(o *StampOptions) *Stamp {
 	if _, ok := s.pair(o.block()); ok {
 		return unverified(StampNotVerified, "SOURCE_STAMP_SIGNATURE_BLOCK_WITHOUT_CERT_DIGEST", "no entry %s", stampEntry)
 	}
@@ -160,19 +116,21 @@ func unverified(status StampStatus, name, format string, args ...any) *Stamp {
 
 // stampAlone verifies the stamp of a package whose signatures are not verified
 // otherwise.
-func (v *verifier) stampAlone(o StampOptions) (*Stamp, error) {
-	if v.file.Entry(stampEntry) == nil {
+func (v *verifier) stampAlone(x *extractor, o *StampOptions) (*Stamp, error) {
+	e := x.j.find(stampEntry)
+	if e == nil {
 		return v.s.noStampEntry(o), nil
 	}
-	digest, err := v.file.ReadFile(stampEntry, maxDigest)
+	text, err := x.read(e, maxDigest)
 	if err != nil {
 		return stampError(err)
 	}
+	digest := []byte(text)
 	if o.Certificate != nil && !bytes.Equal(digest, o.Certificate) {
 		return unverified(StampDigestMismatch, "SOURCE_STAMP_EXPECTED_DIGEST_MISMATCH", "the stamp's certificate has digest %s, want %s",
 			hex.EncodeToString(digest), hex.EncodeToString(o.Certificate)), nil
 	}
-	if err := v.stampDigests(); err != nil {
+	if err := v.stampDigests(x); err != nil {
 		return stampError(err)
 	}
 	if len(v.res.Errors) > 0 {
@@ -191,7 +149,7 @@ func (v *verifier) stampAlone(o StampOptions) (*Stamp, error) {
 
 // stampDigests collects what signers say that the package digests to, of each
 // scheme that platforms of the range look at.
-func (v *verifier) stampDigests() error {
+func (v *verifier) stampDigests(x *extractor) error {
 	if v.most >= sdkV3 {
 		if err := v.blockDigests(V3, blockV3, maxV3Signers, v.v3Signer); err != nil {
 			return err
@@ -210,17 +168,12 @@ func (v *verifier) stampDigests() error {
 		return nil
 	}
 	v.digests[V1] = make(map[digestKind][]byte) // of a package without a JAR manifest it is empty
-	e := v.file.Entry("META-INF/MANIFEST.MF")
+	e := x.j.find(manifestName)
 	if e == nil {
 		return nil
 	}
-	r, err := v.file.OpenEntry(e)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
 	h := sha256.New()
-	_, err = io.Copy(h, r)
+	err := x.copy(h, e)
 	v.digests[V1][chunkedSHA256] = h.Sum(nil)
 	return err
 }

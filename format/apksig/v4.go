@@ -28,7 +28,7 @@ func (v *verifier) v4(ctx context.Context) error {
 		}
 		return err
 	}
-	size := v.s.size()
+	size := v.layout.EndOff + int64(len(v.layout.End))
 	for i := range sig.Signers {
 		v.signer = fmt.Sprintf("signer %d", i+1)
 		if name, detail := sig.verify(&sig.Signers[i], size); name != "" {
@@ -169,6 +169,3 @@ func v4Digest(digests map[digestKind][]byte) []byte {
 	}
 	return nil
 }
-
-// size returns the size of the whole package in bytes.
-func (s *sections) size() int64 { return s.dir + s.dirN + int64(len(s.eocd)) }

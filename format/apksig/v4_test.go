@@ -96,6 +96,9 @@ func TestV4Apksigner(t *testing.T) {
 			t.Errorf("apksigner says\n%s", out)
 		}
 
+		if i > 0 {
+			continue // ECDSA signatures of apksigner differ each time
+		}
 		keyFile, cert := keyFiles(t, dir, "key", s)
 		theirs := filepath.Join(dir, "theirs.apk")
 		run(t, "apksigner", "sign", "--v4-signing-enabled", "true", "--key", keyFile, "--cert", cert, "--out", theirs, name)
@@ -109,7 +112,7 @@ func TestV4Apksigner(t *testing.T) {
 		if issue := v4Issue(t, b, idsig); issue != "" {
 			t.Errorf("what apksigner signed: %s", issue)
 		}
-		if i == 0 && !bytes.Equal(signV4(t, b, s), idsig) { // RSA is deterministic
+		if !bytes.Equal(signV4(t, b, s), idsig) {
 			t.Error("apksigner's .idsig file has other bytes")
 		}
 	}
@@ -261,14 +264,18 @@ func TestV4Flips(t *testing.T) {
 	s := fixedSigner(t)
 	b := sign(t, unsigned(t), apksig.SignOptions{Signers: []apksig.Signer{s}, V3: true})
 	good := signV4(t, b, s)
-	for i := range good {
+	head := len(good) - treeOf(t, good) + 8
+	for i := 0; i < len(good); i++ {
+		if i > head {
+			i = min(i+40, len(good)-1) // enough of the tree
+		}
 		c := bytes.Clone(good)
 		c[i] ^= 1 << (i % 8)
 		if v4Issue(t, b, c) == "" {
 			t.Errorf("byte %d of %d changed: it verifies", i, len(good))
 		}
 	}
-	for i := 0; i < len(b); i += 1 + len(b)/500 {
+	for i := 0; i < len(b); i += 1 + len(b)/200 {
 		c := bytes.Clone(b)
 		c[i] ^= 1 << (i % 8)
 		res, err := verify(t, c, apksig.Options{IDSig: bytes.NewReader(good)})
