@@ -69,7 +69,7 @@ type StampOptions struct {
 // ApkVerifier.verifySourceStamp). An error is one of reading r, or of options
 // that contradict each other; all else stands in the stamp.
 func VerifyStamp(ctx context.Context, r io.ReaderAt, size int64, o StampOptions) (*Stamp, error) {
-	v, _, err := newVerifier(r, size, Options{MinSDK: o.MinSDK, MaxSDK: o.MaxSDK})
+	v, _, err := newVerifier(r, size, Options{MinSDK: max(1, o.MinSDK), MaxSDK: o.MaxSDK})
 	if err != nil {
 		return stampError(err)
 	}
@@ -79,6 +79,22 @@ func VerifyStamp(ctx context.Context, r io.ReaderAt, size int64, o StampOptions)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if o.MinSDK == 0 && j.find(apk.ManifestName) == nil {
+		return stampError(badJar(j.dirOff, "no %s: not an Android package", apk.ManifestName))
+	}
+	if j.find(stampEntry) == nil {
+		return v.s.noStampEntry(&o), nil
+	}
+	if o.MinSDK == 0 {
+		m, err := v.manifest()
+		if err != nil {
+			return stampError(err)
+		}
+		v.least = m.MinSDK
+	}
+	if v.least > v.most {
+		return nil, fmt.Errorf("verify stamp for SDK versions %d to %d: the package is for none of them; choose others", v.least, v.most)
 	}
 	return v.stampAlone(&extractor{j: j}, &o)
 }
@@ -114,14 +130,10 @@ func unverified(status StampStatus, name, format string, args ...any) *Stamp {
 	return s
 }
 
-// stampAlone verifies the stamp of a package whose signatures are not verified
-// otherwise.
+// stampAlone verifies the stamp of a package that has the entry of one, and
+// whose signatures are not verified otherwise.
 func (v *verifier) stampAlone(x *extractor, o *StampOptions) (*Stamp, error) {
-	e := x.j.find(stampEntry)
-	if e == nil {
-		return v.s.noStampEntry(o), nil
-	}
-	text, err := x.read(e, maxDigest)
+	text, err := x.read(x.j.find(stampEntry), maxDigest)
 	if err != nil {
 		return stampError(err)
 	}
