@@ -102,10 +102,12 @@ func chunked(ctx context.Context, parts []part, hashes []crypto.Hash) ([][]byte,
 	return tops, nil
 }
 
-// hashChunks takes chunks by their number until there is none left.
+// hashChunks takes chunks by their number until there is none left. It reads
+// them in pieces that a processor's cache can hold.
 func hashChunks(ctx context.Context, parts []part, hashes []crypto.Hash, tops [][]byte, count int, next *atomic.Int64) error {
-	buf := make([]byte, 5+chunkSize)
-	buf[0] = 0xa5
+	var head [5]byte
+	head[0] = 0xa5
+	buf := make([]byte, 64<<10)
 	hs := make([]hash.Hash, len(hashes))
 	for i, h := range hashes {
 		hs[i] = h.New()
@@ -120,13 +122,22 @@ func hashChunks(ctx context.Context, parts []part, hashes []crypto.Hash, tops []
 		}
 		p, off := place(parts, i)
 		n := min(chunkSize, p.n-off)
-		binary.LittleEndian.PutUint32(buf[1:], uint32(n))
-		if err := readFull(p.r, buf[5:5+n], off); err != nil {
-			return err
+		binary.LittleEndian.PutUint32(head[1:], uint32(n))
+		for _, h := range hs {
+			h.Reset()
+			h.Write(head[:])
+		}
+		for end := off + n; off < end; {
+			b := buf[:min(int64(len(buf)), end-off)]
+			if err := readFull(p.r, b, off); err != nil {
+				return err
+			}
+			for _, h := range hs {
+				h.Write(b)
+			}
+			off += int64(len(b))
 		}
 		for j, h := range hs {
-			h.Reset()
-			h.Write(buf[:5+n])
 			h.Sum(tops[j][5+i*h.Size() : 5+i*h.Size()])
 		}
 	}
