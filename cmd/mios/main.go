@@ -46,12 +46,15 @@ var commands = []struct {
 }{
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
-	{"Make signed artifacts", []command{buildCmd, otaFull, appBuild, kernelPin}},
+	{"Make signed artifacts", []command{buildCmd, otaFull, kernelPin}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack}},
 	{"The repository that devices trust", []command{
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
 	{"Publish and serve", []command{publishOS, publishApp, publishClaim, publishRollout, serveCmd}},
+	{"Android packages", []command{
+		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, lineageCreate, lineageExtend, lineageShow,
+	}},
 	{"Devices on this desk", []command{emulate}},
 }
 

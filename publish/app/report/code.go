@@ -146,8 +146,10 @@ func missing(a, b []Reference) []Reference {
 	return out
 }
 
-// isPlatform reports whether a class is one that every Android has.
-func isPlatform(class string) bool {
-	return slices.ContainsFunc([]string{"java.", "javax.", "android.", "dalvik.", "org.w3c.dom.", "org.xml.sax.", "org.json.", "org.xmlpull."},
-		func(pkg string) bool { return strings.HasPrefix(class, pkg) })
+// Platform reports whether the class is in a package of Android's own, which
+// every device has.
+func (r *Reference) Platform() bool {
+	return slices.ContainsFunc(platformPackages, func(pkg string) bool { return strings.HasPrefix(r.Class, pkg) })
 }
+
+var platformPackages = []string{"java.", "javax.", "android.", "dalvik.", "org.w3c.dom.", "org.xml.sax.", "org.json.", "org.xmlpull."}

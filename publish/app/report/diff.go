@@ -69,6 +69,7 @@ type PartChange struct {
 // A Package is a file of Size bytes that a diff reads.
 type Package struct {
 	io.ReaderAt
+	Name string // for errors
 	Size int64
 }
 
@@ -85,7 +86,7 @@ func Compare(ctx context.Context, older, newer Package, o Options) (*Diff, error
 			code[i], err = Code(f)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s version: %w", []string{"old", "new"}[i], err)
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	d := compare(apps[0], apps[1])
@@ -97,7 +98,7 @@ func Compare(ctx context.Context, older, newer Package, o Options) (*Diff, error
 	}{{code[1], d.References.Added}, {code[0], d.References.Removed}} {
 		classes := make(map[string]bool)
 		for _, r := range side.list {
-			classes[r.Class] = r.Whole && !isPlatform(r.Class)
+			classes[r.Class] = r.Whole && !r.Platform()
 		}
 		for i, places := 0, placesOf(side.p, classes); i < len(side.list); i++ {
 			if r := &side.list[i]; r.Whole && places[r.Class] != nil {

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"mios"
+	"mios/publish/app/report"
+)
+
+var appVerify = command{"app verify", "[flags] FILE", "verify a package's signatures as Android does\n" +
+	"Errors and warnings bear the names that AOSP's apksigner gives them. Status 0: verified,\n" +
+	"1: not. The fields of the JSON are in docs/apks.md.",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e)
+		asJSON := fs.Bool("json", false, jsonHelp)
+		least := fs.Int("min-sdk", 0, "oldest platform that must take it, an SDK `version` (default: the package's)")
+		most := fs.Int("max-sdk", 0, "newest platform that must take it, an SDK `version` (default: no end)")
+		v4 := fs.String("v4", "", "the .idsig `file` beside the package, for scheme v4")
+		strict := fs.Bool("Werror", false, "warnings are errors")
+		if err := parse(fs, args, 1, 1); err != nil {
+			return err
+		}
+		if *least < 0 || *most < 0 || *most > 0 && *most < *least {
+			return fmt.Errorf("%w: SDK versions %d to %d: want two positive numbers, the lower one first", errUsage, *least, *most)
+		}
+		path := fs.Arg(0)
+		f, size, err := openPackage(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		o := report.VerifyOptions{MinSDK: *least, MaxSDK: *most}
+		if *v4 != "" {
+			idsig, err := os.Open(*v4)
+			if err != nil {
+				return err
+			}
+			defer idsig.Close()
+			o.IDSig = idsig
+		}
+		s, err := report.Verify(ctx, f, size, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if *strict && len(s.Warnings) > 0 {
+			s.Verified = false
+		}
+		if *asJSON {
+			err = printJSON(e, struct {
+				File string `json:"file"`
+				*report.Signature
+			}{path, s})
+		} else {
+			printSignature(newPage(e.stdout), path, s)
+		}
+		if err != nil || s.Verified {
+			return err
+		}
+		return notVerified(path, s)
+	}}
+
+// notVerified is why a package does not verify. It wraps [mios.ErrDenied].
+func notVerified(path string, s *report.Signature) error {
+	list := append(s.Errors, s.Warnings...)
+	more := ""
+	if n := len(list) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Errorf("%s: not verified: %s%s: %w", printable(path), printable(list[0].String()), more, mios.ErrDenied)
+}
+
+// printSignature prints all that verification found.
+func printSignature(p *page, path string, s *report.Signature) {
+	if s.Verified {
+		p.line("%s: verified%s, by scheme %s", path, platforms(s), strings.Join(s.Schemes, ", "))
+	} else {
+		p.line("%s: NOT VERIFIED%s", path, platforms(s))
+	}
+	for _, who := range s.Signers {
+		p.line("")
+		name := "signer"
+		if !who.Current {
+			name = "also"
+		}
+		p.fact(name, "%s", cmp.Or(who.Subject, "certificate without a name"))
+		p.fact("schemes", "%s", strings.Join(append(who.Schemes, who.Files...), ", "))
+		switch {
+		case who.MaxSDK > 0:
+			p.fact("platforms", "%s to %s", report.Android(who.MinSDK), report.Android(who.MaxSDK))
+		case who.MinSDK > 1:
+			p.fact("platforms", "%s and newer", report.Android(who.MinSDK))
+		}
+		p.fact("SHA-256", "%s", who.Digest)
+		if who.Serial != "" {
+			p.fact("serial", "%s, valid from %.10s to %.10s", who.Serial, who.NotBefore, who.NotAfter)
+		}
+		if who.Key != "" {
+			p.fact("key", "%s, SHA-256 %s", who.Key, who.KeyDigest)
+		}
+		printLineage(p, who.Lineage)
+	}
+	if s.Stamp != nil {
+		p.line("")
+		p.fact("stamp", "%s", s.Stamp.Status)
+		if s.Stamp.Signer != nil {
+			p.fact("", "%s", cmp.Or(s.Stamp.Signer.Subject, "certificate without a name"))
+			p.fact("", "SHA-256 %s", s.Stamp.Signer.Digest)
+		}
+		if s.Stamp.Time != "" {
+			p.fact("", "made %s", s.Stamp.Time)
+		}
+		printIssues(p, "problem", s.Stamp.Issues)
+		printIssues(p, "note", s.Stamp.Notes)
+	}
+	if len(s.Errors)+len(s.Warnings) > 0 {
+		p.line("")
+	}
+	printIssues(p, "error", s.Errors)
+	printIssues(p, "warning", s.Warnings)
+}
+
+func printIssues(p *page, name string, list []report.Issue) {
+	for _, i := range list {
+		p.fact(name, "%s", i)
+	}
+}
+
+// platforms says which ones were asked about.
+func platforms(s *report.Signature) string {
+	switch {
+	case s.MinSDK > 0 && s.MaxSDK > 0:
+		return fmt.Sprintf(" for %s to %s", report.Android(s.MinSDK), report.Android(s.MaxSDK))
+	case s.MinSDK > 0:
+		return fmt.Sprintf(" for %s and newer", report.Android(s.MinSDK))
+	case s.MaxSDK > 0:
+		return fmt.Sprintf(" up to %s", report.Android(s.MaxSDK))
+	}
+	return ""
+}
+
+// printLineage prints the certificates of a lineage, the oldest first.
+func printLineage(p *page, list []report.Ancestor) {
+	for i, c := range list {
+		name := "lineage"
+		if i > 0 {
+			name = ""
+		}
+		p.fact(name, "%d. %s", i+1, cmp.Or(c.Subject, "certificate without a name"))
+		p.fact("", "SHA-256 %s", c.Digest)
+		p.fact("", "may: %s", cmp.Or(strings.Join(c.Capabilities, ", "), "nothing"))
+	}
+}
