@@ -3,6 +3,7 @@ package kexec
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sort"
@@ -25,6 +26,8 @@ const (
 	hdrRamdisk    = 0x218
 	hdrRamdiskLen = 0x21c
 	hdrCmdline    = 0x228
+	hdrAlign      = 0x230
+	hdrRelocate   = 0x234
 	hdrXLoadFlags = 0x236
 	hdrCmdlineMax = 0x238
 	hdrPrefAddr   = 0x258
@@ -41,7 +44,7 @@ type e820 struct {
 }
 
 // layoutAMD64 places a bzImage by the 64-bit boot protocol.
-func layoutAMD64(kernel, ramdisk []byte, cmdline string, m []e820) ([]segment, uint64, error) {
+func layoutAMD64(kernel, ramdisk []byte, cmdline string, m []e820, above uint64) ([]segment, uint64, error) {
 	if len(kernel) < 0x270 || string(kernel[hdrMagic:hdrMagic+4]) != "HdrS" {
 		return nil, 0, fmt.Errorf("kernel of %d bytes is not a bzImage", len(kernel))
 	}
@@ -58,15 +61,22 @@ func layoutAMD64(kernel, ramdisk []byte, cmdline string, m []e820) ([]segment, u
 	case len(m) == 0 || len(m) > maxE820:
 		return nil, 0, fmt.Errorf("%d ranges in the firmware's memory map, want 1 to %d", len(m), maxE820)
 	}
-	load, initSize := le.Uint64(kernel[hdrPrefAddr:]), uint64(le.Uint32(kernel[hdrInitSize:]))
-
+	initSize := uint64(le.Uint32(kernel[hdrInitSize:]))
+	var load, params, jump, line, disk, end uint64
 	// One run of memory: kernel with the room that it unpacks into, then
 	// parameters, trampoline and command line, then the RAM disk.
-	params := align(load+initSize, 1<<20)
-	jump, line := params+pageSize, params+2*pageSize
-	disk := align(line+uint64(len(cmdline))+1, 1<<20)
-	end := disk + align(uint64(len(ramdisk)), pageSize)
-	if !usable(m, region{load, end}) {
+	place := func(at uint64) bool {
+		load = at
+		params = align(load+initSize, 1<<20)
+		jump, line = params+pageSize, params+2*pageSize
+		disk = align(line+uint64(len(cmdline))+1, 1<<20)
+		end = disk + align(uint64(len(ramdisk)), pageSize)
+		return usable(m, region{load, end})
+	}
+	preferred := le.Uint64(kernel[hdrPrefAddr:])
+	boundary := uint64(le.Uint32(kernel[hdrAlign:]))
+	movable := kernel[hdrRelocate] != 0 && bits.OnesCount64(boundary) == 1 && above > preferred
+	if !(movable && place(align(above, boundary))) && !place(preferred) {
 		return nil, 0, fmt.Errorf("no RAM at %#x-%#x for the kernel and its RAM disk", load, end)
 	}
 

@@ -11,7 +11,7 @@ import (
 
 // layoutARM64 places an Image by Documentation/arm64/booting.rst: the kernel
 // on a 2 MiB boundary, the device tree and the RAM disk behind it.
-func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []region) ([]segment, uint64, error) {
+func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []region, above uint64) ([]segment, uint64, error) {
 	const big = 2 << 20
 	le := binary.LittleEndian
 	if len(kernel) < 64 || string(kernel[56:60]) != "ARM\x64" {
@@ -25,7 +25,13 @@ func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []regi
 	if err != nil {
 		return nil, 0, err
 	}
+	places := ram
 	for _, r := range ram {
+		if r.start < above && above < r.end {
+			places = append([]region{{above, r.end}}, ram...)
+		}
+	}
+	for _, r := range places {
 		load := align(r.start, big) + textOffset
 		jump := align(load+imageSize, big)
 		dtb := jump + big
@@ -67,6 +73,22 @@ func trampolineARM64(dtb, entry uint64) []byte {
 	}
 	b = binary.LittleEndian.AppendUint64(b, dtb)
 	return binary.LittleEndian.AppendUint64(b, entry)
+}
+
+// runningEnd returns where the running kernel ends, by the text of
+// /proc/iomem; 0 if that does not say.
+func runningEnd(iomem []byte) (end uint64) {
+	for line := range strings.Lines(string(iomem)) {
+		span, what, _ := strings.Cut(strings.TrimSpace(line), " : ")
+		_, to, ok := strings.Cut(span, "-")
+		if !ok || !strings.HasPrefix(what, "Kernel ") {
+			continue
+		}
+		if last, err := strconv.ParseUint(to, 16, 64); err == nil {
+			end = max(end, last+1)
+		}
+	}
+	return end
 }
 
 // systemRAM returns the ranges of RAM in the text of /proc/iomem.

@@ -7,6 +7,10 @@
 // instructions of its own set the register that the boot protocol wants, and
 // jump.
 //
+// The new kernel goes behind the running one if there is room. In its place,
+// an emulator that translates code would have to forget each piece of it that
+// ran, one at a time: 0.6 s for a kernel under QEMU.
+//
 // On amd64 it takes the compressed bzImage: an unpacked kernel would start
 // without the decompressor, but has twice the bytes to verify and to copy,
 // which under emulation takes longer, and it would have no KASLR.
@@ -48,6 +52,10 @@ func Load(kernel, ramdisk []byte, cmdline string) error {
 		entry uint64
 		flags uintptr
 	)
+	iomem, err := os.ReadFile("/proc/iomem")
+	if err != nil {
+		return fmt.Errorf("kexec: %w", err)
+	}
 	switch runtime.GOARCH {
 	case "amd64":
 		m, err := firmwareMap("/sys/firmware/memmap")
@@ -55,7 +63,7 @@ func Load(kernel, ramdisk []byte, cmdline string) error {
 			return fmt.Errorf("kexec: %w", err)
 		}
 		flags = archAMD64
-		if segs, entry, err = layoutAMD64(kernel, ramdisk, cmdline, m); err != nil {
+		if segs, entry, err = layoutAMD64(kernel, ramdisk, cmdline, m, runningEnd(iomem)); err != nil {
 			return fmt.Errorf("kexec: %w", err)
 		}
 	case "arm64":
@@ -63,12 +71,8 @@ func Load(kernel, ramdisk []byte, cmdline string) error {
 		if err != nil {
 			return fmt.Errorf("kexec: %w", err)
 		}
-		iomem, err := os.ReadFile("/proc/iomem")
-		if err != nil {
-			return fmt.Errorf("kexec: %w", err)
-		}
 		flags = archARM64
-		if segs, entry, err = layoutARM64(kernel, ramdisk, cmdline, tree, systemRAM(iomem)); err != nil {
+		if segs, entry, err = layoutARM64(kernel, ramdisk, cmdline, tree, systemRAM(iomem), runningEnd(iomem)); err != nil {
 			return fmt.Errorf("kexec: %w", err)
 		}
 	default:

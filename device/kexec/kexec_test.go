@@ -17,6 +17,8 @@ func bzImage() []byte {
 	binary.LittleEndian.PutUint16(k[hdrVersion:], 0x20f)
 	k[hdrXLoadFlags] = 1
 	binary.LittleEndian.PutUint32(k[hdrCmdlineMax:], 2047)
+	binary.LittleEndian.PutUint32(k[hdrAlign:], 2<<20)
+	k[hdrRelocate] = 1
 	binary.LittleEndian.PutUint64(k[hdrPrefAddr:], 16<<20)
 	binary.LittleEndian.PutUint32(k[hdrInitSize:], 48<<20)
 	return k
@@ -24,7 +26,7 @@ func bzImage() []byte {
 
 func TestLayoutAMD64(t *testing.T) {
 	ram := []e820{{region{0, 640 << 10}, e820RAM}, {region{1 << 20, 256 << 20}, e820RAM}, {region{0xfe000000, 1 << 32}, 2}}
-	segs, entry, err := layoutAMD64(bzImage(), make([]byte, 5000), "console=ttyS0", ram)
+	segs, entry, err := layoutAMD64(bzImage(), make([]byte, 5000), "console=ttyS0", ram, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,23 +65,29 @@ func TestLayoutAMD64Errors(t *testing.T) {
 		{bzImage(), "", []e820{{region{0, 32 << 20}, e820RAM}}, "no RAM at"},
 		{bzImage(), "", nil, "0 ranges"},
 	} {
-		if _, _, err := layoutAMD64(tt.kernel, nil, tt.cmdline, tt.m); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, _, err := layoutAMD64(tt.kernel, nil, tt.cmdline, tt.m, 0); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("layoutAMD64 = %v, want %q", err, tt.want)
 		}
 	}
 }
 
-func TestLayoutARM64(t *testing.T) {
+// arm64Image returns the header of an Image of 30 MiB.
+func arm64Image() []byte {
 	k := make([]byte, 4096)
 	binary.LittleEndian.PutUint64(k[16:], 30<<20)
 	copy(k[56:], "ARM\x64")
+	return k
+}
+
+func TestLayoutARM64(t *testing.T) {
+	k := arm64Image()
 	tree := &fdt.Tree{Root: &fdt.Node{}}
 	blob, err := tree.Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ram := systemRAM([]byte("09000000-09000fff : pl011\n40000000-401fffff : System RAM\n40400000-5fffffff : System RAM\n  40410000-418fffff : Kernel code\n"))
-	segs, entry, err := layoutARM64(k, make([]byte, 5000), "console=ttyAMA0", blob, ram)
+	segs, entry, err := layoutARM64(k, make([]byte, 5000), "console=ttyAMA0", blob, ram, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +103,55 @@ func TestLayoutARM64(t *testing.T) {
 	if want := segs[3].addr + 5000; binary.BigEndian.Uint64(end) != want {
 		t.Errorf("initrd-end = %x, want %x", end, want)
 	}
-	if _, _, err := layoutARM64(k, nil, "", blob, ram[:1]); err == nil {
+	if _, _, err := layoutARM64(k, nil, "", blob, ram[:1], 0); err == nil {
 		t.Error("30 MiB fit into 2 MiB of RAM")
+	}
+}
+
+// TestBehindRunning: the new kernel goes behind the running one if it can be
+// moved and there is room, and else to where it wants to be.
+func TestBehindRunning(t *testing.T) {
+	iomem := []byte("00100000-0fffffff : System RAM\n  01000000-020001ff : Kernel code\n  02200000-038fffff : Kernel bss\n")
+	above := runningEnd(iomem)
+	if above != 0x3900000 {
+		t.Fatalf("the running kernel ends at %#x, want 0x3900000", above)
+	}
+	fixed, odd := bzImage(), bzImage()
+	fixed[hdrRelocate] = 0
+	odd[hdrAlign] = 1
+	for _, tt := range []struct {
+		kernel []byte
+		end    uint64
+		want   uint64
+	}{
+		{bzImage(), 256 << 20, 0x3a00000},
+		{bzImage(), 100 << 20, 16 << 20}, // no room behind it
+		{fixed, 256 << 20, 16 << 20},
+		{odd, 256 << 20, 16 << 20},
+	} {
+		segs, entry, err := layoutAMD64(tt.kernel, make([]byte, 5000), "", []e820{{region{1 << 20, tt.end}, e820RAM}}, above)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSegments(t, segs, entry)
+		if segs[0].addr != tt.want {
+			t.Errorf("with RAM to %#x the kernel is at %#x, want %#x", tt.end, segs[0].addr, tt.want)
+		}
+	}
+	k := arm64Image()
+	blob, err := (&fdt.Tree{Root: &fdt.Node{}}).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end, want := range map[uint64]uint64{1 << 30: 0x3a00000, 64 << 20: 0} {
+		segs, entry, err := layoutARM64(k, make([]byte, 5000), "", blob, []region{{0, end}}, above)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSegments(t, segs, entry)
+		if segs[0].addr != want {
+			t.Errorf("with RAM to %#x the kernel is at %#x, want %#x", end, segs[0].addr, want)
+		}
 	}
 }
 
