@@ -65,6 +65,10 @@ type HealthCheck struct {
 	HTTP string `json:"http,omitempty"`
 	// Exec is a command that must exit with status 0.
 	Exec []string `json:"exec,omitempty"`
+	// Outside says that the check does not only depend on the device, but on
+	// what is around it: a network, above all. It decides on a new release as any
+	// other, but nobody gives up a slot for it that was healthy before.
+	Outside bool `json:"outside,omitempty"`
 	// Timeout is by when it must hold, in seconds from the check's start.
 	Timeout int64 `json:"timeout"`
 }

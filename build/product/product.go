@@ -96,6 +96,7 @@ type HealthCheck struct {
 	Property string   `yaml:"property"`
 	HTTP     string   `yaml:"http"`
 	Exec     []string `yaml:"exec"`
+	Outside  bool     `yaml:"outside"` // depends on what is around the device, such as a network
 	Timeout  Duration `yaml:"timeout"`
 }
 
@@ -195,6 +196,6 @@ func (p *Product) Device(arch mios.Arch, variant, version string, buildTime int6
 
 func (h HealthCheck) api() api.HealthCheck {
 	return api.HealthCheck{
-		Name: h.Name, Service: h.Service, Property: h.Property, HTTP: h.HTTP, Exec: h.Exec, Timeout: h.Timeout.seconds(),
+		Name: h.Name, Service: h.Service, Property: h.Property, HTTP: h.HTTP, Exec: h.Exec, Outside: h.Outside, Timeout: h.Timeout.seconds(),
 	}
 }

@@ -2,6 +2,7 @@ package ota
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,10 +28,17 @@ func (e *Engine) boot(ctx context.Context) error {
 	}
 	e.show(func(s *Status) { s.State = CleanUp })
 	e.health(ctx, "checking")
+	return e.judge(ctx)
+}
+
+// judge decides by health checks whether this boot is a good one.
+func (e *Engine) judge(ctx context.Context) error {
 	failed := e.cfg.Health.Run(ctx, e.cfg.Device.Health)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	e.outside = errors.Is(failed, errOutside)
+	var err error
 	if failed == nil {
 		err = e.healthy(ctx)
 	} else {
@@ -46,6 +54,15 @@ func (e *Engine) boot(ctx context.Context) error {
 		}
 	})
 	return ctx.Err()
+}
+
+// judgeAgain is called after a look for a release. A boot that was not healthy
+// for an outside reason may be so once the repository has answered.
+func (e *Engine) judgeAgain(ctx context.Context, looked error) error {
+	if !e.outside || e.rec.State != Idle || looked != nil && !errors.Is(looked, errNothing) {
+		return nil
+	}
+	return e.judge(ctx)
 }
 
 // settle finds out whether the slot that was updated is the one that runs. If
@@ -165,8 +182,38 @@ func (e *Engine) healthy(ctx context.Context) error {
 		e.rec.State, e.rec.Install, e.rec.Proved = Idle, nil, in
 		err = e.rec.save(e.cfg.Store)
 	}
+	err = errors.Join(err, e.blame())
 	e.health(ctx, "healthy")
 	return err
+}
+
+// blame lays it on the releases that failed for an outside reason, now that the
+// same checks hold without them.
+func (e *Engine) blame() error {
+	changed := false
+	for i := range e.rec.Bad {
+		changed = changed || e.rec.Bad[i].Outside
+		e.rec.Bad[i].Outside = false
+	}
+	if !changed {
+		return nil
+	}
+	return e.rec.save(e.cfg.Store)
+}
+
+// endure is for a boot that is not healthy for an outside reason. It is no boot
+// that the loader should count, for another slot would do no better, and no
+// release that failed for such a reason is to blame.
+func (e *Engine) endure() error {
+	if err := e.countBoots(); err != nil {
+		return err
+	}
+	n := len(e.rec.Bad)
+	e.rec.Bad = slices.DeleteFunc(e.rec.Bad, func(b Bad) bool { return b.Outside })
+	if len(e.rec.Bad) == n {
+		return nil
+	}
+	return e.rec.save(e.cfg.Store)
 }
 
 // countBoots tells the loader that this slot came up, so that it begins to count
@@ -194,6 +241,11 @@ func (e *Engine) unhealthy(ctx context.Context, failed error) error {
 		return fmt.Errorf("%w; and %v", failed, err)
 	}
 	if !leave {
+		if e.outside {
+			if err := e.endure(); err != nil {
+				e.log.Error("this slot may be given up", "err", err)
+			}
+		}
 		return failed
 	}
 	e.show(func(s *Status) { s.State = RollingBack })
@@ -226,6 +278,7 @@ func (e *Engine) giveUp(ctx context.Context, failed error) error {
 	}
 	if in := e.rec.Install; in != nil && in.Slot == e.cfg.Slot {
 		e.rec.reject(failed.Error(), e.cfg.Now())
+		e.rec.Bad[len(e.rec.Bad)-1].Outside = e.outside
 		if err := e.rec.save(e.cfg.Store); err != nil {
 			return err
 		}

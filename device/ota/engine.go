@@ -36,6 +36,7 @@ type Engine struct {
 	requests chan request
 	rec      *Record // Run's
 	every    int64   // saveEvery
+	outside  bool    // this boot is not healthy, for a reason that not the device alone decides
 
 	mu      sync.Mutex
 	status  Status
@@ -90,14 +91,21 @@ func (e *Engine) Run(ctx context.Context) error {
 		case r := <-e.requests:
 			e.idle(false)
 			err := r.do(ctx)
+			if err := e.judgeAgain(ctx, err); err != nil {
+				return err
+			}
 			e.idle(true) // before the answer: whoever has it may ask again
 			r.done <- err
 		case <-timer:
 			e.idle(false)
-			if err := e.attempt(ctx, true); err != nil && !errors.Is(err, errNothing) {
+			err := e.attempt(ctx, true)
+			if err != nil && !errors.Is(err, errNothing) {
 				fails++
 			} else {
 				fails = 0
+			}
+			if err := e.judgeAgain(ctx, err); err != nil {
+				return err
 			}
 		}
 	}

@@ -28,8 +28,19 @@ type Health struct {
 	HTTP       http.RoundTripper // nil means http.DefaultTransport
 }
 
+// errOutside means that only checks failed that depend on what is around the
+// device.
+var errOutside = errors.New("not the device alone decides this")
+
+// An outsideError is an errOutside that reads as why a check failed.
+type outsideError struct{ err error }
+
+func (e *outsideError) Error() string   { return e.err.Error() }
+func (e *outsideError) Unwrap() []error { return []error{e.err, errOutside} }
+
 // Run runs all checks at once. It returns nil once each of them has held, or
-// why the first of the list that did not hold in its time does not.
+// why the first of the list that did not hold in its time does not. One that
+// depends on the device alone comes before the others.
 func (h *Health) Run(ctx context.Context, checks []api.HealthCheck) error {
 	errs := make([]error, len(checks))
 	var wg sync.WaitGroup
@@ -41,12 +52,16 @@ func (h *Health) Run(ctx context.Context, checks []api.HealthCheck) error {
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
+	var outside error
+	for i, err := range errs {
+		switch {
+		case err != nil && !checks[i].Outside:
 			return err
+		case err != nil && outside == nil:
+			outside = &outsideError{err}
 		}
 	}
-	return nil
+	return outside
 }
 
 // check returns nil as soon as the check holds.

@@ -43,6 +43,10 @@ func TestHealth(t *testing.T) {
 		{"first of several", []api.HealthCheck{
 			{Name: "a", HTTP: "http://127.0.0.1/good", Timeout: 5}, {Name: "b", HTTP: "http://127.0.0.1/bad", Timeout: 9}, {Name: "c", Property: "x=y", Timeout: 3},
 		}, `health check "b"`, 9 * time.Second},
+		{"outside", []api.HealthCheck{{Name: "b", HTTP: "http://127.0.0.1/bad", Outside: true, Timeout: 5}}, "outside: health check \"b\"", 5 * time.Second},
+		{"outside and inside", []api.HealthCheck{
+			{Name: "b", HTTP: "http://127.0.0.1/bad", Outside: true, Timeout: 5}, {Name: "c", Property: "x=y", Timeout: 3},
+		}, `health check "c"`, 5 * time.Second},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -77,7 +81,10 @@ func TestHealth(t *testing.T) {
 				}()
 				start := time.Now()
 				err := h.Run(context.Background(), tc.checks)
-				if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				if errors.Is(err, errOutside) {
+					err = fmt.Errorf("outside: %w", err)
+				}
+				if (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || errors.Is(err, errOutside) != strings.HasPrefix(tc.want, "outside")) {
 					t.Errorf("Run = %v, want %q", err, tc.want)
 				}
 				if took := time.Since(start); took < tc.took || took > tc.took+2*time.Second {

@@ -75,6 +75,9 @@ type Bad struct {
 	Version string      `json:"version"`
 	Reason  string      `json:"reason"` // one sentence
 	Time    time.Time   `json:"time"`
+	// Outside says that a check failed that not the device alone decides, and
+	// that nobody has seen it hold since.
+	Outside bool `json:"outside,omitempty"`
 }
 
 // maxBad is how many bad releases are remembered.
@@ -94,7 +97,7 @@ func (r *Record) bad(d mios.Digest) *Bad {
 func (r *Record) reject(reason string, now time.Time) {
 	in := r.Install
 	r.forgive(in.Digest)
-	r.Bad = append(r.Bad, Bad{in.Digest, in.Version, reason, now.UTC()})
+	r.Bad = append(r.Bad, Bad{Digest: in.Digest, Version: in.Version, Reason: reason, Time: now.UTC()})
 	r.Bad = r.Bad[max(0, len(r.Bad)-maxBad):]
 	r.State, r.Install = Idle, nil
 }
