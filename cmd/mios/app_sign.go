@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mios"
 	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/internal/atomicfile"
@@ -65,16 +66,17 @@ var appSign = command{"app sign", "[flags] FILE", "sign a package, or sign it an
 			if s, err = signFile(ctx, f, size, o, *out, v4, t); err != nil {
 				return fmt.Errorf("%s: %w", in, err)
 			}
-			t.Done("%s: signed by scheme %s", *out, strings.Join(s.Schemes, ", "))
+			t.Done("%s: signed by scheme %s", *out, strings.Join(schemesOf(o, v4), ", "))
 			return nil
 		})
 		if err != nil || !*asJSON {
 			return err
 		}
 		return printJSON(e, struct {
-			File string `json:"file"`
+			File   string   `json:"file"`
+			Signed []string `json:"signed"`
 			*report.Signature
-		}{*out, s})
+		}{*out, schemesOf(o, v4), s})
 	}}
 
 // setSchemes sets the schemes in a list, or what is usual for none.
@@ -101,6 +103,21 @@ func setSchemes(o *apksig.SignOptions, list string) (v4 bool, err error) {
 		return false, fmt.Errorf("%w: v4 signs what v2 or v3 signs: add one of them", errUsage)
 	}
 	return v4, nil
+}
+
+// schemesOf lists the schemes that are signed with; platforms do not look at
+// all of them.
+func schemesOf(o apksig.SignOptions, v4 bool) []string {
+	var out []string
+	for _, s := range []struct {
+		name string
+		on   bool
+	}{{"v1", o.V1}, {"v2", o.V2}, {"v3", o.V3}, {"v4", v4}} {
+		if s.on {
+			out = append(out, s.name)
+		}
+	}
+	return out
 }
 
 // needsV1 reports whether the package is for platforms that know no scheme but
@@ -153,7 +170,7 @@ func signFile(ctx context.Context, f *os.File, size int64, o apksig.SignOptions,
 		return nil, err
 	}
 	if !s.Verified {
-		return nil, notVerified(out, s)
+		return nil, fmt.Errorf("what was signed does not verify: %s: %w", s.Errors[0], mios.ErrDenied)
 	}
 	return s, place(signed, idsig, out)
 }

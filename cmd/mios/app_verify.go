@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"mios"
@@ -65,13 +66,20 @@ var appVerify = command{"app verify", "[flags] FILE", "verify a package's signat
 
 // notVerified is why a package does not verify. It wraps [mios.ErrDenied].
 func notVerified(path string, s *report.Signature) error {
-	list := append(s.Errors, s.Warnings...)
-	more := ""
+	list := append(slices.Clone(s.Errors), s.Warnings...)
+	what := list[0].Name
 	if n := len(list) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
+		what += fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Errorf("%s: not verified: %s%s: %w", printable(path), printable(list[0].String()), more, mios.ErrDenied)
+	return &verdict{fmt.Sprintf("%s: not verified: %s", printable(path), what)}
 }
+
+// A verdict is that a package does not verify. It wraps [mios.ErrDenied].
+type verdict struct{ msg string }
+
+func (v *verdict) Error() string { return v.msg }
+
+func (v *verdict) Unwrap() error { return mios.ErrDenied }
 
 // printSignature prints all that verification found.
 func printSignature(p *page, path string, s *report.Signature) {
@@ -108,7 +116,7 @@ func printSignature(p *page, path string, s *report.Signature) {
 		p.fact("stamp", "%s", s.Stamp.Status)
 		if s.Stamp.Signer != nil {
 			p.fact("", "%s", cmp.Or(s.Stamp.Signer.Subject, "certificate without a name"))
-			p.fact("", "SHA-256 %s", s.Stamp.Signer.Digest)
+			p.fact("", "%s", s.Stamp.Signer.Digest)
 		}
 		if s.Stamp.Time != "" {
 			p.fact("", "made %s", s.Stamp.Time)
@@ -150,7 +158,7 @@ func printLineage(p *page, list []report.Ancestor) {
 			name = ""
 		}
 		p.fact(name, "%d. %s", i+1, cmp.Or(c.Subject, "certificate without a name"))
-		p.fact("", "SHA-256 %s", c.Digest)
+		p.fact("", "%s", c.Digest)
 		p.fact("", "may: %s", cmp.Or(strings.Join(c.Capabilities, ", "), "nothing"))
 	}
 }

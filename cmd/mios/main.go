@@ -108,20 +108,13 @@ func run(ctx context.Context, e env, args []string) int {
 
 // noCommand says what there is instead of args: a family's verbs, or all.
 func noCommand(e env, args []string) int {
-	family := ""
-	for _, group := range commands {
-		for _, c := range group.list {
-			if len(args) > 0 && strings.HasPrefix(c.name, args[0]+" ") {
-				family = args[0] + " "
-			}
-		}
-	}
-	asked := len(args) == 2 && (args[1] == "-h" || args[1] == "--help")
+	family, rest := familyOf(args)
+	asked := len(rest) == 1 && (rest[0] == "-h" || rest[0] == "--help")
 	switch {
 	case family != "" && asked:
 		usage(e.stdout, family)
 		return 0
-	case family != "" && len(args) == 1, len(args) == 0:
+	case len(rest) == 0:
 	case family != "":
 		fmt.Fprintf(e.stderr, "mios: no command %q\n", strings.Join(args, " "))
 	default:
@@ -130,6 +123,20 @@ func noCommand(e env, args []string) int {
 	}
 	usage(e.stderr, family)
 	return 2
+}
+
+// familyOf returns the longest beginning of args that commands begin with, and
+// a space, and what of args follows it.
+func familyOf(args []string) (family string, rest []string) {
+	for n := len(args); n > 0; n-- {
+		family := strings.Join(args[:n], " ") + " "
+		for _, group := range commands {
+			if slices.ContainsFunc(group.list, func(c command) bool { return strings.HasPrefix(c.name, family) }) {
+				return family, args[n:]
+			}
+		}
+	}
+	return "", args
 }
 
 // find returns the command that args begin with, and its own arguments.
@@ -148,6 +155,14 @@ func find(args []string) (c command, rest []string, ok bool) {
 // usage lists the commands whose names begin with prefix.
 func usage(w io.Writer, prefix string) {
 	fmt.Fprintf(w, "usage: mios %s [ARGUMENT]...\n", prefix+"COMMAND")
+	width := 0
+	for _, group := range commands {
+		for _, c := range group.list {
+			if strings.HasPrefix(c.name, prefix) {
+				width = max(width, len(c.name))
+			}
+		}
+	}
 	for _, group := range commands {
 		title := "\n" + group.title + ":\n"
 		for _, c := range group.list {
@@ -155,7 +170,7 @@ func usage(w io.Writer, prefix string) {
 				continue
 			}
 			line, _, _ := strings.Cut(c.help, "\n")
-			fmt.Fprintf(w, "%s  %-16s  %s\n", title, c.name, line)
+			fmt.Fprintf(w, "%s  %-*s  %s\n", title, width, c.name, line)
 			title = ""
 		}
 	}
