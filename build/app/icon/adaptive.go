@@ -87,19 +87,17 @@ func (d *drawing) adaptive(e *apk.Element) drawable {
 func (d *adaptiveDrawable) size() (w, h float64) { return viewportDP, viewportDP }
 
 func (d *adaptiveDrawable) draw(c *canvas, in rect) error {
-	c, err := c.clipped(d.shape.outline(in))
-	if err != nil {
-		return err
-	}
-	if err := c.fill(roundRect(in, corners{}), nonZero, solid(0xff000000)); err != nil {
-		return err // what layers leave open is black
-	}
 	x, y := in.width()*(layerDP-viewportDP)/viewportDP/2, in.height()*(layerDP-viewportDP)/viewportDP/2
 	room := in.inset(sides{-x, -y, -x, -y})
-	for _, of := range d.layers {
-		if err := of.draw(c, room); err != nil {
-			return err
+	return c.masked(d.shape.outline(in), func(c *canvas) error {
+		if err := c.fill(roundRect(in, corners{}), nonZero, solid(0xff000000)); err != nil {
+			return err // what layers leave open is black
 		}
-	}
-	return nil
+		for _, of := range d.layers {
+			if err := of.draw(c, room); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -21,7 +21,6 @@ import (
 
 // A bitmapDrawable is an image.
 type bitmapDrawable struct {
-	plain
 	img      image.Image
 	w, h     float64 // dp
 	gravity  int
@@ -154,7 +153,7 @@ func (c *canvas) image(src image.Image, from image.Rectangle, to rect) error {
 	if c.clip != nil {
 		o = &draw.Options{DstMask: c.clip}
 	}
-	draw.CatmullRom.Transform(c.img, f64.Aff3{m.a, m.c, m.e, m.b, m.d, m.f}, src, from, draw.Over, o)
+	draw.BiLinear.Transform(c.img, f64.Aff3{m.a, m.c, m.e, m.b, m.d, m.f}, src, from, draw.Over, o)
 	return nil
 }
 

@@ -21,13 +21,14 @@ import (
 )
 
 // MaxSize is the largest picture that is drawn, in pixels.
-const MaxSize = 2048
+const MaxSize = 1024
 
 // Options say for which device an icon is drawn. All may be left out.
 type Options struct {
 	Locale  string // BCP 47, such as "fr-CA"; default: the package's default
 	Density int    // dpi of its screen; default: 640
 	Size    int    // pixels, width and height; default: 48dp, or a bitmap as it is
+	PNG     bool   // also of a bitmap that is none
 	Night   bool   // in dark mode
 	Shape   Shape  // of adaptive icons; default: [ShapeRounded]
 
@@ -78,7 +79,17 @@ func Draw(ctx context.Context, f *apk.File, o Options) (*Icon, error) {
 		return nil, fmt.Errorf("icon of %s: the manifest names none: %w", info.Package, mios.ErrNotFound)
 	}
 	d := o.drawing(ctx, src, src.style(info.Application.Theme))
-	return d.icon(v, o.Size)
+	return d.icon(v, o.Size, o.PNG)
+}
+
+// Check says what is wrong with the options: an error that wraps
+// [mios.ErrInvalid].
+func (o Options) Check() error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	_, err := o.config()
+	return err
 }
 
 // complete fills in the defaults.
@@ -91,11 +102,11 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Density < 60 || o.Density > 2000:
-		return fmt.Errorf("icon: a density of %d dpi: want 60 to 2000: %w", o.Density, mios.ErrInvalid)
+		return fmt.Errorf("a density of %d dpi: want 60 to 2000: %w", o.Density, mios.ErrInvalid)
 	case o.Size < 0 || o.Size > MaxSize:
-		return fmt.Errorf("icon: a size of %d pixels: want 1 to %d: %w", o.Size, MaxSize, mios.ErrInvalid)
+		return fmt.Errorf("a size of %d pixels: want 1 to %d: %w", o.Size, MaxSize, mios.ErrInvalid)
 	case !slices.Contains(Shapes, o.Shape):
-		return fmt.Errorf("icon: no shape %q: %w", o.Shape, mios.ErrInvalid)
+		return fmt.Errorf("shape %q: want one of %v: %w", o.Shape, Shapes, mios.ErrInvalid)
 	}
 	return nil
 }
@@ -116,7 +127,7 @@ func (o *Options) config() (apk.Config, error) {
 		c.UIMode = uiNightYes
 	}
 	if !c.SetLocale(o.Locale) {
-		return c, fmt.Errorf("icon: %q is no locale, such as fr-CA: %w", o.Locale, mios.ErrInvalid)
+		return c, fmt.Errorf("locale %q: want one such as fr-CA: %w", o.Locale, mios.ErrInvalid)
 	}
 	return c, nil
 }
@@ -131,8 +142,9 @@ func (o *Options) drawing(ctx context.Context, src source, theme map[uint32]apk.
 // iconDP is how large a home screen draws an icon that says nothing of it.
 const iconDP = 48
 
-// icon turns a value into a picture of size pixels; 0: bitmaps as they are.
-func (d *drawing) icon(v apk.Value, size int) (*Icon, error) {
+// icon turns a value into a picture of size pixels; 0: bitmaps as they are, or
+// as PNG.
+func (d *drawing) icon(v apk.Value, size int, asPNG bool) (*Icon, error) {
 	v, density, ok := d.resolve(v)
 	if !ok {
 		return nil, d.nothing()
@@ -140,9 +152,16 @@ func (d *drawing) icon(v apk.Value, size int) (*Icon, error) {
 	out := new(Icon)
 	if v.Type == apk.TypeString {
 		out.Source = v.Str
-		if size == 0 && !isXML(v.Str) {
-			return out, d.asItIs(out)
+	}
+	if size == 0 && v.Type == apk.TypeString && !isXML(v.Str) {
+		if err := d.asItIs(out); err != nil {
+			return nil, err
 		}
+		if !asPNG || out.MIME == "image/png" {
+			return out, nil
+		}
+		size = min(max(out.Width, out.Height), MaxSize)
+		out = &Icon{Source: out.Source}
 	}
 	if size == 0 {
 		size = max(1, int(math.Round(iconDP*d.density/160)))

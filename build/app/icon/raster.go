@@ -265,7 +265,7 @@ func (z lines) spans(cs []contour, inside func(winding int) bool, left *budget) 
 		}
 		active = slices.DeleteFunc(active, func(e edge) bool { return e.end <= y })
 		if k%grain == 0 {
-			if err := left.spend(8 * grain * len(active)); err != nil {
+			if err := left.spend(32 * grain * len(active)); err != nil {
 				return err
 			}
 		}
@@ -351,5 +351,23 @@ func (c *canvas) layer(alpha float64, t *tint, draws func(*canvas) error) error 
 	}
 	mask := image.NewUniform(solid(0xff000000).withAlpha(alpha).nrgba())
 	draw.DrawMask(c.img, r, own.img, r.Min, mask, r.Min, draw.Over)
+	return nil
+}
+
+// masked draws on a canvas of its own and lays the inside of p of that over c:
+// other than with clipped, what is drawn over something else hides it at the
+// border too.
+func (c *canvas) masked(p *path, draws func(*canvas) error) error {
+	with, err := c.clipped(p)
+	if err != nil {
+		return err
+	}
+	r := c.img.Bounds()
+	own := *c
+	own.img, own.clip = image.NewRGBA(r), nil
+	if err := draws(&own); err != nil {
+		return err
+	}
+	draw.DrawMask(c.img, r, own.img, r.Min, with.clip, r.Min, draw.Over)
 	return nil
 }

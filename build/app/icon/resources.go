@@ -27,7 +27,7 @@ type source interface {
 const (
 	maxFile      = 16 << 20
 	maxPixels    = 16 << 20 // of a bitmap
-	maxDepth     = 24       // of drawables in drawables
+	maxDepth     = 40       // of drawables in drawables
 	maxStyles    = 64       // of styles and their parents
 	maxReferents = 16       // of references to references
 )
