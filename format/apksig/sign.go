@@ -17,7 +17,7 @@ import (
 // processor.
 //
 // Signatures that the package has are replaced. So are the entries that belong
-// to them; folders and a source stamp's entry are left out. Uncompressed entries
+// to them; folders and an old source stamp's entry are left out. Uncompressed entries
 // are aligned: native libraries to pages, others to 4 bytes.
 //
 // With RSA up to 3072 bits, ECDSA up to 256 and DSA, v2 and v3 digest with
@@ -74,7 +74,7 @@ func (z *zipSigner) finish() (*assembly, error) {
 	if z.out.size+maxBlock+int64(len(dir)) > math.MaxUint32 {
 		return nil, fmt.Errorf("a package of %d bytes is too large: Android takes 4 GiB", z.out.size)
 	}
-	if len(z.plan.v2)+len(z.plan.v3) == 0 {
+	if len(z.plan.v2)+len(z.plan.v3) == 0 && z.plan.stamp == nil {
 		return z.out.with(dir, end), nil
 	}
 	before := z.out.with(make([]byte, (page-z.out.size%page)%page))

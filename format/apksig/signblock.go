@@ -58,6 +58,13 @@ func (p *signPlan) block(sums map[digestKind][]byte) ([]byte, error) {
 		}
 		pairs = append(pairs, pair{scheme.id, prefixed(list)})
 	}
+	if p.stamp != nil {
+		stamp, err := p.stampPair(sums)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, stamp)
+	}
 	return appendBlock(nil, pairs), nil
 }
 

@@ -29,6 +29,8 @@ type SignOptions struct {
 	// IDSig, unless nil, is given the v4 signature, what apksigner puts into
 	// FILE.idsig. It needs V2 or V3.
 	IDSig io.Writer
+	// Stamp, unless nil, vouches for where the package comes from.
+	Stamp *StampSigner
 
 	MinSDK         int  // oldest platform that shall take the package; 0: the manifest's
 	RotationMinSDK int  // first platform that shall see the lineage's newest signer; 0: 33. Below 33 there is no v3.1

@@ -11,6 +11,8 @@ type signPlan struct {
 	minSDK      int
 	v1          []v1Signer
 	v2, v3, v31 []blockSigner
+	stamp       *StampSigner // nil: none
+	manifest    []byte       // SHA-256 of the JAR manifest, for the stamp
 }
 
 // maxSigners is how many may sign with v1 or v2 (AOSP tools/apksig,
@@ -37,7 +39,12 @@ func (o *SignOptions) plan(minSDK int) (*signPlan, error) {
 	case (o.Verity || o.PSS) && !o.V2 && !o.V3:
 		return nil, errors.New("verity digests and PSS are for v2 and v3: ask for one of them")
 	}
-	p := &signPlan{minSDK: minSDK}
+	p := &signPlan{minSDK: minSDK, stamp: o.Stamp}
+	if p.stamp != nil {
+		if err := p.stamp.check(); err != nil {
+			return nil, err
+		}
+	}
 	old := o.Signers
 	if o.Lineage != nil {
 		oldest, err := o.rotate(p)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -16,7 +17,6 @@ import (
 )
 
 const (
-	stampName    = "stamp-cert-sha256"
 	defaultDate  = 0x3a21 // 1 January 2009, as MS-DOS has it
 	alignExtra   = 0xd935 // extra field: what the data is aligned to, and padding
 	localHeader  = 30
@@ -65,7 +65,7 @@ func (z *zipSigner) entries() error {
 	z.placed = make(map[int]int64)
 	for _, i := range order {
 		e := &z.f.Entries[i]
-		if e.Name == stampName || e.Name == pinListName {
+		if e.Name == stampEntry || e.Name == pinListName {
 			continue // AOSP leaves what they were as it is, bytes that belong to no entry
 		}
 		z.out.copy(at, e.HeaderOff-at)
@@ -241,6 +241,9 @@ func (z *zipSigner) add() error {
 	if len(z.placed) == 0 {
 		z.date = [2]uint16{defaultDate, 0}
 	}
+	if z.plan.stamp != nil {
+		z.addEntry(newEntry{stampEntry, z.plan.stamp.entry()})
+	}
 	var list []byte
 	if z.pins != nil {
 		z.pins.place(z.out.size, math.MaxInt64) // the directory, and what else follows
@@ -255,10 +258,16 @@ func (z *zipSigner) add() error {
 	if err != nil {
 		return err
 	}
-	if z.pins != nil {
+	sum := func(name string, b []byte) {
 		d := h.New()
-		d.Write(list)
-		sums[pinListName] = d.Sum(nil)
+		d.Write(b)
+		sums[name] = d.Sum(nil)
+	}
+	if z.pins != nil {
+		sum(pinListName, list)
+	}
+	if z.plan.stamp != nil {
+		sum(stampEntry, z.plan.stamp.entry())
 	}
 	var main []jarAttribute
 	if z.f.Entry(manifestName) != nil {
@@ -275,6 +284,10 @@ func (z *zipSigner) add() error {
 		return err
 	}
 	for _, e := range entries {
+		if e.name == manifestName {
+			digest := sha256.Sum256(e.data)
+			z.plan.manifest = digest[:]
+		}
 		z.addEntry(e)
 	}
 	return nil

@@ -86,11 +86,8 @@ func TestV4Apksigner(t *testing.T) {
 		b := sign(t, unsigned(t, 3<<20+i), apksig.SignOptions{Signers: []apksig.Signer{s}, V2: true, V3: i > 0})
 		name := filepath.Join(dir, "a.apk")
 		ours := signV4(t, b, s)
-		for file, b := range map[string][]byte{name: b, name + ".idsig": ours} {
-			if err := os.WriteFile(file, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		writeFile(t, name, b)
+		writeFile(t, name+".idsig", ours)
 		out := run(t, "apksigner", "verify", "-v", "--v4-signature-file", name+".idsig", name)
 		if !strings.Contains(out, "Verified using v4 scheme (APK Signature Scheme v4): true") {
 			t.Errorf("apksigner says\n%s", out)
