@@ -14,8 +14,6 @@ const (
 	kindFraction
 	kindEnum
 	kindFlags
-
-	kindAny = kindFraction<<1 - 1
 )
 
 type attrDef struct {

@@ -24,7 +24,7 @@ type Resource struct {
 
 // A BagItem is one value of a bag.
 type BagItem struct {
-	Name  ResID // of the attribute; 0x01000000 and up in attributes and plurals, 0x02000000 and up in arrays
+	Name  ResID // of the attribute; of an array, attribute or plural a number from 0x01000000 on, that is no resource
 	Value Value
 }
 

@@ -139,7 +139,7 @@ func dimensionValue(s string) (Value, bool) {
 	for i, unit := range []string{"px", "dip", "sp", "pt", "in", "mm", "dp"} {
 		if n, ok := strings.CutSuffix(s, unit); ok {
 			f, ok := decimal(n)
-			return Value{Type: TypeDimension, Data: complexData(f, uint32(i%6)|uint32(i/6))}, ok
+			return Value{Type: TypeDimension, Data: complexData(float32(f), uint32(i%6)|uint32(i/6))}, ok
 		}
 	}
 	return Value{}, false
@@ -153,14 +153,17 @@ func fractionValue(s string) (Value, bool) {
 		unit = 1
 	}
 	f, number := decimal(n)
-	return Value{Type: TypeFraction, Data: complexData(f/100, unit)}, ok && number
+	return Value{Type: TypeFraction, Data: complexData(float32(f)*(1.0/100), unit)}, ok && number
 }
 
 // complexData packs a number of 23 bits, and where its binary point is, above
 // the unit: AOSP's Res_value, COMPLEX_*.
-func complexData(f float64, unit uint32) uint32 {
+func complexData(f float32, unit uint32) uint32 {
 	negative := f < 0
-	bits := uint64(math.Abs(float64(float32(f)))*(1<<23) + 0.5)
+	if negative {
+		f = -f
+	}
+	bits := uint64(f*(1<<23) + 0.5) // in float32, as AOSP does
 	var radix, shift uint32
 	switch {
 	case bits&0x7fffff == 0:

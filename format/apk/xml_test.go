@@ -2,11 +2,7 @@ package apk_test
 
 import (
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -75,62 +71,6 @@ func TestParseTextErrors(t *testing.T) {
 			t.Errorf("ParseText(%.60s) = %v, want a TextError with %q", tt.text, err, tt.want)
 		}
 	}
-}
-
-// TestAttributeIDs compares the table with Android's own resources.
-func TestAttributeIDs(t *testing.T) {
-	const framework = "/usr/share/android-framework-res/framework-res.apk"
-	if _, err := os.Stat(framework); err != nil {
-		t.Skipf("%v: install the Debian package android-framework-res", err)
-	}
-	text := `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="a.b">`
-	names := []string{"allowBackup", "debuggable", "enabled", "exported", "extractNativeLibs", "hasCode", "multiArch", "persistent",
-		"required", "testOnly", "usesCleartextTraffic"}
-	for _, n := range names {
-		text += `<x android:` + n + `="true"/>`
-	}
-	for _, n := range []string{"glEsVersion", "maxSdkVersion", "minSdkVersion", "targetSandboxVersion", "targetSdkVersion", "versionCode", "versionCodeMajor"} {
-		text += `<x android:` + n + `="1"/>`
-	}
-	for _, n := range []string{"label", "name", "permission", "process", "value", "versionName"} {
-		text += `<x android:` + n + `="s"/>`
-	}
-	text += `<x android:installLocation="auto"/><x android:appCategory="game"/></manifest>`
-	root, err := apk.ParseText([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	in, out := filepath.Join(dir, "AndroidManifest.xml"), filepath.Join(dir, "a.apk")
-	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if msg, err := exec.Command("aapt", "package", "-f", "-M", in, "-I", framework, "-F", out).CombinedOutput(); err != nil {
-		t.Fatalf("aapt: %v\n%s", err, msg)
-	}
-	tree, err := exec.Command("aapt", "dump", "xmltree", out, "AndroidManifest.xml").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := map[string]string{}
-	for _, m := range regexp.MustCompile(`android:(\w+)\(0x([0-9a-f]{8})\)`).FindAllStringSubmatch(string(tree), -1) {
-		ids[m[1]] = m[2]
-	}
-	for _, e := range root.Children {
-		a := e.Attrs[0]
-		if got := hex32(a.ResID); ids[a.Name] != got {
-			t.Errorf("android:%s is %s here and %q in aapt", a.Name, got, ids[a.Name])
-		}
-	}
-}
-
-func hex32(n uint32) string {
-	const digits = "0123456789abcdef"
-	b := make([]byte, 8)
-	for i := range b {
-		b[7-i] = digits[n>>(4*i)&15]
-	}
-	return string(b)
 }
 
 // FuzzParseXML checks that nothing makes the parser panic, and that what it
