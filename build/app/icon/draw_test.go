@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"io/fs"
 	"os"
@@ -369,6 +370,31 @@ func TestBounded(t *testing.T) {
 	s := testFiles(t)
 	if _, err := o.drawing(ctx, s, nil).icon(apk.Value{Type: apk.TypeString, Str: "shapes.xml"}, 96, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("drawing after the end of its context: %v", err)
+	}
+}
+
+// TestOtherFormats gives a JPEG as it is, or as PNG.
+func TestOtherFormats(t *testing.T) {
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, checks(20, 10), nil); err != nil {
+		t.Fatal(err)
+	}
+	s := newTextSource(fstest.MapFS{"photo.jpg": {Data: b.Bytes()}})
+	o := Options{}
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	v := apk.Value{Type: apk.TypeString, Str: "photo.jpg"}
+	p, err := o.drawing(context.Background(), s, nil).icon(v, 0, false)
+	if err != nil || !p.Exact || p.MIME != "image/jpeg" || p.Width != 20 || p.Height != 10 || !bytes.Equal(p.Data, b.Bytes()) {
+		t.Errorf("as it is: %v, %+v", err, p)
+	}
+	p, err = o.drawing(context.Background(), s, nil).icon(v, 0, true)
+	if err != nil || p.Exact || p.MIME != "image/png" || p.Width != 20 || p.Height != 20 {
+		t.Fatalf("as PNG: %v, %+v", err, p)
+	}
+	if img := decode(t, p.Data); pixel(img, 1, 1).A != 0 || pixel(img, 1, 10).A != 255 {
+		t.Errorf("as PNG: it is not in the middle of a square")
 	}
 }
 
