@@ -9,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"mios/internal/lazyregexp"
 	"mios/internal/tool"
 )
 
@@ -90,7 +90,7 @@ func word(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+var plain = lazyregexp.New(`^[\w@%+=:,./-]+$`)
 
 // Run runs adb and returns what it printed. A status other than 0 is not an
 // error.

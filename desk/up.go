@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"mios/emulator"
 	"mios/format/apksig"
 	"mios/internal/debian"
+	"mios/internal/lazyregexp"
 	"mios/internal/progress"
 	"mios/internal/tool"
 	"mios/publish/repo"
@@ -310,7 +310,7 @@ func (s *story) install(ctx context.Context) error {
 	})
 }
 
-var title = regexp.MustCompile(`(?s)<title>\s*(.*?)\s*</title>`)
+var title = lazyregexp.New(`(?s)<title>\s*(.*?)\s*</title>`)
 
 // page waits until the app answers and returns its page's title.
 func (s *story) page(ctx context.Context) (string, error) {

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"mios/internal/lazyregexp"
 )
 
 // maxUnread bounds the console output that waits for a WaitFor, in bytes.
@@ -108,7 +110,7 @@ func (c *console) take(line *regexp.Regexp) (string, bool) {
 }
 
 // escapes are terminal control sequences.
-var escapes = regexp.MustCompile("\x1b(\\[[0-9;?]*[a-zA-Z]|[c78=>])")
+var escapes = lazyregexp.New("\x1b(\\[[0-9;?]*[a-zA-Z]|[c78=>])")
 
 // clean returns a line without its end and without terminal controls.
 func clean(b []byte) string {

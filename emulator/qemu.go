@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mios/internal/lazyregexp"
 )
 
 // Descriptors that QEMU inherits: sockets need no names, and end with us.
@@ -53,7 +54,7 @@ func canKVM(goarch string) bool {
 }
 
 // virtualises matches the flags of Intel's and AMD's extensions.
-var virtualises = regexp.MustCompile(`(?m)^flags\s*:.* (vmx|svm)( |$)`)
+var virtualises = lazyregexp.New(`(?m)^flags\s*:.* (vmx|svm)( |$)`)
 
 // arguments returns QEMU's arguments.
 func (c *Config) arguments(a arch) []string {

@@ -13,13 +13,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"mios"
+	"mios/internal/lazyregexp"
 )
 
 // The names of the delegated roles. The top-level ones are TUF's.
@@ -197,9 +197,9 @@ func MetadataPath(role string, version int64) string {
 }
 
 var (
-	nameRE    = regexp.MustCompile(`^[a-z0-9][a-z0-9_]{0,62}$`)
-	versionRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$`)
-	packageRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$`)
+	nameRE    = lazyregexp.New(`^[a-z0-9][a-z0-9_]{0,62}$`)
+	versionRE = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$`)
+	packageRE = lazyregexp.New(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$`)
 )
 
 // CheckName refuses what cannot be a product's or a channel's name.

@@ -15,13 +15,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"mios"
 	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/internal/atomicfile"
+	"mios/internal/lazyregexp"
 )
 
 // MetaExecutable is the meta-data entry of a manifest's application that names
@@ -91,7 +91,7 @@ type manifest struct {
 	stored bool   // native code is not compressed
 }
 
-var executableName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+var executableName = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 
 func (o *Options) compile() (*manifest, error) {
 	text, err := os.ReadFile(o.Manifest)

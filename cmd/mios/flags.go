@@ -5,9 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
+	"mios/internal/lazyregexp"
 	"mios/internal/progress"
 )
 
@@ -123,4 +123,4 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 }
 
 // oneDash finds the flags in what package flag says.
-var oneDash = regexp.MustCompile(` (-[a-z][a-z-]+)`)
+var oneDash = lazyregexp.New(` (-[a-z][a-z-]+)`)

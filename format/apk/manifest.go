@@ -1,9 +1,10 @@
 package apk
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
+
+	"mios/internal/lazyregexp"
 )
 
 // ManifestName is the entry that makes a ZIP file an Android package.
@@ -260,7 +261,7 @@ func codenameSDK(c byte) int {
 	return released[len(released)-1] + int(c-'A') - (len(released) - 1)
 }
 
-var packageName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$`)
+var packageName = lazyregexp.New(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$`)
 
 // validPackage is AOSP's FrameworkParsingPackageUtils.validateName; "android"
 // is the platform's own.

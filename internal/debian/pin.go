@@ -6,8 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"mios/internal/lazyregexp"
 )
 
 // Line is the family of Debian kernels that base core boots: the package's name
@@ -62,7 +63,7 @@ func FormatPins(pins []Pin) ([]byte, error) {
 }
 
 // word is what Debian policy lets a package's name and version consist of.
-var word = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9.+~:-]*$`)
+var word = lazyregexp.New(`^[a-zA-Z0-9][a-zA-Z0-9.+~:-]*$`)
 
 func (p Pin) check() error {
 	if sum, err := hex.DecodeString(p.SHA256); err != nil || len(sum) != 32 || p.SHA256 != strings.ToLower(p.SHA256) {

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 
 	"mios"
 	api "mios/api/repo"
+	"mios/internal/lazyregexp"
 	publish "mios/publish/repo"
 )
 
@@ -67,7 +67,7 @@ func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.
 
 // immutable matches the names whose bytes never change: metadata of a version,
 // and targets with their hash in the name, which it captures.
-var immutable = regexp.MustCompile(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|/([0-9a-f]{64})\.[^/]+$`)
+var immutable = lazyregexp.New(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|/([0-9a-f]{64})\.[^/]+$`)
 
 // contentTypes are those that no guess may change.
 var contentTypes = map[string]string{
