@@ -216,11 +216,13 @@ func (z *zipSigner) alignment(name string, extra []byte) int64 {
 
 // alignedExtra returns an extra field that begins at start and ends at a
 // multiple: the fields of the old one but those that align, and one that does.
+// Of the old ones few stay, for AOSP reads their ids and lengths the wrong way
+// around (ApkSigner.createExtraFieldToAlignData).
 func alignedExtra(old []byte, start, multiple int64) []byte {
-	le := binary.LittleEndian
+	le, swapped := binary.LittleEndian, binary.BigEndian
 	var out []byte
 	for len(old) >= 4 {
-		id, n := le.Uint16(old), int(le.Uint16(old[2:]))
+		id, n := swapped.Uint16(old), int(swapped.Uint16(old[2:]))
 		if n > len(old)-4 {
 			break
 		}

@@ -60,8 +60,6 @@ func newV1Signer(s Signer, index, minSDK int) (v1Signer, error) {
 		v.ext = "DSA"
 		if minSDK >= 21 {
 			v.hash = 1
-		} else if k.Q.BitLen() > 160 {
-			return v, fmt.Errorf("v1 with a DSA key of that size wants SHA-256, which platforms before 21 do not know, and the package is for %d on: raise its minSdkVersion to 21, or sign v1 with RSA", minSDK)
 		}
 	case *ecdsa.PublicKey:
 		v.ext, v.hash = "EC", 1
