@@ -4,27 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"mios"
 	"mios/format/payload"
+	"mios/internal/testkit"
 )
-
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return k
-})
 
 // build writes a folder as image.Build leaves one, and returns the images.
 func build(t *testing.T) (dir string, images map[string][]byte) {
@@ -68,7 +59,7 @@ func TestWriteDir(t *testing.T) {
 		if m.Version != "2" {
 			t.Errorf("version is %q", m.Version)
 		}
-		f.Signers, f.Workers = []crypto.Signer{testKey()}, i+1
+		f.Signers, f.Workers = []crypto.Signer{testkit.RSA(0)}, i+1
 		out := filepath.Join(t.TempDir(), "new")
 		props, err := f.WriteDir(context.Background(), out)
 		if err != nil {
@@ -102,7 +93,7 @@ func TestWriteDir(t *testing.T) {
 		t.Errorf("dynamic partitions are %+v", d)
 	}
 	disk := map[string]*memory{}
-	a := payload.Applier{Metadata: md, Keys: []*rsa.PublicKey{&testKey().PublicKey}, Target: func(name string) (io.WriterAt, error) {
+	a := payload.Applier{Metadata: md, Keys: []*rsa.PublicKey{&testkit.RSA(0).PublicKey}, Target: func(name string) (io.WriterAt, error) {
 		disk[name] = &memory{make([]byte, md.Manifest.Partition(name).NewInfo.Size)}
 		return disk[name], nil
 	}}
@@ -136,7 +127,7 @@ func TestRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.Signers = []crypto.Signer{testKey()}
+			f.Signers = []crypto.Signer{testkit.RSA(0)}
 			tc.edit(f)
 			out := t.TempDir()
 			if _, err := f.WriteDir(context.Background(), out); err == nil || !strings.Contains(err.Error(), tc.want) {

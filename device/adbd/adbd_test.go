@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mios/device/adbd"
+	"mios/internal/testkit"
 )
 
 // A desk is a device's adbd and Debian's adb that talks to it, each with
@@ -31,7 +32,7 @@ type desk struct {
 	env    []string
 	port   string // the adb server's
 	props  *properties
-	log    *syncBuffer
+	log    *testkit.Buffer
 }
 
 type properties struct {
@@ -52,23 +53,6 @@ func (p *properties) get(name string) string {
 	return p.set[name]
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // newDesk starts both. The device authorises adb's key if authorised is set.
 func newDesk(t *testing.T, authorised bool) *desk {
 	t.Helper()
@@ -77,7 +61,7 @@ func newDesk(t *testing.T, authorised bool) *desk {
 		t.Fatalf("%v: install the Debian package adb", err)
 	}
 	home := t.TempDir()
-	d := &desk{t: t, root: t.TempDir(), port: freePort(t), props: &properties{set: map[string]string{}}, log: new(syncBuffer)}
+	d := &desk{t: t, root: t.TempDir(), port: freePort(t), props: &properties{set: map[string]string{}}, log: new(testkit.Buffer)}
 	d.env = append(os.Environ(), "HOME="+home, "ADB_VENDOR_KEYS="+filepath.Join(home, "key"), "ANDROID_ADB_SERVER_PORT="+d.port, "TMPDIR="+home)
 	d.run("keygen", filepath.Join(home, "key"))
 	for _, dir := range []string{"data/local/tmp", "data/misc/adb", "system/etc/security"} {

@@ -168,7 +168,7 @@ func TestInstallRefuses(t *testing.T) {
 		{"empty", nil, CodeInvalid, "0 bytes"},
 		{"cut short", good[:len(good)/2], CodeNotAPK, "cut short"},
 		{"changed", changed, CodeNoCertificates, "V3_SIG_APK_DIGEST_DID_NOT_VERIFY"},
-		{"no signature", tampered, CodeNoCertificates, "no APK signing block"},
+		{"no signature", tampered, CodeNoCertificates, "no JAR signature, and none of another scheme"},
 		{"other signer", testPackage(t, testSpec{code: 6, key: 1}), CodeIncompatible, "if you trust the new signer"},
 		{"older", testPackage(t, testSpec{code: 4}), CodeDowngrade, "version 5 is installed, which is newer than 4; use -d"},
 		{"for a newer platform", testPackage(t, testSpec{code: 6, minSDK: 35}), CodeOlderSDK, "for SDK version 35"},

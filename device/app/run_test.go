@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mios/device/socket"
+	"mios/internal/testkit"
 )
 
 // TestKeep restarts a program with twice the wait after each short run.
@@ -74,35 +75,6 @@ func buildProgram(t *testing.T) []byte {
 	return b
 }
 
-// lines collects what programs print.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-// wait waits until a text was printed, and returns all that was.
-func (l *lines) wait(t *testing.T, text string) string {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		l.mu.Lock()
-		s := l.text.String()
-		l.mu.Unlock()
-		if strings.Contains(s, text) {
-			return s
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no %q in:\n%s", text, s)
-		}
-		time.Sleep(10 * time.Millisecond) // polls another process's output
-	}
-}
-
 // TestDaemon does over the socket what pm and am do, with a real program in a
 // real sandbox.
 func TestDaemon(t *testing.T) {
@@ -113,7 +85,7 @@ func TestDaemon(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
 	program := buildProgram(t)
-	out := new(lines)
+	out := new(testkit.Buffer)
 	cfg := testConfig(root)
 	cfg.Env = map[string]string{"MIOS_DEVICE_PRODUCT": "iot"}
 	cfg.Output = func(string, int, int) io.Writer { return out }
@@ -133,15 +105,15 @@ func TestDaemon(t *testing.T) {
 	if _, err := c.Start(t.Context(), testPkg); err != nil {
 		t.Fatal(err)
 	}
-	out.wait(t, "org.mios.t 1 iot uid 10000 run 1")
+	out.Wait(t, "org.mios.t 1 iot uid 10000 run 1")
 	st := install(2) // goes on running, as the new version
 	if st.State != Running {
 		t.Errorf("updated: %+v", st)
 	}
-	out.wait(t, "org.mios.t 2 iot uid 10000 run 2")
+	out.Wait(t, "org.mios.t 2 iot uid 10000 run 2")
 	stop()
 	c, stop = serveTest(t, cfg) // as after a boot
-	out.wait(t, "org.mios.t 2 iot uid 10000 run 3")
+	out.Wait(t, "org.mios.t 2 iot uid 10000 run 3")
 	if st, err = c.Stop(t.Context(), testPkg); err != nil || st.State != Stopped || st.PID != 0 {
 		t.Errorf("Stop = %+v, %v", st, err)
 	}

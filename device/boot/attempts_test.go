@@ -7,6 +7,7 @@ import (
 
 	"mios/device/bootrecord"
 	"mios/format/bootctl"
+	"mios/internal/testkit"
 )
 
 // count is how often the boot record has it that a slot was booted, if power
@@ -31,8 +32,8 @@ func (r *rig) bothGood() {
 // TestUnhealthy boots a slot that was good once and never comes up again.
 func TestUnhealthy(t *testing.T) {
 	r := newRig(t)
-	r.writeSlot(0, 5, testKeys()[0])
-	r.writeSlot(1, 3, testKeys()[0])
+	r.writeSlot(0, 5, testkit.RSA(0))
+	r.writeSlot(1, 3, testkit.RSA(0))
 	r.bothGood()
 	for n := range 3 {
 		r.boots("_a")
@@ -68,8 +69,8 @@ func TestUnhealthy(t *testing.T) {
 // down.
 func TestUnhealthyRaisesNothing(t *testing.T) {
 	r := newRig(t)
-	r.writeSlot(0, 2, testKeys()[0])
-	r.writeSlot(1, 7, testKeys()[0])
+	r.writeSlot(0, 2, testkit.RSA(0))
+	r.writeSlot(1, 7, testkit.RSA(0))
 	r.bothGood()
 	for range 3 {
 		r.boots("_a")
@@ -146,8 +147,8 @@ func TestCountLost(t *testing.T) {
 // what is whole is tried again, what is not stays refused.
 func TestLastResort(t *testing.T) {
 	r := newRig(t)
-	r.writeSlot(0, 1, testKeys()[0])
-	r.writeSlot(1, 1, testKeys()[0])
+	r.writeSlot(0, 1, testkit.RSA(0))
+	r.writeSlot(1, 1, testkit.RSA(0))
 	r.setControl(&bootctl.Control{Slots: []bootctl.Slot{{}, {}}})
 	for range tries {
 		r.boots("_a")

@@ -9,6 +9,7 @@ import (
 
 	"mios/device/bootrecord"
 	"mios/format/bootctl"
+	"mios/internal/testkit"
 )
 
 func (r *rig) refusals() []bootrecord.Refusal {
@@ -107,12 +108,12 @@ func TestRefused(t *testing.T) {
 		{"byte in the descriptors", func(r *rig) { r.flip("vbmeta_b", 256+576+20) }, "vbmeta_b", "slot _b: vbmeta: "},
 		{"byte in the header", func(r *rig) { r.flip("vbmeta_b", 2) }, "vbmeta_b", "slot _b: vbmeta: "},
 		{"no vbmeta", func(r *rig) { r.write("vbmeta_b", 0, make([]byte, 64<<10)) }, "vbmeta_b", "slot _b: vbmeta: "},
-		{"another key", func(r *rig) { r.writeSlot(1, 9, testKeys()[1]) }, "vbmeta_b", "slot _b: vbmeta: "},
+		{"another key", func(r *rig) { r.writeSlot(1, 9, testkit.RSA(1)) }, "vbmeta_b", "slot _b: vbmeta: "},
 		{"an older rollback index", func(r *rig) {
 			if err := r.rollback().raise(map[uint32]uint64{0: 1}); err != nil {
 				r.t.Fatal(err)
 			}
-			r.writeSlot(1, 0, testKeys()[0])
+			r.writeSlot(1, 0, testkit.RSA(0))
 		}, "vbmeta_b", "slot _b: vbmeta: "},
 		{"the other slot's boot image", func(r *rig) {
 			b := make([]byte, 128<<10)
@@ -166,7 +167,7 @@ func TestNoSlot(t *testing.T) {
 	if err := r.boot(); !errors.Is(err, ErrNoSlot) {
 		t.Errorf("Boot = %v, want ErrNoSlot", err)
 	}
-	r.writeSlot(0, 1, testKeys()[0]) // what the message says
+	r.writeSlot(0, 1, testkit.RSA(0)) // what the message says
 	ctl = r.control()
 	ctl.SetActive(0, 3)
 	r.setControl(ctl)
@@ -233,8 +234,8 @@ func TestControlLost(t *testing.T) {
 
 func TestRaise(t *testing.T) {
 	r := newRig(t)
-	r.writeSlot(0, 5, testKeys()[0])
-	r.writeSlot(1, 3, testKeys()[0])
+	r.writeSlot(0, 5, testkit.RSA(0))
+	r.writeSlot(1, 3, testkit.RSA(0))
 	stored := func(when string, want uint64) {
 		t.Helper()
 		if got := r.rollback().get(0); got != want {
@@ -255,15 +256,15 @@ func TestRaise(t *testing.T) {
 	r.flip("vbmeta_b", 300)
 	set(bootctl.Slot{Priority: 15, Successful: true}, bootctl.Slot{Priority: 14, Tries: 1})
 	stored("slot b would be refused", 5)
-	r.writeSlot(1, 4, testKeys()[0])
+	r.writeSlot(1, 4, testkit.RSA(0))
 	c := r.control()
 	c.SetActive(1, 3)
 	r.setControl(c)
 	r.boots("_a")
 	r.says("slot _b: vbmeta: ", "rollback index")
 	stored("slot b is older", 5)
-	r.writeSlot(0, 6, testKeys()[0])
-	r.writeSlot(1, 6, testKeys()[0])
+	r.writeSlot(0, 6, testkit.RSA(0))
+	r.writeSlot(1, 6, testkit.RSA(0))
 	r.file.fail = map[int64]bool{r.part("vbmeta_b").(*partition).p.Offset(): true}
 	set(bootctl.Slot{Priority: 15, Successful: true}, bootctl.Slot{Priority: 14, Tries: 1})
 	stored("slot b cannot be read", 5)

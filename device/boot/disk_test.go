@@ -2,14 +2,12 @@ package boot
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"mios/format/bootimg"
 	"mios/format/gpt"
 	"mios/format/super"
+	"mios/internal/testkit"
 )
 
 // memFile is a disk in memory that knows what a power cut would leave.
@@ -61,18 +60,6 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
-// testKeys are the product's key and somebody else's.
-var testKeys = sync.OnceValue(func() (keys [2]*rsa.PrivateKey) {
-	for i := range keys {
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		keys[i] = k
-	}
-	return keys
-})
-
 const testDiskSize = 12 << 20
 
 // systemSize is that of a logical partition, of which the first half is data.
@@ -113,7 +100,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.writeSuper()
 	for i := range 2 {
-		r.writeSlot(i, 1, testKeys()[0])
+		r.writeSlot(i, 1, testkit.RSA(0))
 	}
 	ctl := bootctl.New(2, 3)
 	ctl.MarkSuccessful(0)
@@ -261,7 +248,7 @@ func (r *rig) control() *bootctl.Control {
 // boot runs the loader once.
 func (r *rig) boot() error {
 	r.t.Helper()
-	key, err := avb.EncodePublicKey(&testKeys()[0].PublicKey)
+	key, err := avb.EncodePublicKey(&testkit.RSA(0).PublicKey)
 	if err != nil {
 		r.t.Fatal(err)
 	}

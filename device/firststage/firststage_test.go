@@ -2,8 +2,6 @@ package firststage
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"mios/device/fstab"
 	"mios/format/avb"
 	"mios/format/super"
+	"mios/internal/testkit"
 )
 
 const digest = "aeba78c43d229de12662be283a0e3d8b83d65f38262e404ce416d0c4abdb37cc"
@@ -89,10 +88,7 @@ func (d disk) open(name string) (io.ReaderAt, int64, error) {
 }
 
 func TestReadVBMeta(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.RSA(0)
 	image := func(ds ...avb.Descriptor) []byte {
 		m := &avb.VBMeta{Descriptors: ds}
 		if err := m.Sign(key, avb.SHA256RSA2048); err != nil {

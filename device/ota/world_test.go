@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"mios/format/avb"
 	"mios/format/bootctl"
 	"mios/format/payload"
+	"mios/internal/testkit"
 )
 
 const (
@@ -31,17 +31,12 @@ const (
 	systemData = 2 << 20         // of it, without the hash tree
 )
 
+// keys are the product's, and somebody else's.
 type keys struct{ avb, otherAVB, ota, otherOTA *rsa.PrivateKey }
 
-var testKeys = sync.OnceValue(func() (k keys) {
-	for _, p := range []**rsa.PrivateKey{&k.avb, &k.otherAVB, &k.ota, &k.otherOTA} {
-		var err error
-		if *p, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-			panic(err)
-		}
-	}
-	return k
-})
+func testKeys() keys {
+	return keys{testkit.RSA(0), testkit.RSA(1), testkit.RSA(2), testkit.RSA(3)}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

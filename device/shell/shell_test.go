@@ -21,6 +21,7 @@ import (
 	"mios/device/logd"
 	"mios/device/property"
 	"mios/device/shell"
+	"mios/internal/testkit"
 )
 
 // TestMain lets the test's binary be the shell and its commands, as miosd is.
@@ -57,29 +58,11 @@ func runCtx(t *testing.T, ctx context.Context, dir, stdin, name string, args ...
 		io.WriteString(w, stdin)
 		w.Close()
 	}()
-	var out, errs output
+	var out, errs testkit.Buffer
 	e := &shell.Env{Stdin: in, Stdout: &out, Stderr: &errs, Dir: dir,
 		Vars: []string{"PATH=/usr/bin:/bin", "HOME=/", "ANDROID_DATA=" + dir, "ANDROID_SOCKET_DIR=" + dir}}
 	status = command(name).Run(ctx, e, args)
 	return out.String(), errs.String(), status
-}
-
-// An output is what commands write to, several at once.
-type output struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 func sh(t *testing.T, script string) (stdout, stderr string, status int) {

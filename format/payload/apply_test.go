@@ -16,6 +16,8 @@ import (
 	"testing/iotest"
 
 	"github.com/ulikunitz/xz"
+
+	"mios/internal/testkit"
 )
 
 func TestResumeAfterEachOperation(t *testing.T) {
@@ -34,7 +36,7 @@ func TestResumeAfterEachOperation(t *testing.T) {
 		}
 		var from Checkpoint
 		unmarshal(t, saved, &from)
-		a := &Applier{Metadata: md, Keys: public(testKeys()[0]), Target: target(disk), Done: func(c Checkpoint) error {
+		a := &Applier{Metadata: md, Keys: public(testkit.RSA(0)), Target: target(disk), Done: func(c Checkpoint) error {
 			at = c
 			return crash
 		}}
@@ -63,7 +65,7 @@ func TestApplyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := public(testKeys()[0])
+	good := public(testkit.RSA(0))
 	flip := func(off int64) func([]byte) []byte {
 		return func(b []byte) []byte { b[off] ^= 0x10; return b }
 	}
@@ -75,7 +77,7 @@ func TestApplyRefuses(t *testing.T) {
 		want string
 		dirt bool // something may have been written
 	}{
-		{"another key", public(testKeys()[1]), flip(end - 1), "metadata signature: signed by none of the trusted keys", false},
+		{"another key", public(testkit.RSA(1)), flip(end - 1), "metadata signature: signed by none of the trusted keys", false},
 		{"metadata signature", good, flip(md.SignedSize() + 20), "metadata signature: signed by none", false},
 		{"hash in the manifest", good, flip(md.SignedSize() - 40), "metadata signature: signed by none", false},
 		{"first byte of data", good, flip(md.Size()), "partition boot: operation 0 (REPLACE_", false},
@@ -117,7 +119,7 @@ func TestBrokenConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []int64{md.Size() + 10, int64(len(b)) - 10} {
-		a := &Applier{Metadata: md, Keys: public(testKeys()[0]), Target: target(newDisk(md))}
+		a := &Applier{Metadata: md, Keys: public(testkit.RSA(0)), Target: target(newDisk(md))}
 		if _, err := a.Apply(t.Context(), io.MultiReader(bytes.NewReader(b[md.Size():n]), iotest.ErrReader(broke)), md.Start()); !errors.Is(err, broke) {
 			t.Errorf("Apply after %d bytes = %v, want %v", n, err, broke)
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"testing"
+
+	"mios/internal/testkit"
 )
 
 func BenchmarkEncode(b *testing.B) {
@@ -36,7 +38,7 @@ func BenchmarkApply(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		a := &Applier{Metadata: md, Keys: public(testKeys()[0]), Target: target(newDisk(md))}
+		a := &Applier{Metadata: md, Keys: public(testkit.RSA(0)), Target: target(newDisk(md))}
 		if _, err := a.Apply(context.Background(), r, md.Start()); err != nil {
 			b.Fatal(err)
 		}

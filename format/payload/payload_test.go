@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
@@ -17,20 +16,10 @@ import (
 	"testing"
 
 	"mios"
+	"mios/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
-
-// testKeys makes RSA keys once: they take a while.
-var testKeys = sync.OnceValue(func() (k [2]*rsa.PrivateKey) {
-	for i := range k {
-		var err error
-		if k[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-			panic(err)
-		}
-	}
-	return k
-})
 
 func public(k *rsa.PrivateKey) []*rsa.PublicKey { return []*rsa.PublicKey{&k.PublicKey} }
 
@@ -133,7 +122,7 @@ func write(t testing.TB, f *Full) ([]byte, Properties) {
 // sample is a signed payload of images, made once.
 var sample = sync.OnceValues(func() ([]byte, Properties) {
 	var b bytes.Buffer
-	f := &Full{Images: images(), MaxTimestamp: 1700000000, Signers: []crypto.Signer{testKeys()[0]}, Workers: 1,
+	f := &Full{Images: images(), MaxTimestamp: 1700000000, Signers: []crypto.Signer{testkit.RSA(0)}, Workers: 1,
 		Groups: []Group{{Name: "mios", Size: 64 << 20, Partitions: []string{"system"}}}}
 	p, err := f.Write(context.Background(), &b, new(memorySpool))
 	if err != nil {
@@ -144,7 +133,7 @@ var sample = sync.OnceValues(func() ([]byte, Properties) {
 
 func TestFullRoundTrip(t *testing.T) {
 	b, p := sample()
-	disk, md, err := applyAll(t, b, public(testKeys()[0])...)
+	disk, md, err := applyAll(t, b, public(testkit.RSA(0))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +168,7 @@ func TestFullRoundTrip(t *testing.T) {
 
 func TestFullIsReproducible(t *testing.T) {
 	b, _ := sample()
-	f := &Full{Images: images(), MaxTimestamp: 1700000000, Signers: []crypto.Signer{testKeys()[0]}, Workers: 3,
+	f := &Full{Images: images(), MaxTimestamp: 1700000000, Signers: []crypto.Signer{testkit.RSA(0)}, Workers: 3,
 		Groups: []Group{{Name: "mios", Size: 64 << 20, Partitions: []string{"system"}}}}
 	var last int64
 	f.Progress = func(done, total int64) {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mios/internal/testkit"
 )
 
 func (d *device) testLogcat() {
@@ -27,7 +29,7 @@ func (d *device) testLogcat() {
 	ctx, cancel := context.WithTimeout(d.t.Context(), patience)
 	defer cancel()
 	follow := d.ADB.Command(ctx, "logcat", "-s", "miosFollow")
-	var out lockedBuffer
+	var out testkit.Buffer
 	follow.Stdout = &out
 	if err := follow.Start(); err != nil {
 		d.t.Fatal(err)
@@ -63,7 +65,7 @@ func (d *device) testForward() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	var out lockedBuffer
+	var out testkit.Buffer
 	server.Stdout, server.Stderr = &out, &out
 	if err := server.Start(); err != nil {
 		d.t.Fatal(err)

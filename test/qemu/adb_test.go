@@ -21,6 +21,7 @@ import (
 	"github.com/creack/pty"
 
 	"mios/desk"
+	"mios/internal/testkit"
 )
 
 // TestADB has Debian's adb do all that it does, against one device.
@@ -143,7 +144,7 @@ func (d *device) testTerminal() {
 		d.t.Fatal(err)
 	}
 	defer term.Close()
-	var screen lockedBuffer
+	var screen testkit.Buffer
 	go io.Copy(&screen, term)
 	seen := 0
 	expect := func(text string) {

@@ -84,6 +84,7 @@ type journey struct {
 	moments   map[phase]int // that were there to cut the power at
 	way       []phase       // the keys of moments, as they came first
 	last      phase         // of the newest write
+	named     string        // the newest content that has a name of its own
 	served    int64         // bytes of the payload, in total
 	high      int64         // end of the part of the payload that was served
 	asked     []string      // requests for the payload
@@ -107,7 +108,7 @@ func (j *journey) arm(m *moment) {
 func (j *journey) powerOn() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stage, j.line, j.last = loading, nil, phase{}
+	j.stage, j.line, j.last, j.named = loading, nil, phase{}, ""
 	if j.activated {
 		j.stage = switching
 	}
@@ -120,7 +121,7 @@ func (j *journey) access(a emulator.Access) {
 		j.look(phase{j.stage, j.last.what}, a.Unflushed)
 	}
 	if a.Op == emulator.Write {
-		j.last = phase{j.stage, j.disk.name(a)}
+		j.wrote(j.disk.name(a))
 	}
 	hold := j.trap != nil && j.trap.isReached
 	j.mu.Unlock()
@@ -131,6 +132,19 @@ func (j *journey) access(a emulator.Access) {
 	case <-a.PowerOff:
 	case <-j.ctx.Done():
 	}
+}
+
+// wrote notes what a write is of. Somebody who uses a device does many things
+// through the journal, so that what came before it tells them apart. The caller
+// holds the lock.
+func (j *journey) wrote(what string) {
+	switch {
+	case what != journal && what != anyFile:
+		j.named = what
+	case what == journal && j.stage == using && j.named != "":
+		what += " behind " + j.named
+	}
+	j.last = phase{j.stage, what}
 }
 
 // look counts a moment, and tells who waits if it is the trap's. The caller
@@ -265,6 +279,7 @@ func (j *journey) phases(from stage) []phase {
 // off itself.
 func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []moment {
 	var list []moment
+	every = min(every, uint64(len(uncut.phases(from))))
 	for i, p := range uncut.phases(from) {
 		if uint64(i)%every != seed%every {
 			continue

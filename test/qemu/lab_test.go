@@ -5,7 +5,6 @@
 package qemu_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	"mios"
 	"mios/build/image"
 	"mios/desk"
+	"mios/internal/testkit"
 	"mios/publish/repo"
 	serverepo "mios/serve/repo"
 )
@@ -207,7 +207,7 @@ func boot(t *testing.T, build string, change func(*desk.DeviceConfig)) *device {
 	if change != nil {
 		change(&cfg)
 	}
-	var console lockedBuffer
+	var console testkit.Buffer
 	if cfg.Console != nil {
 		cfg.Console = io.MultiWriter(&console, cfg.Console)
 	} else {
@@ -302,22 +302,4 @@ func (d *device) partition(name string) (off, size int64) {
 		d.t.Fatal(err)
 	}
 	return off, size
-}
-
-// lockedBuffer is a buffer that the emulator writes to while a test reads.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -57,6 +57,9 @@ var journalMagic = []byte{0xc0, 0x3b, 0x39, 0x98}
 // anyFile is what is written to /data and has no name of its own.
 const anyFile = "files"
 
+// journal is what ext4 writes files' names, sizes and places through.
+const journal = "journal"
+
 var stateField = regexp.MustCompile(`^\s*\{\s*"state": ("[A-Z_]+"),`)
 
 // fileName names what is written to /data: the journal, with which files are
@@ -66,7 +69,7 @@ func fileName(b []byte) string {
 	var state string
 	switch m := stateField.FindSubmatch(b); {
 	case bytes.HasPrefix(b, journalMagic):
-		return "journal"
+		return journal
 	case m != nil && json.Unmarshal(m[1], &state) == nil:
 		return "state " + state
 	case bytes.HasPrefix(b, []byte("{")) && bytes.Contains(b, []byte(`"next_uid"`)):

@@ -3,7 +3,6 @@ package qemu_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"mios/format/avb"
 	"mios/format/bootctl"
 	"mios/format/payload"
+	"mios/internal/testkit"
 	"mios/key"
 	"mios/publish/ota"
 	"mios/publish/repo"
@@ -109,10 +109,7 @@ func (s *siege) must(_ *repo.Result, err error) {
 func newSiege(t *testing.T) *siege {
 	t.Helper()
 	s := &siege{device: &device{t: t}, cloud: newCloud(t), stranger: repotest.Keys(t)}
-	var err error
-	if s.rsa, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-		t.Fatal(err)
-	}
+	s.rsa = testkit.RSA(0)
 	s.cloud.tamper(s.mirror.wrap)
 	s.old = s.load()
 	s.publishOld()
