@@ -3,7 +3,6 @@ package apksig
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash"
@@ -174,75 +173,13 @@ func (s *sections) verity(ctx context.Context) ([]byte, error) {
 	if s.end%page != 0 {
 		return nil, errVerityPage
 	}
-	t := &verityTree{hash: sha256.New()}
-	var size int64
-	buf := make([]byte, 256*page)
-	for _, p := range s.parts() {
-		for off := int64(0); off < p.n; off += int64(len(buf)) {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			b := buf[:min(int64(len(buf)), p.n-off)]
-			if err := readFull(p.r, b, off); err != nil {
-				return nil, err
-			}
-			t.write(0, b)
-		}
-		size += p.n
+	a := &assembly{r: s.r}
+	a.copy(0, s.end)
+	a.copy(s.dir, s.dirN)
+	a.append(s.eocd)
+	root, err := (&hashTree{salt: make([]byte, 8)}).build(ctx, a, a.size)
+	if err != nil {
+		return nil, err
 	}
-	return binary.LittleEndian.AppendUint64(t.root(), uint64(size)), nil
-}
-
-// A verityTree is a hash tree of which only the pages that are not full are
-// kept, one a level.
-type verityTree struct {
-	hash   hash.Hash
-	levels [][]byte
-	count  []int // of the pages that each level has passed up
-}
-
-func (t *verityTree) write(level int, b []byte) {
-	if level == len(t.levels) {
-		t.levels, t.count = append(t.levels, make([]byte, 0, page)), append(t.count, 0)
-	}
-	for len(b) > 0 {
-		n := min(page-len(t.levels[level]), len(b))
-		t.levels[level] = append(t.levels[level], b[:n]...)
-		b = b[n:]
-		if len(t.levels[level]) == page {
-			t.pass(level)
-		}
-	}
-}
-
-// pass hashes the page of a level, padded with zeros, into the level above.
-func (t *verityTree) pass(level int) {
-	sum := t.sum(t.levels[level])
-	t.levels[level] = t.levels[level][:0]
-	t.count[level]++
-	t.write(level+1, sum)
-}
-
-func (t *verityTree) sum(b []byte) []byte {
-	var salt [8]byte
-	t.hash.Reset()
-	t.hash.Write(salt[:])
-	t.hash.Write(b)
-	t.hash.Write(make([]byte, page-len(b)))
-	return t.hash.Sum(nil)
-}
-
-// root ends the tree: the highest level is the first that is a single page.
-func (t *verityTree) root() []byte {
-	for level := 0; ; level++ {
-		if level > 0 && t.count[level] == 0 {
-			return t.sum(t.levels[level])
-		}
-		if len(t.levels[level]) > 0 {
-			t.pass(level)
-		}
-		if level > 0 && t.count[level] == 1 { // exactly a page
-			return t.levels[level+1]
-		}
-	}
+	return binary.LittleEndian.AppendUint64(root, uint64(a.size)), nil
 }

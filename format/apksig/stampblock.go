@@ -36,11 +36,11 @@ func (k *stampCheck) v2(block, digest []byte, digests map[Scheme]map[digestKind]
 // v1 verifies a block with the signed digests of one scheme.
 func (k *stampCheck) v1(block, digest []byte, digests map[Scheme]map[digestKind][]byte) *Stamp {
 	c := (&cursor{b: block}).sub()
-	ok := k.certificate(c, digest)
+	var data []byte
 	for scheme, d := range digests {
-		ok = ok && k.signed(stampData(scheme, d), c.sub())
+		data = stampData(scheme, d)
 	}
-	return k.done(ok)
+	return k.done(k.certificate(c, digest) && k.signed(data, c.sub()))
 }
 
 // done closes the stamp: whatever is wrong with one has an issue.

@@ -40,7 +40,7 @@ func SignV4(ctx context.Context, r io.ReaderAt, size int64, signers []Signer, w 
 	if err != nil {
 		return fmt.Errorf("sign v4: %w", err)
 	}
-	t := newKeptTree(size)
+	t := newKeptTree(size, maxKeptTree)
 	if sig.Root, err = t.build(ctx, r, size); err != nil {
 		return fmt.Errorf("sign v4: %w", err)
 	}
@@ -130,13 +130,16 @@ type keptTree struct {
 	hashTree
 	kept  [][]byte // levels, the lowest first; the lowest is nil if it is not kept
 	sizes []int64
+	all   bool // the lowest is kept
 }
 
-func newKeptTree(n int64) *keptTree {
+// newKeptTree returns a tree for n bytes whose lowest level is kept up to a size
+// of most bytes.
+func newKeptTree(n, most int64) *keptTree {
 	t := &keptTree{sizes: treeLevels(n)}
-	t.kept = make([][]byte, len(t.sizes))
+	t.kept, t.all = make([][]byte, len(t.sizes)), t.sizes[0] <= most
 	t.page = func(level int, b []byte) error {
-		if level > 0 || t.sizes[0] <= maxKeptTree {
+		if level > 0 || t.all {
 			t.kept[level] = append(t.kept[level], b...)
 		}
 		return nil
@@ -162,7 +165,7 @@ func (t *keptTree) write(ctx context.Context, r io.ReaderAt, n int64, root []byt
 			return err
 		}
 	}
-	if t.sizes[0] <= maxKeptTree {
+	if t.all {
 		return nil
 	}
 	again := &hashTree{page: func(level int, b []byte) error {

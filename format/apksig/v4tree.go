@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	treeChunk = 256 * page // of data that one processor hashes at once
+	treeChunk = 64 * page // of data that one processor hashes at once
 	treeSums  = treeChunk / page * sha256.Size
 )
 
@@ -29,7 +29,7 @@ type hashTree struct {
 }
 
 // build hashes the first n bytes of r on all processors, and returns the hash
-// of the page at the top. Of memory it takes a chunk of 1 MiB a processor.
+// of the page at the top. Of memory it takes a chunk of 256 KiB a processor.
 func (t *hashTree) build(ctx context.Context, r io.ReaderAt, n int64) ([]byte, error) {
 	t.sum = sha256.New()
 	ctx, cancel := context.WithCancel(ctx)
