@@ -208,7 +208,7 @@ func (v *verifier) verifyDigests(ctx context.Context, signers []*signer, n names
 	if len(kinds) == 0 {
 		return nil
 	}
-	sums, err := v.s.digests(ctx, kinds)
+	sums, err := v.packageDigests(ctx, kinds)
 	if err == errVerityPage {
 		v.fail(n.of("APK_DIGEST_DID_NOT_VERIFY"), "%v", err)
 		return nil

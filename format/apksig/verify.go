@@ -36,8 +36,13 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*Result,
 // verify judges the signatures first, and then whether the file is a package
 // that can be read in one way only: where both fail, a changed byte is the news.
 func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifier, error) {
-	v, badZip, err := newVerifier(r, size, o)
+	v, badZip, err := findSections(r, size, o)
 	if err != nil {
+		return nil, err
+	}
+	v.lookAhead(ctx)
+	defer v.stop()
+	if err := v.open(r, size, &badZip); err != nil {
 		return nil, err
 	}
 	steps := []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.sandbox, v.v1, v.stamp, v.sameSigners, v.v4Match, v.targetSDK}
@@ -56,18 +61,26 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 // newVerifier reads the package. That it can be read in several ways is the
 // second result, which counts only if there is nothing wrong with signatures.
 func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
+	if v, badZip, err = findSections(r, size, o); err == nil {
+		err = v.open(r, size, &badZip)
+	}
+	return v, badZip, err
+}
+
+// findSections finds the parts of the package that signatures cover.
+func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
 	v = &verifier{
 		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, file: new(apk.File),
 		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte),
 	}
-	f, badZip := apk.Open(r, size)
-	if badZip == nil {
-		v.file, v.layout = f, &f.Layout
-	} else if _, ok := errors.AsType[*apk.FormatError](badZip); !ok {
-		return nil, nil, badZip
-	} else if v.layout, err = looseLayout(r, size); err != nil {
+	v.layout, badZip = apk.FindLayout(r, size)
+	if isFormat(badZip) {
+		v.layout, err = looseLayout(r, size)
+	}
+	switch {
+	case err != nil:
 		return nil, nil, err
-	} else if v.layout == nil {
+	case v.layout == nil:
 		return nil, nil, badZip
 	}
 	if v.s, _, err = readSections(r, v.layout); err != nil {
@@ -77,17 +90,36 @@ func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err
 		v.most = newest
 	}
 	v.res.most = v.most
+	return v, badZip, nil
+}
+
+// open reads the package's directory and manifest.
+func (v *verifier) open(r io.ReaderAt, size int64, badZip *error) error {
+	if *badZip == nil {
+		var f *apk.File
+		if f, *badZip = apk.Open(r, size); *badZip == nil {
+			v.file = f
+		} else if !isFormat(*badZip) {
+			return *badZip
+		}
+	}
 	if v.least == 0 {
 		m, err := v.manifest()
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		v.least = m.MinSDK
 	}
 	if v.most < v.least {
-		return nil, nil, fmt.Errorf("verify for SDK versions %d to %d: the package is for none of them; choose others", v.least, v.most)
+		return fmt.Errorf("verify for SDK versions %d to %d: the package is for none of them; choose others", v.least, v.most)
 	}
-	return v, badZip, nil
+	return nil
+}
+
+// isFormat reports whether err is the package's fault, and not its reader's.
+func isFormat(err error) bool {
+	_, ok := errors.AsType[*apk.FormatError](err)
+	return ok
 }
 
 // verifier is one verification on its way.
@@ -111,6 +143,9 @@ type verifier struct {
 	// package digests to; for V1 it is the SHA-256 of the JAR manifest, which
 	// stands under chunkedSHA256. Stamps sign them.
 	digests map[Scheme]map[digestKind][]byte
+
+	ahead *ahead                // nil: nothing is being digested
+	sums  map[digestKind][]byte // the package's digests, as far as they are known
 }
 
 func (v *verifier) fail(name, format string, args ...any) {
