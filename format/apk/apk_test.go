@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,7 +156,7 @@ func TestOpenRefuses(t *testing.T) {
 			end := bytes.Clone(b[len(b)-22:])
 			b[len(b)-2] = 22
 			return append(b, end...)
-		}, "does not end where"},
+		}, "another end of central directory record"},
 		{"bytes in front", func(b []byte) []byte { return append([]byte("dex\n"), b...) }, "does not end where"},
 		{"bytes in front, offsets moved", func(b []byte) []byte { return shift(b, 4) }, "4 bytes before the first entry"},
 		{"filler in front that is not zeros", func(b []byte) []byte {
@@ -172,6 +173,34 @@ func TestOpenRefuses(t *testing.T) {
 		{"gap before the end record", func(b []byte) []byte {
 			return append(append(bytes.Clone(b[:len(b)-22]), 0), b[len(b)-22:]...)
 		}, "does not end where"},
+		{"two end records, two directories", func(b []byte) []byte { // the whole file again, in its own comment
+			n := len(b)
+			b = append(b, b...)
+			binary.LittleEndian.PutUint16(b[n-2:], uint16(n))
+			for i := 1; i <= 6; i++ {
+				o := n + dir + at2(b[n+dir:], i) + 42
+				binary.LittleEndian.PutUint32(b[o:], binary.LittleEndian.Uint32(b[o:])+uint32(n))
+			}
+			binary.LittleEndian.PutUint32(b[len(b)-6:], uint32(n+dir))
+			return b
+		}, "another end of central directory record"},
+		{"entry in a gap", func(b []byte) []byte { return insert(b, lfh(6), hidden) }, "that no entry has"},
+		{"bytes in a gap", func(b []byte) []byte { return insert(b, lfh(6), "dex\n035\x00") }, "8 bytes behind empty that no entry has"},
+		{"entry in a gap, behind filler", func(b []byte) []byte { return insert(b, lfh(6), "\x00\x00"+hidden) }, "behind empty that no entry has"},
+		{"entry behind the last one", func(b []byte) []byte { return insert(b, dir, hidden) }, "an entry behind other that the directory does not have"},
+		{"entry in front of the first", func(b []byte) []byte { return insert(b, 0, hidden) }, "before the first entry"},
+		{"sizes in the descriptor that are others", func(b []byte) []byte {
+			b[lfh(5)+6], b[cdh(5)+8] = flagDescriptor, flagDescriptor
+			return insert(b, lfh(6), "PK\x07\x08"+strings.Repeat("\x01", 12))
+		}, "the data descriptor does not say"},
+		{"no descriptor", func(b []byte) []byte {
+			b[lfh(6)+6], b[cdh(6)+8] = flagDescriptor, flagDescriptor
+			return b
+		}, "the data descriptor does not say"},
+		{"name of the local header is shorter", put(lfh(5)+26, "\x04"), "another name in the local header"},
+		{"entry on another disk", put(cdh(5)+34, "\x01"), "on another disk"},
+		{"folder with data", put(cdh(2)+46+len("assets/ü.tx"), "/"), "a folder with 6 bytes"},
+		{"zip64 extra field", put(cdh(5)+42, "\xff\xff\xff\xff"), "ZIP64"},
 		{"zip64", func(b []byte) []byte {
 			loc := append([]byte("PK\x06\x07"), make([]byte, 16)...)
 			return append(append(bytes.Clone(b[:len(b)-22]), loc...), b[len(b)-22:]...)
@@ -218,6 +247,25 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+const flagDescriptor = 1 << 3
+
+// hidden is an entry that no directory has.
+const hidden = "PK\x03\x04\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00x"
+
+// insert puts s at off, and moves all offsets behind it.
+func insert(b []byte, off int, s string) []byte {
+	le := binary.LittleEndian
+	dir := int(le.Uint32(b[len(b)-6:]))
+	for i := 1; i <= 6; i++ {
+		o := dir + at2(b[dir:], i) + 42
+		if at := le.Uint32(b[o:]); int(at) >= off {
+			le.PutUint32(b[o:], at+uint32(len(s)))
+		}
+	}
+	le.PutUint32(b[len(b)-6:], uint32(dir+len(s)))
+	return slices.Concat(b[:off], []byte(s), b[off:])
 }
 
 // at2 returns the offset of the nth entry of a central directory.

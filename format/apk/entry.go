@@ -13,12 +13,11 @@ import (
 
 // Entry returns the entry with that name, or nil.
 func (f *File) Entry(name string) *Entry {
-	for i := range f.Entries {
-		if f.Entries[i].Name == name {
-			return &f.Entries[i]
-		}
+	i, ok := f.index[name]
+	if !ok {
+		return nil
 	}
-	return nil
+	return &f.Entries[i]
 }
 
 // OpenEntry returns the uncompressed data of e, never more than its Size.

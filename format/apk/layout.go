@@ -24,6 +24,18 @@ type Layout struct {
 	Entries int    // that the central directory claims to have
 }
 
+// otherEnd returns the place in tail of an end record before the last one, at i,
+// or -1: one whose comment reaches to the end of the file. Others are data that
+// look like one.
+func otherEnd(tail []byte, i int) int {
+	for i = bytes.LastIndex(tail[:i], []byte(endMagic)); i >= 0; i = bytes.LastIndex(tail[:i], []byte(endMagic)) {
+		if n := int(binary.LittleEndian.Uint16(tail[i+20:])); n == len(tail)-i-endSize {
+			return i
+		}
+	}
+	return -1
+}
+
 // FindLayout finds the parts of the package in the first size bytes of r. It
 // refuses ZIP64, several disks, bytes between the parts and a comment in which
 // another end record could be found: two readers would see two packages.
@@ -47,6 +59,9 @@ func FindLayout(r io.ReaderAt, size int64) (*Layout, error) {
 	le := binary.LittleEndian
 	if n := int(le.Uint16(l.End[20:])); n != len(l.End)-endSize {
 		return nil, bad(l.EndOff+20, "comment of %d bytes, but %d follow", n, len(l.End)-endSize)
+	}
+	if j := otherEnd(tail, i); j >= 0 {
+		return nil, bad(start+int64(j), "another end of central directory record, whose comment holds the one at %#x", l.EndOff)
 	}
 	if i >= locatorSize && string(tail[i-locatorSize:][:4]) == end64Magic {
 		return nil, bad(l.EndOff-locatorSize, "ZIP64, which packages do not use")

@@ -128,6 +128,9 @@ func aaptValue(v apk.Value) string {
 		return fmt.Sprintf("(float) %g", v.Float())
 	case apk.TypeDimension, apk.TypeFraction:
 		n, unit := v.Dimension()
+		if n < 0 { // aapt does not know negative ones
+			n *= float64(v.Data>>8) / float64(int32(v.Data)>>8)
+		}
 		if v.Type == apk.TypeFraction {
 			return fmt.Sprintf("(fraction) %f%s", n*100, unit)
 		}

@@ -1,10 +1,8 @@
 package apk
 
 import (
-	"bytes"
 	"encoding/binary"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -17,8 +15,8 @@ const (
 	fileHeaderSize  = 30
 	dirHeaderSize   = 46
 
-	maxDirectory = 16 << 20
-	maxLead      = 1 << 20 // what zipflinger fills before the first entry: a page or two
+	maxDirectory = 32 << 20
+	maxNames     = 8 << 20 // bytes, of all entries together
 	maxRatio     = 1032    // of deflate
 )
 
@@ -37,7 +35,8 @@ type File struct {
 	Layout
 	Entries []Entry // in the order of the central directory
 
-	r io.ReaderAt
+	r     io.ReaderAt
+	index map[string]int32 // of Entries, by name
 
 	resOnce sync.Once
 	res     *Resources
@@ -47,12 +46,12 @@ type File struct {
 // An Entry is one file of a package.
 type Entry struct {
 	Name           string
-	Method         Method
-	CRC32          uint32
 	CompressedSize int64
 	Size           int64
 	HeaderOff      int64 // of the local header
 	DataOff        int64 // of the data
+	CRC32          uint32
+	Method         Method
 
 	flags uint16
 	end   int64 // of the data or of the descriptor behind it
@@ -70,9 +69,9 @@ const (
 // Open reads the directory of the package in the first size bytes of r. It
 // refuses all that two readers could understand in two ways: entries of one
 // name, that overlap, or whose local header says something else; names that are
-// absolute, leave their folder or hold a NUL; bytes before the first entry;
-// encryption; sizes that no compression reaches. Errors in the package are
-// [*FormatError]; any other error is r's own.
+// absolute, leave their folder or hold a NUL; anything but filler before, between
+// and behind entries; encryption; sizes that no compression reaches. Errors in
+// the package are [*FormatError]; any other error is r's own.
 //
 // The layout is that of PKWARE's APPNOTE.TXT 6.3.3, as AOSP's
 // system/libziparchive reads it.
@@ -88,17 +87,13 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if err := f.readDirectory(); err != nil {
 		return nil, err
 	}
-	for i := range f.Entries {
-		if err := f.readHeader(&f.Entries[i]); err != nil {
-			return nil, err
-		}
-	}
-	if err := f.checkPlaces(); err != nil {
+	if err := f.readHeaders(); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
+// readDirectory reads the directory in pieces: what it is made into is smaller.
 func (f *File) readDirectory() error {
 	switch {
 	case f.DirSize > maxDirectory:
@@ -106,29 +101,43 @@ func (f *File) readDirectory() error {
 	case int64(f.Layout.Entries)*dirHeaderSize > f.DirSize:
 		return bad(f.EndOff+10, "%d entries in a central directory of %d bytes", f.Layout.Entries, f.DirSize)
 	}
-	b := make([]byte, f.DirSize)
-	if _, err := f.r.ReadAt(b, f.DirOff); err != nil && err != io.EOF {
-		return err
-	}
 	f.Entries = make([]Entry, 0, f.Layout.Entries)
-	names := make(map[string]bool, f.Layout.Entries)
-	off := f.DirOff
+	f.index = make(map[string]int32, f.Layout.Entries)
+	w := window{r: f.r, end: f.EndOff}
+	off, names := f.DirOff, 0
 	for i := range f.Layout.Entries {
+		b, err := w.peek(off, dirHeaderSize)
+		if err == nil && len(b) == dirHeaderSize {
+			b, err = w.peek(off, dirHeaderLen(b))
+		}
+		if err != nil {
+			return err
+		}
 		e, n, err := parseDirHeader(b, off)
 		if err != nil {
 			return err
 		}
-		if names[e.Name] {
+		if _, twice := f.index[e.Name]; twice {
 			return bad(off, "entry %d: a second %q", i, e.Name)
 		}
-		names[e.Name] = true
+		if names += len(e.Name); names > maxNames {
+			return bad(off, "entry %d: more than %d bytes of names", i, maxNames)
+		}
+		f.index[e.Name] = int32(i)
 		f.Entries = append(f.Entries, e)
-		b, off = b[n:], off+int64(n)
+		off += int64(n)
 	}
-	if len(b) != 0 {
-		return bad(off, "%d bytes after the last entry of the central directory", len(b))
+	if off != f.EndOff {
+		return bad(off, "%d bytes after the last entry of the central directory", f.EndOff-off)
 	}
 	return nil
+}
+
+// dirHeaderLen returns the length of the entry of the directory that b begins
+// with, its name, extra fields and comment included.
+func dirHeaderLen(b []byte) int {
+	le := binary.LittleEndian
+	return dirHeaderSize + int(le.Uint16(b[28:])) + int(le.Uint16(b[30:])) + int(le.Uint16(b[32:]))
 }
 
 // parseDirHeader reads the directory's entry that b begins with, at off in the
@@ -139,13 +148,12 @@ func parseDirHeader(b []byte, off int64) (Entry, int, error) {
 		return e, 0, bad(off, "no entry of the central directory")
 	}
 	le := binary.LittleEndian
-	nameLen, extraLen, commentLen := int(le.Uint16(b[28:])), int(le.Uint16(b[30:])), int(le.Uint16(b[32:]))
-	n := dirHeaderSize + nameLen + extraLen + commentLen
+	n := dirHeaderLen(b)
 	if n > len(b) {
 		return e, 0, bad(off+28, "entry of %d bytes passes the end of the central directory", n)
 	}
 	e = Entry{
-		Name:           string(b[dirHeaderSize:][:nameLen]),
+		Name:           string(b[dirHeaderSize:][:le.Uint16(b[28:])]),
 		Method:         Method(le.Uint16(b[10:])),
 		CRC32:          le.Uint32(b[16:]),
 		CompressedSize: int64(le.Uint32(b[20:])),
@@ -193,109 +201,4 @@ func badName(name string) string {
 		}
 	}
 	return ""
-}
-
-// readHeader compares the local header of e with the directory, and sets where
-// the data begins and ends.
-func (f *File) readHeader(e *Entry) error {
-	b := make([]byte, fileHeaderSize+len(e.Name))
-	if e.HeaderOff+int64(len(b)) > f.DirOff {
-		return bad(e.HeaderOff, "%s: local header passes the central directory", e.Name)
-	}
-	if _, err := f.r.ReadAt(b, e.HeaderOff); err != nil {
-		return err
-	}
-	le := binary.LittleEndian
-	flags := le.Uint16(b[6:])
-	crc, csize, size := le.Uint32(b[14:]), int64(le.Uint32(b[18:])), int64(le.Uint32(b[22:]))
-	same := crc == e.CRC32 && csize == e.CompressedSize && size == e.Size
-	unset := crc == 0 && csize == 0 && size == 0
-	switch {
-	case string(b[:4]) != fileMagic:
-		return bad(e.HeaderOff, "%s: no local header", e.Name)
-	case int(le.Uint16(b[26:])) != len(e.Name) || string(b[fileHeaderSize:]) != e.Name:
-		return bad(e.HeaderOff+26, "%s: another name in the local header", e.Name)
-	case Method(le.Uint16(b[8:])) != e.Method:
-		return bad(e.HeaderOff+8, "%s: method %d in the local header, %d in the directory", e.Name, le.Uint16(b[8:]), e.Method)
-	case (flags^e.flags)&(flagsRefused|flagDescriptor) != 0:
-		return bad(e.HeaderOff+6, "%s: flags %#x in the local header, %#x in the directory", e.Name, flags, e.flags)
-	case !same && (e.flags&flagDescriptor == 0 || !unset):
-		return bad(e.HeaderOff+14, "%s: CRC-32 and sizes %#x %d %d in the local header, %#x %d %d in the directory",
-			e.Name, crc, csize, size, e.CRC32, e.CompressedSize, e.Size)
-	}
-	e.DataOff = e.HeaderOff + int64(len(b)) + int64(le.Uint16(b[28:]))
-	e.end = e.DataOff + e.CompressedSize
-	if e.end > f.DirOff {
-		return bad(e.DataOff, "%s: data of %d bytes passes the central directory", e.Name, e.CompressedSize)
-	}
-	if e.flags&flagDescriptor != 0 {
-		return f.readDescriptor(e)
-	}
-	return nil
-}
-
-// readDescriptor compares the data descriptor behind e's data with the
-// directory. Its magic number is optional.
-func (f *File) readDescriptor(e *Entry) error {
-	b := make([]byte, min(16, f.DirOff-e.end))
-	if _, err := f.r.ReadAt(b, e.end); err != nil && err != io.EOF {
-		return err
-	}
-	n := int64(len(b))
-	if n >= 4 && string(b[:4]) == descriptorMagic {
-		b = b[4:]
-	}
-	le := binary.LittleEndian
-	if len(b) < 12 || le.Uint32(b) != e.CRC32 || int64(le.Uint32(b[4:])) != e.CompressedSize || int64(le.Uint32(b[8:])) != e.Size {
-		return bad(e.end, "%s: the data descriptor does not say what the directory says", e.Name)
-	}
-	e.end += n - int64(len(b)) + 12
-	return nil
-}
-
-// checkLead refuses bytes before the first entry, at first, which could make the
-// file something else as well, such as a DEX file. What AOSP's zipflinger fills
-// gaps with is let pass: local headers without a name, data or an entry in the
-// directory, whose extra field is zeros.
-func (f *File) checkLead(first int64) error {
-	if first > maxLead {
-		return bad(0, "%d bytes before the first entry", first)
-	}
-	b := make([]byte, first)
-	if _, err := f.r.ReadAt(b, 0); err != nil && err != io.EOF {
-		return err
-	}
-	for off := int64(0); len(b) > 0; {
-		n := fileHeaderSize
-		if len(b) >= n {
-			n += int(binary.LittleEndian.Uint16(b[28:]))
-		}
-		if len(b) < n || string(b[:4]) != fileMagic || !zeros(b[14:28]) || !zeros(b[fileHeaderSize:n]) {
-			return bad(off, "%d bytes before the first entry", len(b))
-		}
-		b, off = b[n:], off+int64(n)
-	}
-	return nil
-}
-
-func zeros(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
-
-// checkPlaces refuses entries that overlap, and bytes before the first one.
-func (f *File) checkPlaces() error {
-	order := make([]*Entry, len(f.Entries))
-	for i := range f.Entries {
-		order[i] = &f.Entries[i]
-	}
-	slices.SortFunc(order, func(a, b *Entry) int { return int(a.HeaderOff - b.HeaderOff) })
-	for i, e := range order {
-		if i == 0 {
-			if err := f.checkLead(e.HeaderOff); err != nil {
-				return err
-			}
-		}
-		if i > 0 && e.HeaderOff < order[i-1].end {
-			return bad(e.HeaderOff, "%s overlaps %s", e.Name, order[i-1].Name)
-		}
-	}
-	return nil
 }
