@@ -16,6 +16,7 @@ import (
 	"mios/build/app"
 	"mios/build/image"
 	buildota "mios/build/ota"
+	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/internal/digest"
 	"mios/key"
@@ -99,7 +100,8 @@ func (d *Desk) Publish(ctx context.Context, r *repo.Repo, build string, progress
 
 // App builds an app from its folder and publishes it, unless the same one is
 // published already; its signer owns the package from then on. One that has
-// changed gets a higher version code than the one that is published.
+// changed gets a higher version code than the one that is published: its
+// manifest's, if that is higher.
 func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (p *apksig.Package, reused bool, err error) {
 	signer, err := d.keys.Signer(key.App)
 	if err != nil {
@@ -108,27 +110,30 @@ func (d *Desk) App(ctx context.Context, r *repo.Repo, dir string) (p *apksig.Pac
 	if err := os.MkdirAll(d.path("apps"), 0o755); err != nil {
 		return nil, false, err
 	}
-	out := d.path("apps", filepath.Base(dir)+".apk")
-	o := app.Options{Dir: dir, Key: signer}
-	if p, err = app.Build(ctx, o, out); err != nil {
+	m, err := app.ReadManifest(filepath.Join(dir, apk.ManifestName))
+	if err != nil {
 		return nil, false, err
 	}
 	st, err := r.Status(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	if i := slices.IndexFunc(st.Apps, func(a api.AppRelease) bool { return a.Package == p.Package }); i >= 0 {
-		old := st.Apps[i]
+	out := d.path("apps", filepath.Base(dir)+".apk")
+	o := app.Options{Dir: dir, Key: signer}
+	i := slices.IndexFunc(st.Apps, func(a api.AppRelease) bool { return a.Package == m.Package })
+	if i >= 0 && m.VersionCode <= st.Apps[i].VersionCode {
+		old := st.Apps[i] // built as that version, it is the same or another app
 		o.VersionCode = old.VersionCode
-		for range 2 { // as the published version, and if that is another one, as the next
-			if p, err = app.Build(ctx, o, out); err != nil {
-				return nil, false, err
-			}
-			if sum, err := digest.File(out); err != nil || sum == old.Target.SHA256 {
-				return p, true, err
-			}
-			o.VersionCode = old.VersionCode + 1
+		if p, err = app.Build(ctx, o, out); err != nil {
+			return nil, false, err
 		}
+		if sum, err := digest.File(out); err != nil || sum == old.Target.SHA256 {
+			return p, true, err
+		}
+		o.VersionCode = old.VersionCode + 1
+	}
+	if p, err = app.Build(ctx, o, out); err != nil {
+		return nil, false, err
 	}
 	_, _, err = publishapp.Publish(ctx, r, out, true)
 	return p, false, err

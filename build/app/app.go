@@ -1,6 +1,7 @@
 // Package app makes Android packages out of Go programs, without an Android
 // SDK: a text manifest becomes a binary one, the program a static executable
-// in lib/ABI/libNAME.so, and the whole is signed with schemes v2 and v3.
+// in lib/ABI/libNAME.so, and the whole is signed with schemes v2 and v3, and with
+// v1 if its manifest's minSdkVersion is below 24.
 //
 // NAME is what the manifest's meta-data entry "mios.executable" says. A miOS
 // device extracts that file and runs it in a sandbox.
@@ -28,8 +29,8 @@ import (
 // the program.
 const MetaExecutable = "mios.executable"
 
-// leastSDK is the first platform version that needs no JAR signature.
-const leastSDK = 24
+// sdkV2 is the first platform version that needs no JAR signature.
+const sdkV2 = 24
 
 // Options say what to build. Dir and Key must be set.
 type Options struct {
@@ -60,7 +61,7 @@ func Build(ctx context.Context, o Options, out string) (*apksig.Package, error) 
 	if err != nil {
 		return nil, err
 	}
-	signer, err := o.signer()
+	signing, err := o.signing(m.info.MinSDK)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func Build(ctx context.Context, o Options, out string) (*apksig.Package, error) 
 	if err := o.assemble(ctx, m, tmp, unsigned); err != nil {
 		return nil, err
 	}
-	if err := sign(ctx, unsigned, signer, out); err != nil {
+	if err := sign(ctx, unsigned, signing, out); err != nil {
 		return nil, fmt.Errorf("%s: %w", out, err)
 	}
 	return inspect(ctx, out, m.info.MinSDK)
@@ -93,21 +94,44 @@ type manifest struct {
 
 var executableName = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 
-func (o *Options) compile() (*manifest, error) {
-	text, err := os.ReadFile(o.Manifest)
+// readText reads a text manifest.
+func readText(path string) (*apk.Element, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	root, err := apk.ParseText(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s:%w", o.Manifest, err)
+		return nil, fmt.Errorf("%s:%w", path, err)
+	}
+	return root, nil
+}
+
+// ReadManifest returns what the text manifest in that file says: the package and
+// version that [Build] makes of it.
+func ReadManifest(path string) (*apk.Manifest, error) {
+	root, err := readText(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := apk.NewManifest(root)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func (o *Options) compile() (*manifest, error) {
+	root, err := readText(o.Manifest)
+	if err != nil {
+		return nil, err
 	}
 	if o.VersionCode < 0 {
 		return nil, fmt.Errorf("version code %d: want a positive number", o.VersionCode)
 	}
 	if o.VersionCode > 0 {
 		root.SetInt("versionCode", uint32(o.VersionCode))
-		if o.VersionCode>>32 > 0 {
+		if o.VersionCode>>32 > 0 || root.Get("versionCodeMajor") != "" {
 			root.SetInt("versionCodeMajor", uint32(o.VersionCode>>32))
 		}
 	}
@@ -133,24 +157,24 @@ func (o *Options) compile() (*manifest, error) {
 		return nil, fmt.Errorf("%s: program name %q: want letters, digits and . _ + -", o.Manifest, m.exe)
 	case m.info.VersionCode <= 0:
 		return nil, fmt.Errorf("%s: no version code: set android:versionCode", o.Manifest)
-	case m.info.MinSDK < leastSDK:
-		return nil, fmt.Errorf("%s: minSdkVersion is %d: set it to %d or more, for older platforms want a JAR signature", o.Manifest, m.info.MinSDK, leastSDK)
 	}
 	return m, nil
 }
 
-func (o *Options) signer() (apksig.Signer, error) {
-	s := apksig.Signer{Key: o.Key, Certificate: o.Certificate}
-	if s.Key == nil {
-		return s, errors.New("build app: no key to sign with")
+// signing says how to sign, and fails if that cannot be.
+func (o *Options) signing(minSDK int) (apksig.SignOptions, error) {
+	if o.Key == nil {
+		return apksig.SignOptions{}, errors.New("build app: no key to sign with")
 	}
+	s := apksig.Signer{Key: o.Key, Certificate: o.Certificate}
 	if s.Certificate == nil {
 		var err error
 		if s.Certificate, err = Certificate(o.Key); err != nil {
-			return s, err
+			return apksig.SignOptions{}, err
 		}
 	}
-	return s, nil
+	so := apksig.SignOptions{Signers: []apksig.Signer{s}, V1: minSDK < sdkV2, V2: true, V3: true, MinSDK: minSDK}
+	return so, so.Check(minSDK)
 }
 
 // assemble builds the program for each architecture and writes the package
@@ -187,7 +211,7 @@ func (o *Options) assemble(ctx context.Context, m *manifest, tmp string, w io.Wr
 }
 
 // sign writes the file in, signed, to out.
-func sign(ctx context.Context, in *os.File, s apksig.Signer, out string) error {
+func sign(ctx context.Context, in *os.File, o apksig.SignOptions, out string) error {
 	fi, err := in.Stat()
 	if err != nil {
 		return err
@@ -196,7 +220,7 @@ func sign(ctx context.Context, in *os.File, s apksig.Signer, out string) error {
 	signed := make(chan struct{})
 	go func() {
 		defer close(signed)
-		w.CloseWithError(apksig.Sign(ctx, in, fi.Size(), apksig.SignOptions{Signers: []apksig.Signer{s}, V2: true, V3: true}, w))
+		w.CloseWithError(apksig.Sign(ctx, in, fi.Size(), o, w))
 	}()
 	err = atomicfile.Write(out, r, 0o644)
 	r.Close()

@@ -143,6 +143,24 @@ func TestStored(t *testing.T) {
 	}
 }
 
+// TestOld builds for platforms that want a JAR signature.
+func TestOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.apk")
+	dir := program(t, strings.NewReplacer(`minSdkVersion="24"`, `minSdkVersion="21"`, `versionCode="1"`, `versionCode="1" android:versionCodeMajor="3"`).Replace(manifest))
+	m, err := app.ReadManifest(filepath.Join(dir, apk.ManifestName))
+	if err != nil || m.Package != "org.mios.t" || m.VersionCode != 3<<32|1 || m.MinSDK != 21 {
+		t.Fatalf("ReadManifest = %+v, %v", m, err)
+	}
+	p, err := app.Build(t.Context(), app.Options{Dir: dir, Key: newKey(t), Arches: []mios.Arch{mios.AMD64}, VersionCode: 9}, path)
+	if err != nil || p.VersionCode != 9 {
+		t.Fatalf("Build = %+v, %v", p, err)
+	}
+	text, err := exec.Command("apksigner", "verify", "--verbose", path).CombinedOutput()
+	if err != nil || !bytes.Contains(text, []byte("(JAR signing): true")) || !bytes.Contains(text, []byte("(APK Signature Scheme v2): true")) {
+		t.Errorf("apksigner: %v\n%s", err, text)
+	}
+}
+
 func TestBuildRefuses(t *testing.T) {
 	const head = `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.mios.t" android:versionCode="1">`
 	for _, tt := range []struct{ manifest, main, want string }{
@@ -150,7 +168,7 @@ func TestBuildRefuses(t *testing.T) {
 		{head + "</manifest>", "", "no application element"},
 		{head + "<application/></manifest>", "", "names no program: add <meta-data"},
 		{strings.Replace(manifest, `value="t"`, `value="../t"`, 1), "", `program name "../t"`},
-		{strings.Replace(manifest, `minSdkVersion="24"`, `minSdkVersion="23"`, 1), "", "set it to 24 or more"},
+		{strings.Replace(manifest, `minSdkVersion="24"`, `minSdkVersion="17"`, 1), "", "raise its minSdkVersion to 18"},
 		{strings.Replace(manifest, `versionCode="1"`, `versionCode="0"`, 1), "", "no version code"},
 		{manifest, "package main\n\nfunc main() { x }\n", "go build"},
 		{manifest, "package other\n", "want a package main"},

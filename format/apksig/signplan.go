@@ -19,6 +19,15 @@ type signPlan struct {
 // ApkSigningBlockUtils and V1SchemeConstants, MAX_APK_SIGNERS).
 const maxSigners = 10
 
+// Check returns the error with which [Sign] refuses these options for a package
+// whose oldest platform has SDK version minSDK, or nil.
+func (o *SignOptions) Check(minSDK int) error {
+	if _, err := o.plan(minSDK); err != nil {
+		return fmt.Errorf("sign: %w", err)
+	}
+	return nil
+}
+
 // plan decides who signs what for packages whose oldest platform is minSDK.
 func (o *SignOptions) plan(minSDK int) (*signPlan, error) {
 	switch {
