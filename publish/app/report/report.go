@@ -7,12 +7,14 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"mios"
 	"mios/format/apk"
@@ -92,6 +94,23 @@ type Options struct {
 // Describe reads the package in the first size bytes of r. What is wrong with
 // its signature stands in the result; an error is of a file that is no package.
 func Describe(ctx context.Context, r io.ReaderAt, size int64, o Options) (*App, error) {
+	var sig *Signature
+	var sigErr error
+	var wg sync.WaitGroup
+	if !o.SkipVerify { // beside the rest, which takes about as long for a small package
+		wg.Go(func() { sig, sigErr = Verify(ctx, r, size, VerifyOptions{}) })
+	}
+	a, err := describe(r, size, o)
+	wg.Wait()
+	if err = cmp.Or(err, sigErr); err != nil {
+		return nil, err
+	}
+	a.Signature = sig
+	return a, nil
+}
+
+// describe is Describe without the signature.
+func describe(r io.ReaderAt, size int64, o Options) (*App, error) {
 	f, err := apk.Open(r, size)
 	if err != nil {
 		return nil, err
@@ -116,11 +135,6 @@ func Describe(ctx context.Context, r io.ReaderAt, size int64, o Options) (*App, 
 	}
 	a.PageSize = pageSize(a.Native)
 	a.CodeFiles = len(codeNames(f))
-	if !o.SkipVerify {
-		if a.Signature, err = Verify(ctx, r, size, VerifyOptions{}); err != nil {
-			return nil, err
-		}
-	}
 	return a, nil
 }
 
