@@ -7,6 +7,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 BIN ?= bin
 # Which figures make bench prints, as go test's -bench.
 BENCH ?= .
+# How many seeds of power cuts make soak runs.
+SEEDS ?= 50
 # All that running the story leaves.
 OUT ?= out
 # Where tests and scripts find the programs.
@@ -25,7 +27,7 @@ help:
 	@echo "make build         mios and the device's programs, in bin/"
 	@echo "make check         what is quick: formatting, vet, staticcheck, tests without QEMU"
 	@echo "make test          every test; boots QEMU"
-	@echo "make soak          the long tests: hours"
+	@echo "make soak          power cuts by 50 seeds, or SEEDS=n: hours"
 	@echo "make bench         figures"
 	@echo "make fuzz          every fuzz target; COUNT=n inputs each"
 	@echo "make lint          formatting, vet, staticcheck"
@@ -71,7 +73,7 @@ test: build
 
 soak: build
 	@scripts/install.sh --tests
-	MIOS_SOAK=1 go test -v -count=1 -p 1 -timeout 24h $(VM)
+	MIOS_SOAK=$(SEEDS) nice go test -v -count=1 -timeout 24h -run TestPowerCut ./test/qemu
 
 bench: build
 	@scripts/install.sh --tests

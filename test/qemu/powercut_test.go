@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,7 +33,8 @@ const seedsPerRun = 5
 
 // TestPowerCut cuts the power of a device at random moments. Each seed is a
 // subtest of its own and decides how often, when, and what the disk loses.
-// MIOS_SEED runs one seed alone, MIOS_SOAK fifty.
+// MIOS_SEED runs one seed alone, MIOS_SOAK=1 fifty that nobody has run before,
+// and a larger number so many.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t)
@@ -40,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 	t.Run("install", w.installs)
 }
 
-// seeds returns the seeds to run: n, or fifty new ones in a soak.
+// seeds returns the seeds to run: n, or new ones in a soak.
 func seeds(t *testing.T, n int) []uint64 {
 	t.Helper()
 	var list []uint64
@@ -52,8 +54,15 @@ func seeds(t *testing.T, n int) []uint64 {
 		return append(list, seed)
 	}
 	base := uint64(0)
-	if os.Getenv("MIOS_SOAK") != "" {
-		n, base = 50, uint64(time.Now().Unix())
+	if s := os.Getenv("MIOS_SOAK"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("MIOS_SOAK: %v", err)
+		}
+		if n == 1 {
+			n = 50
+		}
+		base = uint64(time.Now().Unix())
 	}
 	for i := range n {
 		list = append(list, base+uint64(i)+1)
@@ -69,7 +78,7 @@ func eachSeed(t *testing.T, n int, f func(t *testing.T, seed uint64)) {
 			t.Parallel()
 			t.Cleanup(func() {
 				if t.Failed() {
-					t.Logf("to run it alone: MIOS_SEED=%d", seed)
+					t.Logf("to run it alone: MIOS_SEED=%d go test -count=1 -v -run %s ./test/qemu", seed, path.Dir(t.Name()))
 				}
 			})
 			f(t, seed)
