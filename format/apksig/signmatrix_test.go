@@ -146,7 +146,12 @@ func TestSignMatrix(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			in := zipped(t, c.minSDK)
+			var idsig bytes.Buffer
+			if c.most == 0 && (c.o.V3 || c.o.V2 && len(c.o.Signers) == 1) { // its two signers count only where v3.1 does
+				c.o.IDSig = &idsig
+			}
 			out := sign(t, in, c.o)
+			c.o.IDSig = nil
 			if !c.o.PSS && !bytes.Equal(sign(t, in, c.o), out) {
 				t.Error("signed twice, other bytes")
 			}
@@ -154,13 +159,18 @@ func TestSignMatrix(t *testing.T) {
 			if cert == nil {
 				cert = c.o.Signers[0].Certificate
 			}
-			c.verify(t, out, cert)
+			c.verify(t, out, idsig.Bytes(), cert)
 			path := filepath.Join(dir, fmt.Sprintf("%02d %s, for %d to %d.apk", i, c.name, c.least, c.most))
 			if err := os.WriteFile(path, out, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			if idsig.Len() > 0 {
+				if err := os.WriteFile(path+".idsig", idsig.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if !c.unknown {
-				c.apksigner(t, path, cert)
+				c.apksigner(t, path, idsig.Len() > 0, cert)
 			}
 			checkAligned(t, out, c.o)
 			runTool(t, "zipalign", "-c", "-v", "-p", "4", path)
@@ -184,8 +194,12 @@ func runTool(t *testing.T, name string, args ...string) string {
 	return string(text)
 }
 
-func (c *signCase) verify(t *testing.T, signed, cert []byte) {
-	res, err := verify(t, signed, apksig.Options{MinSDK: c.least, MaxSDK: c.most})
+func (c *signCase) verify(t *testing.T, signed, idsig, cert []byte) {
+	o := apksig.Options{MinSDK: c.least, MaxSDK: c.most}
+	if len(idsig) > 0 {
+		o.IDSig = bytes.NewReader(idsig)
+	}
+	res, err := verify(t, signed, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +208,14 @@ func (c *signCase) verify(t *testing.T, signed, cert []byte) {
 	})
 	if !res.Verified() || len(res.Warnings) > 0 {
 		t.Errorf("Verify = %v, warnings %v", res.Errors, res.Warnings)
+	}
+	for scheme, want := range map[apksig.Scheme]bool{
+		apksig.V1: c.o.V1 && (c.least < 24 || !c.o.V2 && !c.o.V3), apksig.V2: c.o.V2 && (c.least < 28 || !c.o.V3),
+		apksig.V3: c.o.V3, apksig.V31: c.o.RotationMinSDK >= 33 && c.most == 0, apksig.V4: len(idsig) > 0,
+	} {
+		if res.VerifiedBy(scheme) != want {
+			t.Errorf("VerifiedBy(%v) = %v, want %v", scheme, !want, want)
+		}
 	}
 	signers := res.Signers()
 	if len(signers) == 0 || signers[0].Digest() != mios.Sum(cert) {
@@ -204,8 +226,11 @@ func (c *signCase) verify(t *testing.T, signed, cert []byte) {
 	}
 }
 
-func (c *signCase) apksigner(t *testing.T, path string, cert []byte) {
+func (c *signCase) apksigner(t *testing.T, path string, v4 bool, cert []byte) {
 	args := []string{"verify", "--verbose", "--print-certs", fmt.Sprintf("--min-sdk-version=%d", c.least)}
+	if v4 {
+		args = append(args, "--v4-signature-file", path+".idsig")
+	}
 	if c.most > 0 {
 		args = append(args, fmt.Sprintf("--max-sdk-version=%d", c.most))
 	}
@@ -215,6 +240,7 @@ func (c *signCase) apksigner(t *testing.T, path string, cert []byte) {
 		fmt.Sprintf("Verified using v1 scheme (JAR signing): %v", c.o.V1 && (c.least < 24 || !c.o.V2 && !c.o.V3)),
 		fmt.Sprintf("Verified using v2 scheme (APK Signature Scheme v2): %v", c.o.V2 && (c.least < 28 || !c.o.V3)),
 		fmt.Sprintf("Verified using v3 scheme (APK Signature Scheme v3): %v", c.o.V3),
+		fmt.Sprintf("Verified using v4 scheme (APK Signature Scheme v4): %v", v4),
 		"certificate SHA-256 digest: " + mios.Sum(cert).String(),
 	} {
 		if !strings.Contains(text, want) {
