@@ -31,8 +31,12 @@ func TestStamp(t *testing.T) {
 	in := unsigned(t, 9000)
 	for _, o := range []apksig.SignOptions{
 		{V1: true, MinSDK: 18}, {V2: true}, {V3: true}, {V1: true, V2: true, V3: true, MinSDK: 21}, {V2: true, V3: true, Verity: true},
+		{V2: true, V3: true, Lineage: chain(t, s[0], s[1])},
 	} {
 		o.Signers = s[:1]
+		if o.Lineage != nil {
+			o.Signers = s[:2] // and there is v3.1
+		}
 		for _, stamp := range []*apksig.StampSigner{{Signer: s[2]}, {Signer: s[2], Lineage: lineage, Time: at}} {
 			o.Stamp = stamp
 			b := sign(t, in, o)

@@ -233,6 +233,35 @@ func TestV4OtherPackage(t *testing.T) {
 	}
 }
 
+// TestV41 signs a package whose key is rotated: v4 goes with v3, v4.1 with v3.1.
+func TestV41(t *testing.T) {
+	s := ecSigners(t, 2)
+	var idsig bytes.Buffer
+	b := sign(t, unsigned(t, 1<<20), apksig.SignOptions{Signers: s, Lineage: chain(t, s...), V2: true, V3: true, IDSig: &idsig})
+	good := idsig.Bytes()
+	if issue := v4Issue(t, b, good); issue != "" {
+		t.Fatalf("v4 and v4.1: %s", issue)
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(*apksig.IDSig)
+		want string
+	}{
+		{"v4 alone", func(i *apksig.IDSig) { i.Signers = i.Signers[:1] }, "V41_SIG_NEEDS_TWO_SIGNERS"},
+		{"three", func(i *apksig.IDSig) { i.Signers = append(i.Signers, i.Signers[1]) }, "V41_SIG_NEEDS_TWO_SIGNERS"},
+		{"the wrong way around", func(i *apksig.IDSig) { i.Signers[0], i.Signers[1] = i.Signers[1], i.Signers[0] }, "V4_SIG_V2_V3_SIGNERS_MISMATCH"},
+		{"another v4.1", func(i *apksig.IDSig) { i.Signers[1].Digest[0]++ }, "V4_SIG_DID_NOT_VERIFY"},
+	} {
+		if got := v4Issue(t, b, editIDSig(t, good, tt.edit)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	err := apksig.SignV4(t.Context(), bytes.NewReader(b), int64(len(b)), s[:1], new(bytes.Buffer))
+	if err == nil || !strings.Contains(err.Error(), "1 signers") {
+		t.Errorf("SignV4 by one of two = %v", err)
+	}
+}
+
 func TestSignV4Refuses(t *testing.T) {
 	s := ecSigners(t, 2)
 	in := unsigned(t)
