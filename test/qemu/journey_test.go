@@ -287,7 +287,8 @@ func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []mome
 		// Not among the last ones: another time there may be fewer.
 		list = append(list, moment{p, 1 + rng.IntN((uncut.moments[p]*3+3)/4)})
 		if from < proved && rng.IntN(3) == 0 {
-			list = append(list, moment{phase{starting, ""}, 1 + rng.IntN(10)})
+			boot := []moment{{phase{loading, ""}, 1 + rng.IntN(2)}, {phase{starting, ""}, 1 + rng.IntN(10)}}
+			list = append(list, boot[rng.IntN(len(boot))])
 		}
 	}
 	return list
