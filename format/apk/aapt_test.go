@@ -237,3 +237,33 @@ func TestBroken(t *testing.T) {
 		t.Error("the same entries made other bytes")
 	}
 }
+
+// TestRealSplits lets aapt2 split the rich package, and asks which splits devices
+// need.
+func TestRealSplits(t *testing.T) {
+	dir := project(t, richManifest)
+	at := func(name string) string { return filepath.Join(dir, name+".apk") }
+	base := byAapt2(t, dir, "--split", at("x")+":xhdpi", "--split", at("xx")+":xxhdpi", "--split", at("fr")+":fr,fr-rCA", "--split", at("pt")+":pt-rBR,pt-rPT")
+	var packages []*apk.Badging
+	for _, path := range []string{base, at("x"), at("xx"), at("fr"), at("pt")} {
+		b, err := read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareBadging(t, path)
+		packages = append(packages, b)
+	}
+	set, err := apk.NewSplitSet(packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range set.Splits {
+		if !s.Config || s.Feature != "" || s.Other != "" || s.Density == 0 && len(s.Locales) == 0 {
+			t.Errorf("split %s: %+v", s.Split, s)
+		}
+	}
+	need, err := set.For(apk.Device{Density: 400, Locales: []string{"pt-AO"}})
+	if err != nil || len(need) != 2 || need[0].Density+need[1].Density != apk.DensityXXHigh || len(need[0].Locales)+len(need[1].Locales) == 0 {
+		t.Errorf("For = %+v, %v", need, err)
+	}
+}

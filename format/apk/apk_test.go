@@ -394,8 +394,38 @@ func TestZip(t *testing.T) {
 	}
 }
 
+// TestZip64 refuses what libziparchive has no answer for: packages do not use it.
+func TestZip64(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(conformance.Dir(t, "zip"), "zip64.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(data); err == nil || !strings.Contains(err.Error(), "ZIP64") {
+		t.Errorf("Open = %v, want that it is ZIP64", err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
-	f.Add(small(f))
+	good := small(f)
+	f.Add(good)
+	f.Add(shift(bytes.Clone(good), 34))
+	f.Add(insert(bytes.Clone(good), int(binary.LittleEndian.Uint32(good[len(good)-6:])), hidden))
+	// An entry with a descriptor, as archive/zip writes all of its.
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range []string{"a", "dir/", "dir/b"} {
+		if _, err := w.Create(name); err != nil {
+			f.Fatal(err)
+		}
+	}
+	w.SetComment("PK")
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := open(b.Bytes()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := open(b)
 		if err != nil {
@@ -412,6 +442,7 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 		file.Info()
+		file.Badging()
 	})
 }
 

@@ -2,6 +2,7 @@ package apk
 
 import (
 	"bufio"
+	"bytes"
 	"compress/flate"
 	"fmt"
 	"hash"
@@ -23,7 +24,8 @@ func (f *File) Entry(name string) *Entry {
 // OpenEntry returns the uncompressed data of e, never more than its Size.
 // Reading fails at the end if size or CRC-32 are not what the directory says.
 func (f *File) OpenEntry(e *Entry) (io.ReadCloser, error) {
-	data := bufio.NewReaderSize(io.NewSectionReader(f.r, e.DataOff, e.CompressedSize), 64<<10)
+	size := int(min(e.CompressedSize, 64<<10))
+	data := bufio.NewReaderSize(io.NewSectionReader(f.r, e.DataOff, e.CompressedSize), size)
 	er := &entryReader{e: e, data: data, left: e.Size, crc: crc32.NewIEEE()}
 	switch e.Method {
 	case Store:
@@ -51,7 +53,11 @@ func (f *File) ReadFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return io.ReadAll(r)
+	// What is stored is as large as the directory says; what is compressed may
+	// be, and mostly is no more than eight times as large as compressed.
+	b := bytes.NewBuffer(make([]byte, 0, min(e.Size, 8*e.CompressedSize)+bytes.MinRead))
+	_, err = b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // entryReader checks what it passes on.

@@ -78,7 +78,7 @@ func newSplit(b *Badging) *Split {
 		s.Feature = b.ConfigForSplit
 	}
 	s.Config = true
-	if !ok { // not named by bundletool: what it holds says what it is for
+	if !ok { // not named as bundletool and aapt2 do: what it holds says what it is for
 		config = ""
 	}
 	s.target(config)
@@ -105,7 +105,7 @@ func (s *Split) target(config string) {
 		s.Locales = []string{tag}
 	case len(s.Badging.Densities) == 1 && s.Badging.Densities[0] != DensityMedium && slices.Equal(s.Badging.Locales, []string{""}):
 		s.Density = s.Badging.Densities[0]
-	case config == "" && len(s.Badging.Locales) > 0 && s.Badging.Locales[0] != "":
+	case len(s.Badging.Locales) > 0 && s.Badging.Locales[0] != "":
 		s.Locales = s.Badging.Locales
 	default:
 		s.Other = config

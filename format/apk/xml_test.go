@@ -73,10 +73,14 @@ func TestParseTextErrors(t *testing.T) {
 	}
 }
 
+// literal puts references by number in the place of those by name.
+var literal = strings.NewReplacer("@string/", "text ", "@drawable/icon", "@0x7f020000", "@drawable/banner", "@0x7f020001", "@bool/debug", "true", "@xml/apdu", "@0x7f030000")
+
 // FuzzParseXML checks that nothing makes the parser panic, and that what it
 // reads survives being written.
 func FuzzParseXML(f *testing.F) {
 	f.Add(compile(f, manifestText))
+	f.Add(compile(f, literal.Replace(richManifest)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		root, err := apk.ParseXML(b)
 		if err != nil {
@@ -95,6 +99,7 @@ func FuzzParseXML(f *testing.F) {
 
 func FuzzParseText(f *testing.F) {
 	f.Add([]byte(manifestText))
+	f.Add([]byte(literal.Replace(richManifest)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		root, err := apk.ParseText(b)
 		if err != nil {
