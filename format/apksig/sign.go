@@ -1,6 +1,7 @@
 package apksig
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -31,15 +32,11 @@ func Sign(ctx context.Context, r io.ReaderAt, size int64, o SignOptions, w io.Wr
 	if err != nil {
 		return err
 	}
-	minSDK := o.MinSDK
-	if minSDK == 0 {
-		info, err := f.Info()
-		if err != nil {
-			return fmt.Errorf("sign: which platforms the package is for: %w", err)
-		}
-		minSDK = info.MinSDK
+	info, err := f.Info()
+	if err != nil {
+		return fmt.Errorf("sign: %w", err)
 	}
-	plan, err := o.plan(minSDK)
+	plan, err := o.plan(cmp.Or(o.MinSDK, info.MinSDK))
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}

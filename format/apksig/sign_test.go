@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"os"
 	"strings"
@@ -151,6 +152,25 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
+// packed returns a package of a manifest and of entries, names and data.
+func packed(tb testing.TB, entries ...string) []byte {
+	tb.Helper()
+	root, err := apk.ParseText([]byte(manifestText))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := apk.NewWriter(&b)
+	err = w.Add(apk.ManifestName, apk.Deflate, bytes.NewReader(apk.AppendXML(nil, root)))
+	for i := 0; i < len(entries) && err == nil; i += 2 {
+		err = w.Add(entries[i], apk.Store, strings.NewReader(entries[i+1]))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // TestSignRefusesPackage signs packages that cannot be signed.
 func TestSignRefusesPackage(t *testing.T) {
 	for _, tt := range []struct{ name, data, want string }{
@@ -159,17 +179,10 @@ func TestSignRefusesPackage(t *testing.T) {
 		{"assets/com.android.hints.pins.txt", "a b\n", "line 1: want a pattern"},
 		{"assets/com.android.hints.pins.txt", "x\n(", "line 2: "},
 	} {
-		var b bytes.Buffer
-		w := apk.NewWriter(&b)
-		if err := w.Add(tt.name, apk.Store, strings.NewReader(tt.data)); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
+		in := packed(t, tt.name, tt.data)
 		var out bytes.Buffer
-		o := apksig.SignOptions{V1: true, MinSDK: 21, Signers: []apksig.Signer{fixedSigner(t)}}
-		err := apksig.Sign(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), o, &out)
+		o := apksig.SignOptions{V1: true, Signers: []apksig.Signer{fixedSigner(t)}}
+		err := apksig.Sign(t.Context(), bytes.NewReader(in), int64(len(in)), o, &out)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || out.Len() > 0 {
 			t.Errorf("%q: Sign = %v and %d bytes, want an error with %q", tt.name, err, out.Len(), tt.want)
 		}

@@ -65,17 +65,14 @@ func (z *zipSigner) entries() error {
 	z.placed = make(map[int]int64)
 	for _, i := range order {
 		e := &z.f.Entries[i]
-		if e.Name == stampEntry || e.Name == pinListName {
-			continue // AOSP leaves what they were as it is, bytes that belong to no entry
-		}
 		z.out.copy(at, e.HeaderOff-at)
 		n, err := z.recordSize(i)
 		if err != nil {
 			return err
 		}
 		at = e.HeaderOff + n
-		if !v1Covers(e.Name) {
-			continue
+		if !v1Covers(e.Name) || e.Name == stampEntry || e.Name == pinListName {
+			continue // of the last two AOSP leaves the bytes, as an entry in a gap, which nobody should read
 		}
 		if err := z.keep(i, n); err != nil {
 			return err
