@@ -53,7 +53,7 @@ func printSparse(e env, m *sparse.Image) error {
 		Offset int64  `json:"offset"`
 	}
 	out := struct {
-		BlockSize uint32  `json:"blockSize"`
+		BlockSize uint32  `json:"block_size"`
 		Blocks    uint32  `json:"blocks"`
 		Size      int64   `json:"size"`
 		Checksum  uint32  `json:"checksum,omitempty"`
