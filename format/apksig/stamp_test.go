@@ -122,10 +122,10 @@ func TestStampStatus(t *testing.T) {
 		{"none", plain, apksig.StampOptions{}, apksig.StampMissing, "SOURCE_STAMP_CERT_DIGEST_AND_SIG_BLOCK_MISSING"},
 		{"good", stamped, apksig.StampOptions{}, apksig.StampVerified, ""},
 		{"somebody else's", stamped, apksig.StampOptions{Certificate: digest[:]}, apksig.StampDigestMismatch, "SOURCE_STAMP_EXPECTED_DIGEST_MISMATCH"},
-		{"no block", replace(stamped, "\x0d\x80\xff\x6d", "\x0e\x80\xff\x6d"), apksig.StampOptions{}, apksig.StampNotVerified, "SOURCE_STAMP_SIG_MISSING"},
+		{"no block", swapped(stamped, "\x0d\x80\xff\x6d", "\x0e\x80\xff\x6d"), apksig.StampOptions{}, apksig.StampNotVerified, "SOURCE_STAMP_SIG_MISSING"},
 		{"of the first form", stamped, apksig.StampOptions{V1: true}, apksig.StampNotVerified, "SOURCE_STAMP_SIG_MISSING"},
-		{"no entry", replace(stamped, "stamp-cert-sha256", "stamp-cert-sha255"), apksig.StampOptions{}, apksig.StampNotVerified, "SOURCE_STAMP_SIGNATURE_BLOCK_WITHOUT_CERT_DIGEST"},
-		{"signatures that do not verify", replace(stamped, "\xc0\x68\x53\xf0", "\xc1\x68\x53\xf0"), apksig.StampOptions{}, apksig.StampError, "V2_SIG_MISSING_APK_SIG_REFERENCED"},
+		{"no entry", swapped(stamped, "stamp-cert-sha256", "stamp-cert-sha255"), apksig.StampOptions{}, apksig.StampNotVerified, "SOURCE_STAMP_SIGNATURE_BLOCK_WITHOUT_CERT_DIGEST"},
+		{"signatures that do not verify", swapped(stamped, "\xc0\x68\x53\xf0", "\xc1\x68\x53\xf0"), apksig.StampOptions{}, apksig.StampError, "V2_SIG_MISSING_APK_SIG_REFERENCED"},
 		{"no package", []byte("x"), apksig.StampOptions{}, apksig.StampError, "MALFORMED_APK"},
 	} {
 		got := verifyStamp(t, tt.b, tt.o)
@@ -214,7 +214,7 @@ func moveStamp(t *testing.T, from, to []byte) []byte {
 	return out
 }
 
-func replace(b []byte, old, new string) []byte {
+func swapped(b []byte, old, new string) []byte {
 	return bytes.ReplaceAll(b, []byte(old), []byte(new))
 }
 

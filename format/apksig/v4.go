@@ -13,7 +13,8 @@ const sdkV4 = 30
 
 // v4 verifies scheme v4, if there is an .idsig file (AOSP tools/apksig,
 // V4SchemeVerifier). It comes after v3.1, v3 and v2, whose digest it signs;
-// [verifier.v4Match] looks for that.
+// [verifier.v4Match] looks for that. Who gives such a file wants it verified: an
+// error in it is one of the package, which AOSP's result passes over.
 func (v *verifier) v4(ctx context.Context) error {
 	if v.idsig == nil || v.most < sdkV2 {
 		return nil
