@@ -40,6 +40,9 @@ type phase struct {
 	what  string
 }
 
+// theEnd is no content: at the end of a way all is done, and must be durable.
+const theEnd = "the end"
+
 func (p phase) String() string { return fmt.Sprintf("%s: %s", p.stage, p.what) }
 
 // is reports whether a phase is the one that is meant.
@@ -173,7 +176,7 @@ func (j *journey) look(now phase, unflushed int) {
 func (j *journey) enter(s stage) {
 	j.stage = s
 	if t := j.trap; s == proved && t != nil && !t.isReached {
-		t.isReached, t.at = true, phase{proved, "the end"}
+		t.isReached, t.at = true, phase{proved, theEnd}
 		close(t.reached)
 	}
 }
@@ -279,8 +282,12 @@ func (j *journey) phases(from stage) []phase {
 // off itself.
 func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []moment {
 	var list []moment
-	every = min(every, uint64(len(uncut.phases(from))))
-	for i, p := range uncut.phases(from) {
+	phases := uncut.phases(from)
+	if from == using {
+		phases = append(phases, phase{using, theEnd})
+	}
+	every = min(every, uint64(len(phases)))
+	for i, p := range phases {
 		if uint64(i)%every != seed%every {
 			continue
 		}

@@ -196,7 +196,7 @@ func (d *device) cut(j *journey, seed uint64, early <-chan struct{}, tally *tall
 	j.mu.Lock()
 	t := *j.trap
 	if !t.isReached {
-		t.at = phase{j.stage, "the end"}
+		t.at = phase{j.stage, theEnd}
 	}
 	j.mu.Unlock()
 	d.t.Logf("power cut at %s (meant: %s): %s; %s", t.at, t.moment, damage, j)
