@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -148,14 +147,15 @@ func printReferences(p *page, d *report.Diff, all bool) {
 	}
 }
 
+// printReference prints a class, what of it is new or gone if it is not the
+// whole class, and where the code uses it.
 func printReference(p *page, sign string, r report.Reference) {
-	if !r.Whole {
-		p.wrap(fmt.Sprintf("  %s %s: ", sign, r.Class), pageIndent, r.Members, " ")
-		return
-	}
 	p.line("  %s %s", sign, r.Class)
+	if !r.Whole {
+		p.wrap("      ", 6, r.Members, " ")
+	}
 	if len(r.Where) > 0 {
-		p.wrap("      in ", pageIndent, r.Where, ", ")
+		p.wrap("      in ", 9, r.Where, ", ")
 	}
 }
 

@@ -3,7 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -54,7 +53,7 @@ func Code(f *apk.File) (*dex.Program, error) {
 type Reference struct {
 	Class   string   `json:"class"`   // as Java writes it: "android.app.Activity"
 	Members []string `json:"members"` // "finish()V", "MODEL:Ljava/lang/String;"; in a diff those that are new or gone
-	Where   []string `json:"where"`   // some of the places: "org.example.Main.run"; in a diff only of what is new
+	Where   []string `json:"where"`   // in a diff: some of the places, unless it is the platform's: "org.example.Main.run"
 	Whole   bool     `json:"whole"`   // in a diff: the class as a whole is new or gone
 }
 
@@ -84,27 +83,30 @@ func memberName(r dex.Ref) string {
 // maxPlaces is how many places are given as examples.
 const maxPlaces = 3
 
-// placesOf finds places at which the program refers to the classes. What cannot
-// be read is passed over: it is told when the program is loaded.
-func placesOf(p *dex.Program, classes map[string]bool) map[string][]string {
-	found := make(map[string]map[string]bool)
-	for use, err := range p.Uses(func(class string) bool { return classes[dex.JavaName(class)] }) {
+// fillPlaces finds places at which the program uses what the references name,
+// but for classes of the platform. What cannot be read is passed over.
+func fillPlaces(p *dex.Program, list []Reference) {
+	wanted := make(map[string]*Reference)
+	for i := range list {
+		if r := &list[i]; !r.Platform() {
+			wanted[r.Class] = r
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	for use, err := range p.Uses(func(class string) bool { return wanted[dex.JavaName(class)] != nil }) {
 		if err != nil {
 			continue
 		}
-		class := dex.JavaName(use.Class)
-		if found[class] == nil {
-			found[class] = make(map[string]bool)
+		r := wanted[dex.JavaName(use.Class)]
+		if _, named := slices.BinarySearch(r.Members, memberName(use.Ref)); !named && !r.Whole {
+			continue
 		}
-		if len(found[class]) < maxPlaces {
-			found[class][place(use.In)] = true
+		if where := place(use.In); len(r.Where) < maxPlaces && !slices.Contains(r.Where, where) {
+			r.Where = append(r.Where, where)
 		}
 	}
-	out := make(map[string][]string)
-	for class, places := range found {
-		out[class] = slices.Sorted(maps.Keys(places))
-	}
-	return out
 }
 
 func place(r dex.Ref) string {

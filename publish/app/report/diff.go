@@ -92,20 +92,8 @@ func Compare(ctx context.Context, older, newer Package, o Options) (*Diff, error
 	d := compare(apps[0], apps[1])
 	was, is := References(code[0]), References(code[1])
 	d.References = Lists[Reference]{missing(is, was), missing(was, is)}
-	for _, side := range []struct {
-		p    *dex.Program
-		list []Reference
-	}{{code[1], d.References.Added}, {code[0], d.References.Removed}} {
-		classes := make(map[string]bool)
-		for _, r := range side.list {
-			classes[r.Class] = r.Whole && !r.Platform()
-		}
-		for i, places := 0, placesOf(side.p, classes); i < len(side.list); i++ {
-			if r := &side.list[i]; r.Whole && places[r.Class] != nil {
-				r.Where = places[r.Class]
-			}
-		}
-	}
+	fillPlaces(code[1], d.References.Added)
+	fillPlaces(code[0], d.References.Removed)
 	return d, nil
 }
 
