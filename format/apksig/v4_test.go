@@ -42,10 +42,10 @@ func v4Issue(tb testing.TB, b, idsig []byte) string {
 	return ""
 }
 
-// TestV4 signs packages of several sizes, whose trees have one level to three.
+// TestV4 signs packages of several sizes, whose trees have one level or two.
 func TestV4(t *testing.T) {
 	s := fixedSigner(t)
-	for _, n := range []int{0, 4096 * 127, 1 << 20, 4096*128*128 + 1} {
+	for _, n := range []int{0, 4096 * 127, 1 << 20} {
 		for _, o := range []apksig.SignOptions{{V2: true}, {V3: true}, {V2: true, V3: true}} {
 			o.Signers = []apksig.Signer{s}
 			b := sign(t, unsigned(t, n), o)
@@ -53,15 +53,12 @@ func TestV4(t *testing.T) {
 			if issue := v4Issue(t, b, idsig); issue != "" {
 				t.Errorf("package of %d bytes, v2 %v, v3 %v: %s", len(b), o.V2, o.V3, issue)
 			}
-			if n < 1<<22 && !bytes.Equal(signV4(t, b, s), idsig) {
+			if !bytes.Equal(signV4(t, b, s), idsig) {
 				t.Errorf("package of %d bytes: signed twice, other bytes", len(b))
 			}
 			head, err := apksig.ReadIDSig(bytes.NewReader(idsig))
 			if err != nil || !bytes.HasPrefix(idsig, head.Bytes()) || len(head.Signers) != 1 {
 				t.Errorf("ReadIDSig = %v, %v, or Bytes are others", head, err)
-			}
-			if n > 1<<22 {
-				break // once is enough for a large one
 			}
 		}
 	}

@@ -34,12 +34,15 @@ func plainTree(data, salt []byte) (levels [][]byte, root []byte) {
 // the definition, and what is written of them, kept or built twice.
 func TestHashTree(t *testing.T) {
 	const level = 128 * page // of data below one page of hashes
-	for _, n := range []int{1, page - 1, page, page + 1, treeChunk, treeChunk + 1, level - 1, level, level + 1, 2*level + 5, 128*level - page, 128 * level, 128*level + 1} {
+	for _, n := range []int{1, page - 1, page, page + 1, treeChunk, treeChunk + 1, level - 1, level, level + 1, 2*level + 5, 128*level + 1} {
 		data := make([]byte, n)
 		for i := range data {
 			data[i] = byte(i*i>>7 + i)
 		}
 		for _, salt := range [][]byte{nil, make([]byte, 8)} {
+			if salt != nil && n > 3*level {
+				continue // once is enough for a tree of three levels
+			}
 			levels, want := plainTree(data, salt)
 			sizes := treeLevels(int64(n))
 			if len(sizes) != len(levels) {
