@@ -292,7 +292,7 @@ func plan(rng *rand.Rand, uncut *journey, from stage, seed, every uint64) []mome
 			continue
 		}
 		// Not among the last ones: another time there may be fewer.
-		list = append(list, moment{p, 1 + rng.IntN((uncut.moments[p]*3+3)/4)})
+		list = append(list, moment{p, 1 + rng.IntN((uncut.moments[p]*3+4)/4)})
 		if from < proved && rng.IntN(3) == 0 {
 			boot := []moment{{phase{loading, ""}, 1 + rng.IntN(2)}, {phase{starting, ""}, 1 + rng.IntN(10)}}
 			list = append(list, boot[rng.IntN(len(boot))])
@@ -369,3 +369,33 @@ func TestJourney(t *testing.T) {
 
 // closed is the power of a machine that is off.
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// TestPlan: as many seeds in a row as there are in a run meet every phase.
+func TestPlan(t *testing.T) {
+	way := []phase{
+		{starting, journal}, {downloading, "state A"}, {downloading, anyFile}, {downloading, "slot"}, {installing, "slot"}, {installing, "state B"},
+		{switching, "boot control"}, {proving, journal}, {proving, "boot control"}, {proved, "journal"},
+	}
+	j := &journey{way: way, moments: map[phase]int{}}
+	for i, p := range way {
+		j.moments[p] = 1 + i
+	}
+	met := map[phase]bool{}
+	for seed := range uint64(seedsPerRun) {
+		for _, m := range plan(rand.New(rand.NewPCG(seed, 1)), j, downloading, seed, seedsPerRun) {
+			met[m.phase] = true
+			if m.n < 1 || m.stage >= downloading && m.n > j.moments[m.phase] {
+				t.Errorf("seed %d: %v", seed, m)
+			}
+		}
+	}
+	for _, p := range way {
+		if want := p.stage >= downloading && p.stage != proved && p.what != anyFile; met[p] != want {
+			t.Errorf("phase %v is met: %v, want %v", p, met[p], want)
+		}
+	}
+	used := &journey{way: []phase{{using, "package"}}, moments: map[phase]int{{using, "package"}: 1}}
+	if list := append(plan(rand.New(rand.NewPCG(1, 1)), used, using, 1, seedsPerRun), plan(rand.New(rand.NewPCG(2, 1)), used, using, 2, seedsPerRun)...); len(list) != 2 {
+		t.Errorf("two seeds of an installation with one phase cut at %v, want once there and once at the end", list)
+	}
+}
