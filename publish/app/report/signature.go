@@ -244,7 +244,6 @@ func keyName(spki []byte) string {
 	if err != nil {
 		return ""
 	}
-	//lint:ignore SA1019 old packages are signed with it
 	if k, ok := pub.(*dsa.PublicKey); ok {
 		return fmt.Sprintf("dsa%d", k.P.BitLen())
 	}
