@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -21,7 +19,7 @@ var appIcon = command{"app icon", "[flags] FILE", "draw an Android package's ico
 		fs := flags(e)
 		size := fs.Int("size", 0, "width and height in `pixels` (default: 48dp, or a bitmap as it is)")
 		density := fs.Int("density", 0, "of the screen that it is for, in `dpi` (default: 640)")
-		locale := fs.String("locale", "", "of the person that it is for, such as `fr-CA`")
+		locale := fs.String("locale", "", "`language` of the person that it is for, as BCP 47 has it: de, pt-BR")
 		shape := fs.String("shape", string(icon.ShapeRounded), "`shape` of adaptive icons: "+shapeNames())
 		night := fs.Bool("night", false, "as in dark mode")
 		out := fs.String("out", "", "`file` to write, - for standard output (default: FILE's name here, with .png or what it is)")
@@ -42,7 +40,7 @@ var appIcon = command{"app icon", "[flags] FILE", "draw an Android package's ico
 		}
 		p, err := drawIcon(ctx, file, o)
 		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return err
 		}
 		return writeIcon(e, p, file, *out, *asJSON)
 	}}
@@ -56,23 +54,20 @@ func shapeNames() string {
 }
 
 func drawIcon(ctx context.Context, file string, o icon.Options) (*icon.Icon, error) {
-	r, err := os.Open(file)
+	r, size, err := openPackage(file)
 	if err != nil {
-		return nil, errors.Unwrap(err)
+		return nil, err
 	}
 	defer r.Close()
-	fi, err := r.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !fi.Mode().IsRegular():
-		return nil, fmt.Errorf("not a file: give an Android package: %w", mios.ErrInvalid)
-	}
-	f, err := apk.Open(r, fi.Size())
+	f, err := apk.Open(r, size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return icon.Draw(ctx, f, o)
+	p, err := icon.Draw(ctx, f, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return p, nil
 }
 
 // iconSuffixes are the endings of file names by MIME type.

@@ -41,17 +41,23 @@ var appInspect = command{"app inspect", "[flags] FILE", "say what an Android pac
 		return nil
 	}}
 
-// openPackage opens the file of a package, which must be closed.
+// openPackage opens the file of a package, which must be closed. It looks at
+// what is there first: opening a pipe waits for somebody to write to it.
 func openPackage(path string) (*os.File, int64, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case fi.IsDir():
+		return nil, 0, fmt.Errorf("%s: a folder: give the file of a package", path)
+	case !fi.Mode().IsRegular():
+		return nil, 0, fmt.Errorf("%s: not a regular file: packages are read from their end, so put it into one", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a file", path)
-	}
-	if err != nil {
+	if fi, err = f.Stat(); err != nil {
 		f.Close()
 		return nil, 0, err
 	}
