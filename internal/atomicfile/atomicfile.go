@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -22,10 +23,18 @@ func Write(path string, r io.Reader, perm fs.FileMode) error {
 	})
 }
 
-// Fill is [Write] of what write puts into a new file, in any order.
+// Fill is [Write] of what write puts into a new file, in any order. It refuses
+// a path at which there is something else than a file, such as /dev/null: a
+// renamed file would take its place.
 func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err error) {
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s: there is something that is no file: write to another name", path)
+	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("write %s: %w", path, pe.Err) // without the temporary name
+	}
 	if err != nil {
 		return err
 	}

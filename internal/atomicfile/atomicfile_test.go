@@ -60,3 +60,25 @@ func TestSweep(t *testing.T) {
 		t.Errorf("left are %q, want %q", names, want)
 	}
 }
+
+// TestWriteOnWhatIsNoFile wants a folder, and what a link leads to, to stay: a
+// name such as /dev/null would else become a file.
+func TestWriteOnWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, link} {
+		if err := WriteBytes(path, []byte("x"), 0o644); err == nil {
+			t.Errorf("WriteBytes(%s): no error", path)
+		}
+	}
+	if to, err := os.Readlink(link); err != nil || to != os.DevNull {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	err := WriteBytes(filepath.Join(dir, "no", "file"), nil, 0o644)
+	if want := "write " + filepath.Join(dir, "no", "file") + ": no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("WriteBytes into a folder that is not there: %v, want %q", err, want)
+	}
+}
