@@ -63,29 +63,31 @@ func (c *Config) setSubtag(s string, isFirst bool) bool {
 // Unicode's CLDR (likelySubtags.xml) has them. A language with a region is an
 // exception of it.
 var scripts = map[string]string{
-	"Arab": "ar bal ckb fa ks ku-IQ ku-IR lrc mzn ps sd ug ur az-IR az-IQ kk-AF kk-CN kk-IR ky-CN pa-PK tk-AF tk-IR uz-AF uz-CN ms-CC ha-CM ha-SD",
+	"Arab": "ar bal ckb fa ks ku-LB lrc mzn ps sd ug ur az-IR az-IQ kk-AF kk-CN kk-IR ky-CN pa-PK tk-IR uz-AF uz-CN ms-CC ms-ID ha-CM ha-SD",
 	"Armn": "hy",
 	"Beng": "as bn mni",
+	"Cans": "cr iu",
 	"Cher": "chr",
-	"Cyrl": "ab av az-RU ba be bg ce cv kk ku-AM ku-GE ky mk mn os ru sah sr tg tt uk",
+	"Cyrl": "ab av az-RU ba be bg ce cv kk kv ku-AM ky mk mn os ru sah sr tg tt uk",
 	"Deva": "bho brx doi gom hi kok mai mr ne sa",
 	"Ethi": "am ti",
 	"Geor": "ka",
 	"Grek": "el",
 	"Gujr": "gu",
 	"Guru": "pa",
-	"Hans": "zh",
-	"Hant": "zh-AU zh-BN zh-GB zh-GF zh-HK zh-ID zh-MO zh-PA zh-PF zh-PH zh-SR zh-TH zh-TW zh-US zh-VN yue",
+	"Hans": "zh yue-CN",
+	"Hant": "zh-AU zh-BN zh-GB zh-GF zh-HK zh-ID zh-MO zh-MY zh-PA zh-PF zh-PH zh-SR zh-TH zh-TW zh-US zh-VN yue",
 	"Hebr": "he iw ji yi",
 	"Jpan": "ja",
 	"Khmr": "km",
 	"Knda": "kn",
 	"Kore": "ko",
 	"Laoo": "lo",
-	"Latn": "af agq ak asa ast az bas bem bez bm br bs ca ceb cgg co cs cy da dav de dje dsb dua dyo ebu ee en eo es et eu ewo ff fi fil fj fo fr fur fy ga gd gl gn gsw guz gv ha haw hmn hr hsb ht hu id ig in is it jgo jmc jv kab kam kde kea khq ki kl kln ksb ksf ksh ku kw la lag lb lg lkt ln lt lu luo luy lv mas mer mfe mg mgh mgo mi ms mt mua naq nb nd nds nl nmg nn no nso nus ny nyn om pap pl pt qu rm rn ro rof rw rwk saq sbp se seh ses sg sk sl sm smn sn so sq st su sv sw swc sr-ME sr-RO sr-TR tk tl tn to tr twq tzm uz ts ve vi vo vun wa wae wo xh xog yav yo zu",
+	"Latn": "aa af agq ak asa ast ay az bas bem bez bi bm br bs ca ceb cgg ch co cs cy da dav de dje dsb dua dyo ebu ee en eo es et eu ewo ff fi fil fj fo fr fur fy ga gd gl gn gsw guz gv ha haw hmn ho hr hsb ht hu hz ia id ie ig ik in io is it jgo jmc jv kab kam kde kea kg khq ki kj kl kln ksb ksf ksh ku kw ky-TR la lag lb lg li lkt ln lt lu luo luy lv mas mer mfe mg mgh mgo mh mi ms mt mua na naq nb nd nds ng nl nmg nn no nr nso nus nv ny nyn oc om pap pl pt qu rm rn ro rof rw rwk saq sbp sc se seh ses sg sk sl sm smn sn so sq sr-ME sr-RO sr-TR ss st su sv sw swc tk tl tn to tr ts twq ty tzm uz ve vi vo vun wa wae wo xh xog yav yo za zu",
 	"Mlym": "ml",
 	"Mong": "mn-CN",
 	"Mymr": "my",
+	"Olck": "sat",
 	"Orya": "or",
 	"Sinh": "si",
 	"Taml": "ta",
@@ -95,6 +97,8 @@ var scripts = map[string]string{
 	"Thai": "th",
 	"Tibt": "bo dz",
 	"Yiii": "ii",
+	"~~~A": "en-XA", // not to be mixed with real ones
+	"~~~B": "ar-XB",
 }
 
 // likelyScripts is scripts the other way round.

@@ -2,14 +2,15 @@ package apk
 
 import "strings"
 
-// Regions whose language follows another region's, as CLDR's parentLocales
-// (supplementalData.xml) has them: of English, Spanish, Portuguese and
-// traditional Chinese.
+// Regions whose language follows another region's: of English, Spanish,
+// Portuguese, Arabic and traditional Chinese, as CLDR's parentLocales
+// (supplementalData.xml) and with it AOSP's LocaleDataTables.cpp have them.
 const (
-	childrenOf001   = " 150 AG AI AU BB BM BS BW BZ CC CK CM CX CY DG DM ER FJ FK FM GB GD GG GH GI GM GY HK IE IL IM IN IO JE JM KE KI KN KY LC LR LS MG MO MS MT MU MV MW MY NA NF NG NR NU NZ PG PK PN PW RW SB SC SD SG SH SL SS SX SZ TC TK TO TT TV TZ UG VC VG VU WS ZA ZM ZW "
-	childrenOf150   = " AT BE CH DE DK FI NL SE SI "
-	childrenOf419   = " AR BO BR BZ CL CO CR CU DO EC GT HN MX NI PA PE PR PY SV US UY VE "
-	childrenOfPT    = " AO CH CV FR GQ GW LU MO MZ ST TL "
+	childrenOf001   = " 150 AG AI AU BB BE BM BS BW BZ CA CC CK CM CX CY DG DM ER FJ FK FM GB GD GG GH GI GM GY HK IE IL IM IN IO JE JM KE KI KN KY LC LR LS MG MO MS MT MU MV MW MY NA NF NG NR NU NZ PG PH PK PN PW RW SB SC SD SG SH SL SS SX SZ TC TK TO TT TV TZ UG VC VG VU WS ZA ZM ZW "
+	childrenOf150   = " AT CH DE DK FI NL SE SI "
+	childrenOf419   = " AR BO BR CL CO CR CU DO EC GT HN MX NI PA PE PR PY SV US UY VE "
+	childrenOfPT    = " AO CH CV GQ GW LU MO MZ ST TL "
+	childrenOf015   = " DZ EH LY MA TN "
 	maxLocaleParent = 4
 )
 
@@ -28,6 +29,8 @@ func parentRegion(lang, script, region string) (parent string, ok bool) {
 		return "419", true
 	case lang == "pt" && in(childrenOfPT):
 		return "PT", true
+	case lang == "ar" && in(childrenOf015):
+		return "015", true
 	case lang == "zh" && script == "Hant" && region == "MO":
 		return "HK", true
 	}
@@ -60,7 +63,7 @@ func nearAmerican(country [2]byte) bool {
 }
 
 // mainRegions are where a language has most of its speakers, by CLDR.
-const mainRegions = " ar-EG bn-BD de-DE en-US es-ES fa-IR fr-FR hi-IN id-ID it-IT ja-JP ko-KR nl-NL pa-IN pt-BR ro-RO ru-RU sr-RS sv-SE sw-TZ ta-IN tr-TR ur-PK uz-UZ vi-VN zh-CN zh-TW "
+const mainRegions = " af-ZA ak-GH am-ET ar-EG as-IN az-AZ be-BY bg-BG bm-ML bn-BD bo-CN br-FR bs-BA ca-ES ce-RU cs-CZ cy-GB da-DK de-DE dz-BT ee-GH el-GR en-GB en-US es-ES et-EE eu-ES fa-IR ff-SN fi-FI fil-PH fo-FO fr-FR fy-NL ga-IE gd-GB gl-ES gu-IN ha-NG he-IL hi-IN hr-HR hu-HU hy-AM id-ID ig-NG in-ID is-IS it-IT iw-IL ja-JP jv-ID ka-GE ki-KE kk-KZ km-KH kn-IN ko-KR kok-IN ky-KG lb-LU lg-UG ln-CD lo-LA lt-LT lu-CD lv-LV mg-MG mk-MK ml-IN mn-MN mr-IN ms-MY mt-MT my-MM nb-NO nd-ZW ne-NP nl-NL nn-NO no-NO om-ET or-IN os-GE pa-IN pa-PK pl-PL ps-AF pt-BR qu-PE rm-CH rn-BI ro-RO ru-RU rw-RW sd-PK se-NO sg-CF si-LK sk-SK sl-SI sn-ZW so-SO sq-AL sr-RS sv-SE sw-TZ ta-IN te-IN tg-TJ th-TH ti-ET tk-TM to-TO tr-TR tt-RU ug-CN uk-UA ur-PK uz-UZ vi-VN wo-SN yo-NG zh-CN zh-TW zu-ZA "
 
 // compareRegions returns a number above 0 if a resource for region a suits the
 // request better than one for region b: AOSP's localeDataCompareRegions
@@ -98,7 +101,7 @@ func compareRegions(a, b [2]byte, want *Config) int {
 		}
 		return -1
 	}
-	return comparePacked(b, a)
+	return regionCode(right) - regionCode(left) // for want of better: two letters, in their order, then digits
 }
 
 // distance counts the steps from region over the first common ancestor to the
@@ -114,6 +117,11 @@ func distance(lang, script, region string, wanted []string) int {
 	return 2 * maxLocaleParent
 }
 
-func comparePacked(a, b [2]byte) int {
-	return int(a[0])<<8 + int(a[1]) - int(b[0])<<8 - int(b[1])
+// regionCode returns the number by which AOSP sorts regions.
+func regionCode(region string) int {
+	if region == "" {
+		return 0
+	}
+	b := pack(region, '0')
+	return int(b[0])<<8 | int(b[1])
 }
