@@ -9,9 +9,24 @@ import (
 	"mios/format/fdt"
 )
 
+// An arm64 is what there is of the running machine.
+type arm64 struct {
+	tree  []byte   // its device tree
+	ram   []region // what of its memory is RAM
+	above uint64   // where the running kernel ends
+	seed  []byte   // random bytes for the new kernel; may be empty
+}
+
+// seedSize is how many random bytes a kernel gets: 8 place it in its address
+// space, the others start its generator. Without them it has the same
+// addresses at every boot, and collects randomness from its timer, for which
+// whoever asks first waits up to a second. The running kernel has wiped what
+// itself was given.
+const seedSize = 8 + 64
+
 // layoutARM64 places an Image by Documentation/arm64/booting.rst: the kernel
 // on a 2 MiB boundary, the device tree and the RAM disk behind it.
-func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []region, above uint64) ([]segment, uint64, error) {
+func layoutARM64(kernel, ramdisk []byte, cmdline string, m arm64) ([]segment, uint64, error) {
 	const big = 2 << 20
 	le := binary.LittleEndian
 	if len(kernel) < 64 || string(kernel[56:60]) != "ARM\x64" {
@@ -21,14 +36,14 @@ func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []regi
 	if imageSize < uint64(len(kernel)) || imageSize > 1<<30 || textOffset >= big {
 		return nil, 0, fmt.Errorf("arm64 Image of %d bytes claims %d at %#x", len(kernel), imageSize, textOffset)
 	}
-	t, err := fdt.Parse(tree)
+	t, err := fdt.Parse(m.tree)
 	if err != nil {
 		return nil, 0, err
 	}
-	places := ram
-	for _, r := range ram {
-		if r.start < above && above < r.end {
-			places = append([]region{{above, r.end}}, ram...)
+	places := m.ram
+	for _, r := range m.ram {
+		if r.start < m.above && m.above < r.end {
+			places = append([]region{{m.above, r.end}}, m.ram...)
 		}
 	}
 	for _, r := range places {
@@ -43,6 +58,10 @@ func layoutARM64(kernel, ramdisk []byte, cmdline string, tree []byte, ram []regi
 		chosen.SetString("bootargs", cmdline)
 		chosen.SetUint64("linux,initrd-start", disk)
 		chosen.SetUint64("linux,initrd-end", disk+uint64(len(ramdisk)))
+		if len(m.seed) == seedSize {
+			chosen.Set("kaslr-seed", m.seed[:8])
+			chosen.Set("rng-seed", m.seed[8:])
+		}
 		blob, err := t.Bytes()
 		if err != nil {
 			return nil, 0, err

@@ -72,13 +72,23 @@ func Load(kernel, ramdisk []byte, cmdline string) error {
 			return fmt.Errorf("kexec: %w", err)
 		}
 		flags = archARM64
-		if segs, entry, err = layoutARM64(kernel, ramdisk, cmdline, tree, systemRAM(iomem), runningEnd(iomem)); err != nil {
+		if segs, entry, err = layoutARM64(kernel, ramdisk, cmdline, arm64{tree, systemRAM(iomem), runningEnd(iomem), randomBytes(seedSize)}); err != nil {
 			return fmt.Errorf("kexec: %w", err)
 		}
 	default:
 		return errors.New("kexec: no boot protocol for " + runtime.GOARCH)
 	}
 	return load(segs, entry, flags)
+}
+
+// randomBytes returns n bytes of the kernel's generator, or none if that would
+// have to be waited for.
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	if got, err := unix.Getrandom(b, unix.GRND_NONBLOCK); err != nil || got != n {
+		return nil
+	}
+	return b
 }
 
 // rawSegment is struct kexec_segment of linux/kexec.h.

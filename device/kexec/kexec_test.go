@@ -1,6 +1,7 @@
 package kexec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -87,7 +88,7 @@ func TestLayoutARM64(t *testing.T) {
 		t.Fatal(err)
 	}
 	ram := systemRAM([]byte("09000000-09000fff : pl011\n40000000-401fffff : System RAM\n40400000-5fffffff : System RAM\n  40410000-418fffff : Kernel code\n"))
-	segs, entry, err := layoutARM64(k, make([]byte, 5000), "console=ttyAMA0", blob, ram, 0)
+	segs, entry, err := layoutARM64(k, make([]byte, 5000), "console=ttyAMA0", arm64{tree: blob, ram: ram, seed: randomBytes(seedSize)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,12 @@ func TestLayoutARM64(t *testing.T) {
 	if want := segs[3].addr + 5000; binary.BigEndian.Uint64(end) != want {
 		t.Errorf("initrd-end = %x, want %x", end, want)
 	}
-	if _, _, err := layoutARM64(k, nil, "", blob, ram[:1], 0); err == nil {
+	for name, want := range map[string]int{"kaslr-seed": 8, "rng-seed": 64} {
+		if seed, _ := got.Node("/chosen").Prop(name); len(seed) != want || bytes.Equal(seed, make([]byte, want)) {
+			t.Errorf("%s = %x, want %d random bytes", name, seed, want)
+		}
+	}
+	if _, _, err := layoutARM64(k, nil, "", arm64{tree: blob, ram: ram[:1]}); err == nil {
 		t.Error("30 MiB fit into 2 MiB of RAM")
 	}
 }
@@ -144,7 +150,7 @@ func TestBehindRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end, want := range map[uint64]uint64{1 << 30: 0x3a00000, 64 << 20: 0} {
-		segs, entry, err := layoutARM64(k, make([]byte, 5000), "", blob, []region{{0, end}}, above)
+		segs, entry, err := layoutARM64(k, make([]byte, 5000), "", arm64{tree: blob, ram: []region{{0, end}}, above: above})
 		if err != nil {
 			t.Fatal(err)
 		}
