@@ -70,14 +70,14 @@ func TestWriteOnWhatIsNoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, link} {
-		if err := WriteBytes(path, []byte("x"), 0o644); err == nil {
+		if err := atomicfile.WriteBytes(path, []byte("x"), 0o644); err == nil {
 			t.Errorf("WriteBytes(%s): no error", path)
 		}
 	}
 	if to, err := os.Readlink(link); err != nil || to != os.DevNull {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
-	err := WriteBytes(filepath.Join(dir, "no", "file"), nil, 0o644)
+	err := atomicfile.WriteBytes(filepath.Join(dir, "no", "file"), nil, 0o644)
 	if want := "write " + filepath.Join(dir, "no", "file") + ": no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("WriteBytes into a folder that is not there: %v, want %q", err, want)
 	}
