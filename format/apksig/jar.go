@@ -77,31 +77,40 @@ func readJar(r io.ReaderAt, l *apk.Layout) (*jar, error) {
 	if int64(l.Entries)*dirHeaderSize > l.DirSize {
 		return nil, badJar(l.EndOff+10, "%d entries in a central directory of %d bytes", l.Entries, l.DirSize)
 	}
-	dir, err := readString(io.NewSectionReader(r, l.DirOff, l.DirSize), l.DirSize)
-	if err != nil {
-		return nil, err
-	}
 	j := &jar{r: r, dirOff: l.DirOff, entries: make([]jarEntry, 0, l.Entries)}
+	dir := bufio.NewReaderSize(io.NewSectionReader(r, l.DirOff, l.DirSize), 128<<10)
+	var names strings.Builder
+	names.Grow(int(l.DirSize) - l.Entries*dirHeaderSize)
 	off := l.DirOff
 	for i := range l.Entries {
-		if len(dir) < dirHeaderSize || dir[:4] != "PK\x01\x02" {
+		h, err := dir.Peek(dirHeaderSize)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if err != nil || string(h[:4]) != "PK\x01\x02" {
 			return nil, badJar(off, "entry %d: no entry of the central directory", i)
 		}
-		h := []byte(dir[:dirHeaderSize])
 		le := binary.LittleEndian
 		e := jarEntry{
 			flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]), csize: le.Uint32(h[20:]),
 			size: le.Uint32(h[24:]), nameLen: le.Uint16(h[28:]), off: le.Uint32(h[42:]),
 		}
 		n := dirHeaderSize + int(e.nameLen) + int(le.Uint16(h[30:])) + int(le.Uint16(h[32:]))
-		if n > len(dir) {
+		if off+int64(n) > l.DirOff+l.DirSize {
 			return nil, badJar(off+28, "entry %d: its %d bytes pass the end of the central directory", i, n)
 		}
-		e.name = dir[dirHeaderSize:][:e.nameLen]
+		if h, err = dir.Peek(dirHeaderSize + int(e.nameLen)); err != nil {
+			return nil, err
+		}
+		names.Write(h[dirHeaderSize:])
+		e.name = names.String()[names.Len()-int(e.nameLen):]
 		if !strings.HasSuffix(e.name, "/") {
 			j.entries = append(j.entries, e)
 		}
-		dir, off = dir[n:], off+int64(n)
+		if _, err := dir.Discard(n); err != nil {
+			return nil, err
+		}
+		off += int64(n)
 	}
 	return j, nil
 }
@@ -236,17 +245,4 @@ func (x *extractor) read(e *jarEntry, limit int64) (string, error) {
 	b.Grow(int(e.size))
 	err := x.copy(&b, e)
 	return b.String(), err
-}
-
-// readString reads n bytes of r.
-func readString(r io.Reader, n int64) (string, error) {
-	var b strings.Builder
-	b.Grow(int(n))
-	if _, err := io.CopyN(&b, r, n); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return "", err
-	}
-	return b.String(), nil
 }

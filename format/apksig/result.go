@@ -33,6 +33,8 @@ type Options struct {
 	MinSDK int       // 0: the manifest's
 	MaxSDK int       // 0: no end
 	IDSig  io.Reader // the .idsig file beside the package, for scheme v4; nil: none
+
+	keep bool // for Inspect: the opened package is wanted
 }
 
 // An Issue is something wrong with a signature, under AOSP's name for it

@@ -235,7 +235,12 @@ func (v *verifier) newestDigests() map[Scheme]map[digestKind][]byte {
 // a stamp is a warning only: the package is signed without it.
 func (v *verifier) stamp(context.Context) error {
 	v.scheme = 0
-	if v.file == nil || v.file.Entry(stampEntry) == nil {
+	j, err := v.jar()
+	if err != nil {
+		return err
+	}
+	e := j.find(stampEntry)
+	if e == nil {
 		return nil
 	}
 	block, ok := v.s.pair(blockStamp)
@@ -243,11 +248,11 @@ func (v *verifier) stamp(context.Context) error {
 		v.warn("SOURCE_STAMP_SIG_MISSING", "there is the entry %s, but no stamp in the signing block", stampEntry)
 		return nil
 	}
-	digest, err := v.file.ReadFile(stampEntry, maxDigest)
+	digest, err := (&extractor{j: j}).read(e, maxDigest)
 	if err != nil {
 		return err
 	}
 	check := &stampCheck{stamp: new(Stamp), least: max(v.least, sdkStamp), most: v.most}
-	v.res.Stamp = check.v2(block, digest, v.digests)
+	v.res.Stamp = check.v2(block, []byte(digest), v.digests)
 	return nil
 }

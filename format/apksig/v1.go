@@ -36,7 +36,7 @@ func (v *verifier) v1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &jarCheck{v: v, x: &extractor{j: j}, index: make(map[string]int32, len(j.entries))}
+	c := &jarCheck{v: v, x: &extractor{j: j}, order: make([]int32, len(j.entries))}
 	if c.duplicates(); len(v.res.Errors) > 0 {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (v *verifier) v1(ctx context.Context) error {
 type jarCheck struct {
 	v        *verifier
 	x        *extractor
-	index    map[string]int32 // of the package's entries, by name
+	order    []int32 // the package's entries in the order of their names
 	manifest content
 	main     section   // the manifest's main section
 	section  []section // of each entry of the package; without text: none
@@ -69,17 +69,29 @@ type jarCheck struct {
 	signer   []*jarSigner
 }
 
-// duplicates tells of names that several entries have, and makes the index.
+// duplicates tells of names that several entries have, and puts them in order.
 func (c *jarCheck) duplicates() {
-	told := make(map[string]bool)
-	for i, e := range c.x.j.entries {
-		if _, twice := c.index[e.name]; !twice {
-			c.index[e.name] = int32(i)
-		} else if !told[e.name] {
-			told[e.name] = true
-			c.v.fail("JAR_SIG_DUPLICATE_ZIP_ENTRY", "%q", e.name)
+	entries := c.x.j.entries
+	for i := range entries {
+		c.order[i] = int32(i)
+	}
+	slices.SortStableFunc(c.order, func(a, b int32) int { return strings.Compare(entries[a].name, entries[b].name) })
+	same := func(i, k int) bool { return entries[c.order[i]].name == entries[c.order[k]].name }
+	for i := 1; i < len(c.order); i++ {
+		if same(i, i-1) && (i == 1 || !same(i-1, i-2)) {
+			c.v.fail("JAR_SIG_DUPLICATE_ZIP_ENTRY", "%q", entries[c.order[i]].name)
 		}
 	}
+}
+
+// index returns which of the package's entries has that name.
+func (c *jarCheck) index(name string) (int32, bool) {
+	entries := c.x.j.entries
+	i, ok := slices.BinarySearchFunc(c.order, name, func(at int32, name string) int { return strings.Compare(entries[at].name, name) })
+	if !ok {
+		return 0, false
+	}
+	return c.order[i], true
 }
 
 // sections finds the manifest's section of each entry. Those that it has must
@@ -101,7 +113,7 @@ func (c *jarCheck) sections(context.Context) error {
 			c.v.fail("JAR_SIG_UNNNAMED_MANIFEST_SECTION", "section %d of %s", n, manifestName)
 			continue
 		}
-		i, ok := c.index[name]
+		i, ok := c.index(name)
 		switch {
 		case !ok && missing[name], ok && c.section[i].text != "":
 			c.v.fail("JAR_SIG_DUPLICATE_MANIFEST_SECTION", "%q", name)
@@ -191,7 +203,7 @@ func (c *jarCheck) findSigners() {
 			continue
 		}
 		file := strings.TrimSuffix(name, path.Ext(name)) + ".SF"
-		if at, ok := c.index[file]; !ok {
+		if at, ok := c.index(file); !ok {
 			c.v.warn("JAR_SIG_MISSING_FILE", "%s has no %s", name, file)
 		} else {
 			c.signer = append(c.signer, &jarSigner{bit: 1 << min(len(c.signer), 15), block: &entries[i], file: &entries[at]})
@@ -285,7 +297,7 @@ func (c *jarCheck) verifyFile(s *jarSigner, sf *content) {
 			s.ignore()
 			return
 		}
-		i, known := c.index[name]
+		i, known := c.index(name)
 		if known && c.signed[i]&s.bit != 0 || unknown[name] || len(unknown) > 1<<16 {
 			s.fail("JAR_SIG_DUPLICATE_SIG_FILE_SECTION", "%q in %s", name, s.file.name)
 			s.ignore()

@@ -49,7 +49,7 @@ func (c *jarCheck) verifyMain(s *jarSigner, head []jarAttribute) {
 
 // verifySection verifies the digest of the manifest's section of an entry.
 func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute, signtool bool) {
-	i, ok := c.index[name]
+	i, ok := c.index(name)
 	if !ok || c.section[i].text == "" {
 		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q of %s is not in %s", name, s.file.name, manifestName)
 		s.ignore()

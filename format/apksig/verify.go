@@ -70,7 +70,7 @@ func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err
 // findSections finds the parts of the package that signatures cover.
 func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
 	v = &verifier{
-		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, file: new(apk.File),
+		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, keep: o.keep,
 		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte),
 	}
 	v.layout, badZip = apk.FindLayout(r, size)
@@ -96,12 +96,14 @@ func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, er
 // open reads the package's directory and manifest.
 func (v *verifier) open(r io.ReaderAt, size int64, badZip *error) error {
 	if *badZip == nil {
-		var f *apk.File
-		if f, *badZip = apk.Open(r, size); *badZip == nil {
-			v.file = f
-		} else if !isFormat(*badZip) {
-			return *badZip
+		f, err := apk.Open(r, size)
+		if err != nil && !isFormat(err) {
+			return err
 		}
+		if err == nil && v.keep {
+			v.file = f
+		}
+		*badZip = err
 	}
 	if v.least == 0 {
 		m, err := v.manifest()
@@ -132,7 +134,8 @@ type verifier struct {
 	signer      string          // that is being verified, and that issues are about; "": none
 	found       map[Scheme]bool // schemes of which there is a signature, whether it verifies or not
 	rotation    int             // the first SDK version of the v3.1 block; 0: there is none
-	file        *apk.File       // without entries: the package is no ZIP file that can be read in one way only
+	keep        bool            // file is wanted
+	file        *apk.File       // nil: it is not wanted, or the package can be read in several ways
 	entries     *jar            // the package as v1 sees it; nil: not read yet
 	read        *apk.Manifest   // nil: not read yet
 	idsig       io.Reader       // nil: none
@@ -203,7 +206,7 @@ func (v *verifier) manifest() (*apk.Manifest, error) {
 // the repository and what an installer compares. The error of a package that
 // does not verify is a [*VerifyError] and wraps [mios.ErrDenied].
 func Inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*Package, error) {
-	v, err := verify(ctx, r, size, Options{MinSDK: sdk, MaxSDK: sdk})
+	v, err := verify(ctx, r, size, Options{MinSDK: sdk, MaxSDK: sdk, keep: true})
 	if err != nil {
 		return nil, err
 	}
