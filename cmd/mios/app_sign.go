@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,7 +138,13 @@ func needsV1(f *os.File, size int64, minSDK int) (bool, error) {
 // own, and its v4 signature beside it. Nothing is replaced by what Android
 // would refuse.
 func signFile(ctx context.Context, f *os.File, size int64, o apksig.SignOptions, out string, v4 bool, t *progress.Task) (*report.Signature, error) {
+	if err := atomicfile.Replaceable(out); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(filepath.Dir(out), ".mios-sign-*")
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("write %s: %w", out, pe.Err) // without the temporary name
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -23,12 +23,20 @@ func Write(path string, r io.Reader, perm fs.FileMode) error {
 	})
 }
 
-// Fill is [Write] of what write puts into a new file, in any order. It refuses
-// a path at which there is something else than a file, such as /dev/null: a
-// renamed file would take its place.
-func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err error) {
+// Replaceable returns an error if there is something else than a file at path,
+// such as a folder or /dev/null: a renamed file would take its place.
+func Replaceable(path string) error {
 	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
 		return fmt.Errorf("%s: there is something that is no file: write to another name", path)
+	}
+	return nil
+}
+
+// Fill is [Write] of what write puts into a new file, in any order. The path
+// must be [Replaceable].
+func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err error) {
+	if err := Replaceable(path); err != nil {
+		return err
 	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
