@@ -110,18 +110,9 @@ var richResources = map[string]string{
 func project(t *testing.T, manifest string) string {
 	t.Helper()
 	dir := t.TempDir()
-	put := func(name string, data []byte) {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(apk.ManifestName, []byte(manifest))
+	put(t, dir, apk.ManifestName, manifest)
 	for name, text := range richResources {
-		put("res/"+name, []byte(text))
+		put(t, dir, "res/"+name, text)
 	}
 	var b bytes.Buffer
 	img := image.NewNRGBA(image.Rect(0, 0, 2, 2))
@@ -130,11 +121,11 @@ func project(t *testing.T, manifest string) string {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"drawable-mdpi/icon.png", "drawable-xhdpi/icon.png", "drawable-xxhdpi/icon.png", "drawable/banner.png", "drawable-nodpi/banner.png"} {
-		put("res/"+name, b.Bytes())
+		put(t, dir, "res/"+name, b.String())
 	}
-	put("raw/lib/x86/a.so", []byte("x86"))
-	put("raw/lib/x86_64/a.so", []byte("x86_64"))
-	put("raw/lib/arm64-v8a/a.so", []byte("arm64"))
+	put(t, dir, "raw/lib/x86/a.so", "x86")
+	put(t, dir, "raw/lib/x86_64/a.so", "x86_64")
+	put(t, dir, "raw/lib/arm64-v8a/a.so", "arm64")
 	return dir
 }
 
