@@ -13,8 +13,9 @@ import (
 	"mios/publish/app/report"
 )
 
-var appInspect = command{"app inspect", "[flags] FILE", "say what an Android package is: a page, or JSON\n" +
-	"Who signed it, what it may do, what other apps can start, what its size comes from.\n" +
+var appInspect = command{"app inspect", "[flags] FILE [SPLIT]...", "say what an Android package is: a page, or JSON\n" +
+	"Who signed it, what it may do, what other apps can start, what its size comes from; of\n" +
+	"splits, what each is for, and whether a device needs it.\n" +
 	"The fields of the JSON are in docs/apks.md.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
@@ -22,17 +23,13 @@ var appInspect = command{"app inspect", "[flags] FILE", "say what an Android pac
 		all := fs.Bool("all", false, "list all components, however many")
 		locale := fs.String("locale", "en-US", "`language` of the label, as BCP 47 has it: de, pt-BR")
 		skip := fs.Bool("no-verify", false, "leave the signature unjudged, which is quicker for large files")
-		if err := parse(fs, args, 1, 1); err != nil {
+		device := fs.String("device", "", "which splits a device needs: its `traits`, such as arm64-v8a,420dpi,de")
+		if err := parse(fs, args, 1, 1<<10); err != nil {
 			return err
 		}
-		f, size, err := openPackage(fs.Arg(0))
+		a, err := describeFiles(ctx, fs.Args(), report.Options{Locale: *locale, SkipVerify: *skip}, *device)
 		if err != nil {
 			return err
-		}
-		defer f.Close()
-		a, err := report.Describe(ctx, f, size, report.Options{Locale: *locale, SkipVerify: *skip})
-		if err != nil {
-			return fmt.Errorf("%s: %w", fs.Arg(0), err)
 		}
 		if *asJSON {
 			return printJSON(e, a)
@@ -40,6 +37,34 @@ var appInspect = command{"app inspect", "[flags] FILE", "say what an Android pac
 		printApp(newPage(e.stdout), a, *all)
 		return nil
 	}}
+
+// describeFiles describes a package, or a base package and its splits.
+func describeFiles(ctx context.Context, paths []string, o report.Options, traits string) (*report.App, error) {
+	var device *apk.Device
+	if traits != "" {
+		var err error
+		if device, err = report.ParseDevice(traits); err != nil {
+			return nil, fmt.Errorf("%w: %v", errUsage, err)
+		}
+	}
+	var list []report.Package
+	for _, path := range paths {
+		f, size, err := openPackage(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		list = append(list, report.Package{ReaderAt: f, Name: path, Size: size})
+	}
+	if len(list) > 1 || device != nil {
+		return report.DescribeSet(ctx, list, o, device)
+	}
+	a, err := report.Describe(ctx, list[0], list[0].Size, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", paths[0], err)
+	}
+	return a, nil
+}
 
 // openPackage opens the file of a package, which must be closed. It looks at
 // what is there first: opening a pipe waits for somebody to write to it.
@@ -80,6 +105,7 @@ func printApp(p *page, a *report.App, all bool) {
 	printExported(p, a, all)
 	printFeatures(p, a)
 	printSizes(p, a)
+	printSplits(p, a)
 }
 
 func versionOf(name string, code int64) string {
@@ -318,4 +344,49 @@ func printSizes(p *page, a *report.App) {
 		share := float64(part.Size) / float64(max(1, a.Size))
 		p.line("  %-14s %9s %3.0f %%  %s", partTitles[part.Name], progress.Size(part.Size), share*100, bar(share, p.width-36))
 	}
+}
+
+func printSplits(p *page, a *report.App) {
+	if len(a.Splits) == 0 {
+		return
+	}
+	p.section("Splits: %d", len(a.Splits))
+	width, total, asked := 0, a.Size, false
+	for _, s := range a.Splits {
+		width = max(width, len(s.Name))
+	}
+	for _, s := range a.Splits {
+		mark := " "
+		if s.Needed != nil {
+			asked = true
+			if *s.Needed {
+				mark = "✓"
+				total += s.Size
+			}
+		}
+		lead := fmt.Sprintf("  %s %-*s %9s  ", mark, width, s.Name, progress.Size(s.Size))
+		p.list(lead, splitFacts(a, s))
+	}
+	if asked {
+		p.line("  The device needs those with ✓: %s with the base.", progress.Size(total))
+	}
+}
+
+// splitFacts says what a split is for.
+func splitFacts(a *report.App, s report.Split) []string {
+	var out []string
+	if s.Feature != "" {
+		out = append(out, "feature "+s.Feature)
+	}
+	out = append(append(out, s.ABIs...), s.Locales...)
+	if s.Density > 0 {
+		out = append(out, fmt.Sprintf("%d dpi", s.Density))
+	}
+	if len(out) == 0 {
+		out = append(out, "all devices")
+	}
+	if !s.SameSigner && a.Signature != nil {
+		out = append(out, "NOT SIGNED AS THE BASE: devices refuse it")
+	}
+	return out
 }

@@ -30,6 +30,7 @@ func TestPages(t *testing.T) {
 	fromJSON(t, "app.golden", &a)
 	a.Permissions = append(a.Permissions, report.Permission{Name: "evil\x1b[2J\u202e.permission", Group: report.GroupOther})
 	a.Signature.Errors = []report.Issue{{Name: "V2_SIG_DID_NOT_VERIFY", Signer: "signer 1", Detail: strings.Repeat("as it is told ", 8)}}
+	fromJSON(t, "splits.golden", &a.Splits)
 	var d report.Diff
 	fromJSON(t, "diff.golden", &d)
 	for name, print := range map[string]func(*page){

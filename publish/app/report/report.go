@@ -53,6 +53,8 @@ type App struct {
 	Native    []NativeFile `json:"native_files"`
 	PageSize  PageSize     `json:"page_size_16k"`
 	CodeFiles int          `json:"code_files"` // classes.dex, classes2.dex ...
+
+	Splits []Split `json:"splits,omitempty"` // that were described with it
 }
 
 // A Declared is a permission that a package declares.

@@ -170,7 +170,7 @@ func TestDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"app.golden", "diff.golden"} {
+	for _, name := range []string{"app.golden", "diff.golden", "splits.golden"} {
 		var v any
 		if err := json.Unmarshal(read(t, name), &v); err != nil {
 			t.Fatal(err)
@@ -244,6 +244,44 @@ func TestContinues(t *testing.T) {
 	} {
 		if got := continues(tt.was, tt.is); got != tt.want {
 			t.Errorf("continues(%v, %v) = %v", tt.was, tt.is, got)
+		}
+	}
+}
+
+// TestSplits describes a base package and what some devices need beside it.
+func TestSplits(t *testing.T) {
+	manifest := func(split string) string {
+		return `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.example.app" android:versionCode="7"` + split +
+			`><uses-sdk android:minSdkVersion="24"/><application/></manifest>`
+	}
+	var list []Package
+	add := func(name string, b []byte) {
+		list = append(list, Package{bytes.NewReader(b), name, int64(len(b))})
+	}
+	add("base.apk", signed(t, manifest("")))
+	for _, abi := range []string{"arm64-v8a", "x86_64"} {
+		split := ` split="config.` + strings.ReplaceAll(abi, "-", "_") + `"`
+		add(abi+".apk", signed(t, manifest(split), file{"lib/" + abi + "/liba.so", apk.Store, library(16384)}))
+	}
+	add("de.apk", signed(t, manifest(` split="config.de"`)))
+	changed := signed(t, manifest(` split="config.fr"`), file{"assets/a", apk.Store, make([]byte, 9000)})
+	changed[len(changed)/2] ^= 1
+	add("fr.apk", changed)
+	device, err := ParseDevice("arm64-v8a,420dpi,de,sdk34")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := DescribeSet(context.Background(), list, Options{}, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "splits.golden", a.Splits)
+	if _, err := DescribeSet(context.Background(), list[1:], Options{}, device); err == nil {
+		t.Error("splits without a base are described")
+	}
+	for _, s := range []string{"", "arm65", "dpi", "sdk", "0dpi", "de,,fr"} {
+		if d, err := ParseDevice(s); err == nil {
+			t.Errorf("ParseDevice(%q) = %+v, want an error", s, d)
 		}
 	}
 }
