@@ -26,22 +26,6 @@ func TestApp(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	program := filepath.Join(dir, "hello")
-	write := func(message string, version int) {
-		t.Helper()
-		if err := os.MkdirAll(program, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for name, text := range map[string]string{
-			"go.mod":  "module example.com/hello\n\ngo 1.24\n",
-			"main.go": fmt.Sprintf("package main\n\nfunc main() { println(%q) }\n", message),
-			"AndroidManifest.xml": fmt.Sprintf(`<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.mios.hello" android:versionCode="%d">
-<uses-sdk android:minSdkVersion="24"/><application><meta-data android:name="mios.executable" android:value="hello"/></application></manifest>`, version),
-		} {
-			if err := os.WriteFile(filepath.Join(program, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	d, err := desk.Open(filepath.Join(dir, "desk"), filepath.Join(dir, "cache"))
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +50,7 @@ func TestApp(t *testing.T) {
 		if err := os.RemoveAll(calls); err != nil {
 			t.Fatal(err)
 		}
-		write(tt.message, tt.version)
+		writeApp(t, program, tt.message, tt.version)
 		p, reused, err := d.App(t.Context(), r, program)
 		if err != nil {
 			t.Fatal(err)
@@ -79,6 +63,24 @@ func TestApp(t *testing.T) {
 		if p.VersionCode != tt.wantVersion || reused != tt.wantReused || builds != tt.wantBuilds {
 			t.Errorf("%q version %d: App = version %d, reused %v, %d builds; want %d, %v, %d",
 				tt.message, tt.version, p.VersionCode, reused, builds, tt.wantVersion, tt.wantReused, tt.wantBuilds)
+		}
+	}
+}
+
+// writeApp writes a program that prints a message, and its manifest.
+func writeApp(t *testing.T, dir, message string, version int) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"go.mod":  "module example.com/hello\n\ngo 1.24\n",
+		"main.go": fmt.Sprintf("package main\n\nfunc main() { println(%q) }\n", message),
+		"AndroidManifest.xml": fmt.Sprintf(`<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="org.mios.hello" android:versionCode="%d">
+<uses-sdk android:minSdkVersion="24"/><application><meta-data android:name="mios.executable" android:value="hello"/></application></manifest>`, version),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -155,6 +155,12 @@ func TestSignMatrix(t *testing.T) {
 			if !c.o.PSS && !bytes.Equal(sign(t, in, c.o), out) {
 				t.Error("signed twice, other bytes")
 			}
+			c.o.KeepAlignment = true
+			if again := sign(t, out, c.o); !c.o.PSS && !c.o.V1 && !c.o.PadFile && !bytes.Equal(again, out) {
+				t.Error("signed again, other bytes")
+			} else if res, err := verify(t, again, apksig.Options{MinSDK: c.least, MaxSDK: c.most}); err != nil || !res.Verified() {
+				t.Errorf("signed again: Verify = %+v, %v", res, err)
+			}
 			cert := c.cert
 			if cert == nil {
 				cert = c.o.Signers[0].Certificate

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"strings"
+	"sync"
 	"testing"
 
 	"mios/format/apk"
@@ -96,19 +97,25 @@ func large(tb testing.TB, size int64) *sparse {
 func TestSignLarge(t *testing.T) {
 	const most = 24 << 20
 	in := large(t, 200<<20)
-	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	heap := func() uint64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return s[0].Value.Uint64()
+	}
 	runtime.GC()
-	metrics.Read(heap)
-	before, peak := heap[0].Value.Uint64(), uint64(0)
-	out := writerFunc(func(b []byte) (int, error) {
-		metrics.Read(heap)
-		peak = max(peak, heap[0].Value.Uint64())
+	before := heap()
+	var mu sync.Mutex
+	var peak uint64
+	watch := func(b []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		peak = max(peak, heap())
 		return len(b), nil
-	})
-	in2 := readerAtFunc(func(b []byte, off int64) (int, error) { // the hashing is before the first write
-		if off%(8<<20) < 4096 {
-			sample := []metrics.Sample{heap[0]}
-			metrics.Read(sample)
+	}
+	out := writerFunc(watch)
+	in2 := readerAtFunc(func(b []byte, off int64) (int, error) { // most is read before the first byte is written
+		if off%(1<<20) == 0 {
+			watch(nil)
 		}
 		return in.ReadAt(b, off)
 	})
@@ -236,21 +243,10 @@ func TestApksignerSigns(t *testing.T) {
 			}
 			o := schemes(tt.schemes)
 			o.KeepAlignment, o.PageAlign, o.Verity = true, 4096, tt.verity // as it did in 2021
-			args := []string{"sign", "--v4-signing-enabled", "false", "--in", in, "--out", in + ".signed"}
-			if tt.verity {
-				args = append(args, "--verity-enabled")
-			}
-			for _, n := range []string{"1", "2", "3"} {
-				args = append(args, fmt.Sprintf("--v%s-signing-enabled", n), fmt.Sprint(strings.Contains(tt.schemes, n)))
-			}
-			for i, k := range strings.Fields(tt.keys) {
-				if i > 0 {
-					args = append(args, "--next-signer")
-				}
-				args = append(args, "--key", filepath.Join(dir, k+".pk8"), "--cert", filepath.Join(dir, k+".pem"))
+			for k := range strings.FieldsSeq(tt.keys) {
 				o.Signers = append(o.Signers, signerOf[k])
 			}
-			runTool(t, "apksigner", args...)
+			runTool(t, "apksigner", signArgs(dir, in, o)...)
 			theirs, err := os.ReadFile(in + ".signed")
 			if err != nil {
 				t.Fatal(err)
@@ -262,6 +258,22 @@ func TestApksignerSigns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// signArgs are apksigner's for these options, with the keys in a folder.
+func signArgs(dir, in string, o apksig.SignOptions) []string {
+	args := []string{"sign", "--v4-signing-enabled", "false", "--in", in, "--out", in + ".signed",
+		"--v1-signing-enabled", fmt.Sprint(o.V1), "--v2-signing-enabled", fmt.Sprint(o.V2), "--v3-signing-enabled", fmt.Sprint(o.V3)}
+	if o.Verity {
+		args = append(args, "--verity-enabled")
+	}
+	for i, s := range o.Signers {
+		if i > 0 {
+			args = append(args, "--next-signer")
+		}
+		args = append(args, "--key", filepath.Join(dir, s.Name+".pk8"), "--cert", filepath.Join(dir, s.Name+".pem"))
+	}
+	return args
 }
 
 // FuzzSign signs what is made of a package: what can be signed verifies.
