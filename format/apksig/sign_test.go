@@ -130,6 +130,7 @@ func TestSignRefuses(t *testing.T) {
 		{apksig.SignOptions{V2: true, Signers: make([]apksig.Signer, 11)}, "at most 10"},
 		{apksig.SignOptions{V1: true, Signers: []apksig.Signer{{Key: fixed.Key, Certificate: fixed.Certificate, Name: "x"}, {Key: other.Key, Certificate: other.Certificate, Name: "X"}}}, "both named X"},
 		{apksig.SignOptions{V1: true, MinSDK: 17, Signers: one}, "raise its minSdkVersion to 18"},
+		{apksig.SignOptions{V2: true, PageAlign: 5000, Signers: one}, "give a power of two up to 32768"},
 		{apksig.SignOptions{V2: true, PSS: true, Signers: one}, "PSS is for RSA keys"},
 		{apksig.SignOptions{V1: true, PSS: true, Signers: one}, "for v2 and v3"},
 		{apksig.SignOptions{V2: true, Verity: true, Signers: []apksig.Signer{big}}, "leave verity off"},

@@ -19,6 +19,10 @@ type signPlan struct {
 // ApkSigningBlockUtils and V1SchemeConstants, MAX_APK_SIGNERS).
 const maxSigners = 10
 
+// maxPageAlign is the largest power of two that the extra field which aligns can
+// name.
+const maxPageAlign = 1 << 15
+
 // Check returns the error with which [Sign] refuses these options for a package
 // whose oldest platform has SDK version minSDK, or nil.
 func (o *SignOptions) Check(minSDK int) error {
@@ -47,6 +51,8 @@ func (o *SignOptions) plan(minSDK int) (*signPlan, error) {
 		return nil, errors.New("v4 has one signer: leave it off, or sign with one key")
 	case (o.Verity || o.PSS) && !o.V2 && !o.V3:
 		return nil, errors.New("verity digests and PSS are for v2 and v3: ask for one of them")
+	case o.PageAlign < 0 || o.PageAlign > maxPageAlign || o.PageAlign&(o.PageAlign-1) != 0:
+		return nil, fmt.Errorf("pages of %d bytes: give a power of two up to %d", o.PageAlign, maxPageAlign)
 	}
 	p := &signPlan{minSDK: minSDK, stamp: o.Stamp}
 	if p.stamp != nil {
