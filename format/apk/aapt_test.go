@@ -229,6 +229,38 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// TestReferences reads numbers and truths that stand in the resource table.
+func TestReferences(t *testing.T) {
+	text := strings.Replace(richManifest, `"70001"`, `"@integer/i"`, 1)
+	text = strings.Replace(text, `android:exported="true"`, `android:exported="@bool/debug" android:enabled="@bool/off" android:multiprocess="@bool/gone"`, 1)
+	richer := strings.Replace(richResources["values/strings.xml"], "</resources>", `<bool name="off">false</bool><bool name="gone">@null</bool></resources>`, 1)
+	dir := project(t, text)
+	put(t, dir, "res/values/strings.xml", strings.Replace(richer, "-7", "77", 1))
+	b, err := os.ReadFile(byAapt(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := open(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := f.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := info.Components[len(info.Components)-1]
+	if info.VersionCode != 77 || docs.Name != "org.example.rich.Docs" || !docs.Exported || docs.Enabled || !info.Debuggable {
+		t.Errorf("version code %d, %+v", info.VersionCode, docs)
+	}
+	if !strings.HasPrefix(info.VersionName, "@0x7f") || !strings.HasPrefix(info.Label, "@0x7f") {
+		t.Errorf("version name %s, label %s: want references", info.VersionName, info.Label)
+	}
+	all, err := f.Badging()
+	if err != nil || all.VersionName != "1.0-rc" || !strings.Contains(all.Label, "two lines") {
+		t.Errorf("Badging: %v, %+v", err, all)
+	}
+}
+
 // TestRealSplits lets aapt2 split the rich package, and asks which splits devices
 // need.
 func TestRealSplits(t *testing.T) {

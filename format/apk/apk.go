@@ -1,11 +1,15 @@
-// Package apk reads and writes Android packages: the ZIP file, strictly, and
-// its binary AndroidManifest.xml.
+// Package apk reads and writes Android packages: the ZIP file, strictly; its
+// AndroidManifest.xml, binary and as text; its resource table, resources.arsc,
+// from which it chooses as Android does; and sets of split packages.
 //
 // It does not judge signatures: package apksig does, and its Inspect gives the
-// facts of a package together with who signed it.
+// facts of a package together with who signed it. It does not read DEX files:
+// package dex does. It writes no resource tables, and passes over what lies
+// between the elements of XML documents and over the styles of strings.
 package apk
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 )
@@ -38,14 +42,16 @@ func Inspect(r io.ReaderAt, size int64) (*Info, error) {
 	return f.Info()
 }
 
-// Info reads the facts of the package.
+// Info reads the facts of the package. It does not resolve references that stand
+// for texts, which needs the resource table: see [File.Badging].
 func (f *File) Info() (*Info, error) {
-	b, err := f.ReadFile(ManifestName, MaxManifest)
+	root, err := f.ReadXML(ManifestName)
 	if err != nil {
 		return nil, err
 	}
-	m, err := ParseManifest(b)
-	if err != nil {
+	r := &badgingReader{f: f, want: Device{}.Config()}
+	m, err := newManifest(root, &manifestReader{numbers: r.value, texts: func(v Value) Value { return v }})
+	if err = cmp.Or(r.err, err); err != nil {
 		return nil, err
 	}
 	return &Info{Manifest: *m, ABIs: f.abis()}, nil

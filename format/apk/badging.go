@@ -1,6 +1,7 @@
 package apk
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -46,14 +47,10 @@ func (f *File) Badging() (*Badging, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := f.Resources()
-	if err != nil && !errors.Is(err, mios.ErrNotFound) {
-		return nil, err
-	}
-	r := &badgingReader{f: f, res: res, want: Device{}.Config()}
-	m, err := newManifest(root, r.value)
+	r := &badgingReader{f: f, want: Device{}.Config()}
+	m, err := newManifest(root, &manifestReader{numbers: r.value, texts: r.value})
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(r.err, err)
 	}
 	r.b = &Badging{Info: Info{Manifest: *m, ABIs: f.abis()}}
 	r.resources()
@@ -71,25 +68,39 @@ func (f *File) Badging() (*Badging, error) {
 	return r.b, nil
 }
 
+// A badgingReader resolves what a package's manifest refers to. It reads the
+// resource table when it needs it.
 type badgingReader struct {
 	f    *File
-	res  *Resources // nil: there is none
 	want Config
 	b    *Badging
 	err  error // that the table is broken
 }
 
+// table returns the resource table, or nil if there is none.
+func (r *badgingReader) table() *Resources {
+	res, err := r.f.Resources()
+	if err != nil && !errors.Is(err, mios.ErrNotFound) {
+		r.err = cmp.Or(r.err, err)
+	}
+	return res
+}
+
 // value resolves a reference, or gives it back.
 func (r *badgingReader) value(v Value) Value {
-	if r.res == nil {
+	if _, ok := v.Reference(); !ok {
 		return v
 	}
-	out, _, err := r.res.Resolve(v, &r.want)
+	res := r.table()
+	if res == nil {
+		return v
+	}
+	out, _, err := res.Resolve(v, &r.want)
 	if err == nil {
 		return out
 	}
-	if !errors.Is(err, mios.ErrNotFound) && r.err == nil {
-		r.err = err
+	if !errors.Is(err, mios.ErrNotFound) {
+		r.err = cmp.Or(r.err, err)
 	}
 	return v
 }
@@ -107,11 +118,12 @@ func (r *badgingReader) resources() {
 	b, app := r.b, &r.b.Application
 	b.Labels, b.Icons = make(map[string]string), make(map[uint16]string)
 	b.Icon, b.Banner = r.text(app.Icon), r.text(app.Banner)
-	if r.res == nil {
+	res := r.table()
+	if res == nil {
 		return
 	}
 	locales, densities := make(map[string]bool), make(map[uint16]bool)
-	for _, c := range r.res.Configs() {
+	for _, c := range res.Configs() {
 		locales[c.Locale()] = true
 		if c.Density == 0 {
 			c.Density = DensityMedium

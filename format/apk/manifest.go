@@ -17,8 +17,8 @@ const MaxManifest = 4 << 20
 const PermissionInternet = "android.permission.INTERNET"
 
 // A Manifest is what a package's AndroidManifest.xml says. Strings that are
-// references to resources are given as "@0x7f010001"; [File.Badging] resolves
-// them.
+// references to resources are given as "@0x7f010001". [File.Info] resolves
+// numbers and truths, [File.Badging] all.
 type Manifest struct {
 	Package              string
 	VersionCode          int64 // versionCodeMajor<<32 | versionCode
@@ -91,15 +91,17 @@ func ParseManifest(b []byte) (*Manifest, error) {
 }
 
 // NewManifest reads the manifest out of a document.
-func NewManifest(root *Element) (*Manifest, error) { return newManifest(root, nil) }
+func NewManifest(root *Element) (*Manifest, error) {
+	keep := func(v Value) Value { return v }
+	return newManifest(root, &manifestReader{numbers: keep, texts: keep})
+}
 
-// newManifest reads the manifest out of a document whose references resolve
-// resolves, unless it is nil.
-func newManifest(root *Element, resolve func(Value) Value) (*Manifest, error) {
+// newManifest reads the manifest out of a document.
+func newManifest(root *Element, r *manifestReader) (*Manifest, error) {
 	if root.Name != "manifest" || root.Namespace != "" {
 		return nil, bad(0, "%s: root element is %s, want manifest", ManifestName, root.Name)
 	}
-	r := &manifestReader{m: new(Manifest), resolve: resolve}
+	r.m = new(Manifest)
 	r.root(root)
 	for _, e := range root.Children {
 		if read := manifestElements[e.Name]; read != nil && e.Namespace == "" && r.err == nil {
@@ -146,8 +148,11 @@ var manifestElements = map[string]func(*manifestReader, *Element){
 
 // A manifestReader fills a Manifest. The first error ends it.
 type manifestReader struct {
+	// What resolves references, or gives them back: those that stand for
+	// numbers and truths, and those for texts.
+	numbers, texts func(Value) Value
+
 	m       *Manifest
-	resolve func(Value) Value
 	seenApp bool
 	least   []screenClass // what supports-screens says
 	err     error
@@ -160,13 +165,13 @@ func (r *manifestReader) value(e *Element, id uint32) (Value, bool) {
 	if a == nil {
 		return Value{}, false
 	}
-	if _, ok := a.Value.Reference(); ok && r.resolve != nil {
-		return r.resolve(a.Value), true
+	if _, ok := a.Value.Reference(); ok {
+		return r.numbers(a.Value), true
 	}
 	return a.Value, true
 }
 
-// raw is value without resolving: what it is differs by device.
+// raw is value without resolving.
 func (r *manifestReader) raw(e *Element, id uint32) Value {
 	if a := e.Res(id); a != nil {
 		return a.Value
@@ -175,7 +180,10 @@ func (r *manifestReader) raw(e *Element, id uint32) Value {
 }
 
 func (r *manifestReader) text(e *Element, id uint32) string {
-	v, _ := r.value(e, id)
+	v := r.raw(e, id)
+	if _, ok := v.Reference(); ok {
+		v = r.texts(v)
+	}
 	return v.String()
 }
 
