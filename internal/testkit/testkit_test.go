@@ -27,7 +27,8 @@ func TestBuffer(t *testing.T) {
 }
 
 func TestRSA(t *testing.T) {
-	if testkit.RSA(0) != testkit.RSA(0) || testkit.RSA(0).Equal(testkit.RSA(1)) {
+	first := testkit.RSA(0)
+	if again := testkit.RSA(0); again != first || first.Equal(testkit.RSA(1)) {
 		t.Error("the first key is not always the same one, or it is the second one")
 	}
 }
