@@ -66,8 +66,31 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what does not listen to the first
-	os.Exit(run(ctx, env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+	out := &output{File: os.Stdout}
+	status := run(ctx, env{stdin: os.Stdin, stdout: out, stderr: os.Stderr}, os.Args[1:])
+	if status == 0 && out.err != nil {
+		fmt.Fprintf(os.Stderr, "mios: standard output: %v\n", out.err)
+		status = 1
+	}
+	os.Exit(status)
 }
+
+// output is standard output. It keeps the first error, so that a page that is
+// cut short is no success.
+type output struct {
+	*os.File
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.File.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
 
 func run(ctx context.Context, e env, args []string) int {
 	help := len(args) > 0 && slices.Contains([]string{"help", "-h", "--help"}, args[0])
