@@ -107,11 +107,15 @@ func parseSignerInfo(v berValue) (signerInfo, error) {
 // content is a manifest or signature file, and its digests.
 type content struct {
 	text string
+	gone bool // text is not kept: there are only the digests that were taken
 	sums map[crypto.Hash][]byte
 }
 
 func (c *content) sum(h crypto.Hash) []byte {
 	if c.sums[h] == nil {
+		if c.gone {
+			panic("apksig: a digest is wanted that was not taken") // digestFile takes all
+		}
 		if c.sums == nil {
 			c.sums = make(map[crypto.Hash][]byte)
 		}

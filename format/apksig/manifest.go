@@ -1,6 +1,7 @@
 package apksig
 
 import (
+	"bufio"
 	"crypto"
 	"encoding/base64"
 	"hash"
@@ -57,6 +58,55 @@ func (r *sectionReader) next() (section, bool) {
 		}
 	}
 	return section{start, r.text[start:r.off]}, r.off > start
+}
+
+// A sectionStream reads sections as a [sectionReader] does, of a file of which
+// only one is kept in memory at a time.
+type sectionStream struct {
+	r   *bufio.Reader
+	buf []byte
+	err error // io.EOF at the end
+}
+
+// next returns the next section, and false if there is none left.
+func (r *sectionStream) next() (section, bool) {
+	r.buf = r.buf[:0]
+	for r.err == nil {
+		start := len(r.buf)
+		if r.line(); r.err != nil {
+			break
+		}
+		empty := r.buf[start] == '\r' || r.buf[start] == '\n'
+		if empty && start > 0 {
+			break
+		}
+		if empty { // before the section
+			r.buf = r.buf[:0]
+		}
+	}
+	return section{text: string(r.buf)}, len(r.buf) > 0
+}
+
+// line appends the next line, with its end.
+func (r *sectionStream) line() {
+	for {
+		b, err := r.r.ReadByte()
+		if err != nil {
+			r.err = err
+			return
+		}
+		r.buf = append(r.buf, b)
+		if b == '\n' {
+			return
+		}
+		if b == '\r' {
+			if next, err := r.r.Peek(1); err == nil && next[0] == '\n' {
+				r.r.Discard(1)
+				r.buf = append(r.buf, '\n')
+			}
+			return
+		}
+	}
 }
 
 // attributes appends the attributes of s.

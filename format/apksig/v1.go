@@ -1,8 +1,14 @@
 package apksig
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -165,7 +171,7 @@ func (c *jarCheck) signers(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		sf, err := c.verifyBlock(s)
+		sum, err := c.verifyBlock(s)
 		if err != nil {
 			return err
 		}
@@ -173,7 +179,9 @@ func (c *jarCheck) signers(ctx context.Context) error {
 			broken = true
 			c.v.res.report(s.errors, s.warnings)
 		} else if !broken {
-			c.verifyFile(s, sf)
+			if err := c.verifyFile(s, sum); err != nil {
+				return err
+			}
 		}
 	}
 	if broken {
@@ -211,26 +219,21 @@ func (c *jarCheck) findSigners() {
 	}
 }
 
-// verifyBlock verifies a signer's signature of its signature file, which it
-// returns.
-func (c *jarCheck) verifyBlock(s *jarSigner) (*content, error) {
+// verifyBlock verifies a signer's signature of its signature file, and returns
+// the SHA-256 of that.
+func (c *jarCheck) verifyBlock(s *jarSigner) ([]byte, error) {
 	block, err := c.x.read(s.block, maxBlockFile)
 	if err != nil {
 		return nil, err
 	}
-	text, err := c.x.read(s.file, maxManifestFile)
-	if err != nil {
-		return nil, err
-	}
-	sf := &content{text: text}
 	sd, err := parseSignedData([]byte(block))
 	if err != nil {
 		s.fail("JAR_SIG_PARSE_EXCEPTION", "%v", err)
-		return sf, nil
+		return nil, nil
 	}
 	if len(sd.infos) == 0 {
 		s.fail("JAR_SIG_NO_SIGNERS", "")
-		return sf, nil
+		return nil, nil
 	}
 	if c.v.least < sdkV2 { // older platforms look at the first only
 		sd.infos = sd.infos[:1]
@@ -239,14 +242,18 @@ func (c *jarCheck) verifyBlock(s *jarSigner) (*content, error) {
 	for i, raw := range sd.certs {
 		if certs[i], err = parseCertificate(raw.full); err != nil {
 			s.fail("JAR_SIG_PARSE_EXCEPTION", "certificate %d: %v", i+1, err)
-			return sf, nil
+			return nil, nil
 		}
+	}
+	sf, err := c.digestFile(s.file, sd)
+	if err != nil {
+		return nil, err
 	}
 	for i := range sd.infos {
 		cert, issue := sd.verify(&sd.infos[i], certs, sf, c.v.least, c.v.most)
 		if issue.Name != "" {
 			s.fail(issue.Name, "%s", issue.Detail)
-			return sf, nil
+			return nil, nil
 		}
 		if cert != nil && s.certs == nil {
 			s.certs = chain(certs, cert)
@@ -255,13 +262,61 @@ func (c *jarCheck) verifyBlock(s *jarSigner) (*content, error) {
 	if s.certs == nil {
 		s.fail("JAR_SIG_DID_NOT_VERIFY", "its signature is not of %s", s.file.name)
 	}
+	return sf.sum(crypto.SHA256), nil
+}
+
+// digestFile takes the digests of a signature file that its block may need.
+func (c *jarCheck) digestFile(e *jarEntry, sd *signedData) (*content, error) {
+	if e.size > maxManifestFile {
+		return nil, badJar(int64(e.off), "%s: %d bytes, at most %d are read", e.name, e.size, maxManifestFile)
+	}
+	hashes := map[crypto.Hash]hash.Hash{crypto.SHA256: sha256.New()}
+	for _, info := range sd.infos {
+		if h := findDigest(info.digest); h != 0 {
+			hashes[h] = h.New()
+		}
+		if cipher := findCipher(info.cipher); cipher != nil && cipher.hash != 0 {
+			hashes[cipher.hash] = cipher.hash.New()
+		}
+	}
+	var all []io.Writer
+	for _, h := range hashes {
+		all = append(all, h)
+	}
+	if err := c.x.copy(io.MultiWriter(all...), e); err != nil {
+		return nil, err
+	}
+	sf := &content{gone: true, sums: make(map[crypto.Hash][]byte)}
+	for h, w := range hashes {
+		sf.sums[h] = w.Sum(nil)
+	}
 	return sf, nil
 }
 
 // verifyFile verifies what a signature file says of the manifest, and notes
-// which entries it names.
-func (c *jarCheck) verifyFile(s *jarSigner, sf *content) {
-	r := sectionReader{text: sf.text}
+// which entries it names. It reads the file once more, which must still have
+// the SHA-256 sum that the signature is of.
+func (c *jarCheck) verifyFile(s *jarSigner, sum []byte) error {
+	data, err := c.x.open(s.file)
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	r := &sectionStream{r: bufio.NewReader(io.TeeReader(io.LimitReader(data, int64(s.file.size)), h))}
+	c.verifySections(s, r)
+	for r.err == nil { // what is left of it
+		r.next()
+	}
+	if r.err != io.EOF {
+		return s.file.broken(r.err, 0)
+	}
+	if !bytes.Equal(h.Sum(nil), sum) {
+		return fmt.Errorf("%s: it changes while it is read", s.file.name)
+	}
+	return nil
+}
+
+func (c *jarCheck) verifySections(s *jarSigner, r *sectionStream) {
 	first, _ := r.next()
 	head := first.attributes(nil)
 	if _, ok := find(head, "Signature-Version"); !ok {

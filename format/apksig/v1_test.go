@@ -1,8 +1,10 @@
 package apksig
 
 import (
+	"bufio"
 	"bytes"
 	"crypto"
+	"io"
 	"math/big"
 	"os"
 	"strings"
@@ -229,7 +231,7 @@ func FuzzSections(f *testing.F) {
 	f.Add("Manifest-Version: 1.0\r\nCreated-By: me\r\n\r\nName: a\r\n b\r\nSHA-256-Digest: x\r\n\r\n")
 	f.Add("\n\nA: b\rC\n\n \n")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := sectionReader{text: text}
+		r, stream := sectionReader{text: text}, sectionStream{r: bufio.NewReader(strings.NewReader(text))}
 		end := 0
 		for {
 			s, ok := r.next()
@@ -242,10 +244,16 @@ func FuzzSections(f *testing.F) {
 			if strings.Trim(text[end:s.off], "\r\n") != "" {
 				t.Fatalf("%q is in no section", text[end:s.off])
 			}
+			if other, ok := stream.next(); !ok || other.text != s.text {
+				t.Fatalf("section %q as a stream is %q, %v", s.text, other.text, ok)
+			}
 			end = s.off + len(s.text)
 			if len(s.attributes(nil)) == 0 {
 				t.Errorf("section %q has no attribute", s.text)
 			}
+		}
+		if s, ok := stream.next(); ok || stream.err != io.EOF {
+			t.Errorf("a section more as a stream: %q, %v", s.text, stream.err)
 		}
 		if strings.Trim(text[end:], "\r\n") != "" {
 			t.Errorf("%q is in no section", text[end:])
