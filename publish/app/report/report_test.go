@@ -347,3 +347,32 @@ func TestConformance(t *testing.T) {
 		last = p
 	}
 }
+
+func TestELFAlign(t *testing.T) {
+	for _, align := range []uint64{4096, 16384, 65536} {
+		if got := elfAlignOf(library(align)); got != int64(align) {
+			t.Errorf("alignment %d, want %d", got, align)
+		}
+	}
+	whole := library(16384)
+	for n := range whole {
+		if got := elfAlignOf(whole[:n]); got != 0 {
+			t.Errorf("alignment %d of %d bytes", got, n)
+		}
+	}
+	far := library(16384)
+	binary.LittleEndian.PutUint64(far[32:], 1<<63) // e_phoff
+	if got := elfAlignOf(far); got != 0 {
+		t.Errorf("alignment %d of headers that are not there", got)
+	}
+	narrow := make([]byte, 52+32)
+	copy(narrow, "\x7fELF\x01\x01\x01")
+	binary.LittleEndian.PutUint32(narrow[28:], 52)
+	binary.LittleEndian.PutUint16(narrow[42:], 32)
+	binary.LittleEndian.PutUint16(narrow[44:], 1)
+	binary.LittleEndian.PutUint32(narrow[52:], 1)
+	binary.LittleEndian.PutUint32(narrow[52+28:], 4096)
+	if got := elfAlignOf(narrow); got != 4096 {
+		t.Errorf("alignment %d of a 32-bit library, want 4096", got)
+	}
+}
