@@ -40,6 +40,12 @@ type Launchable struct {
 	Alias               bool   // an activity-alias
 }
 
+// What Badging reads; all of the world's locales that Android knows are fewer.
+const (
+	maxLocales   = 1000
+	maxDensities = 200
+)
+
 // Badging reads all that the package shows of itself. A package without a
 // resource table has no locales and no densities.
 func (f *File) Badging() (*Badging, error) {
@@ -129,6 +135,10 @@ func (r *badgingReader) resources() {
 			c.Density = DensityMedium
 		}
 		densities[c.Density] = true
+	}
+	if len(locales) > maxLocales || len(densities) > maxDensities {
+		r.err = bad(0, "%s: for %d locales and %d densities, at most %d and %d are read", ResourcesName, len(locales), len(densities), maxLocales, maxDensities)
+		return
 	}
 	normal := r.want
 	for tag := range locales {

@@ -66,6 +66,8 @@ const (
 // Limits and sizes.
 const (
 	maxPackages    = 255
+	maxConfigs     = 1 << 14 // of a type; Android's own have up to 2208
+	maxAliases     = 1 << 16
 	tableHeader    = 12
 	packageHeader  = 284 // without the offset of types, which newer ones have
 	specHeader     = 16
@@ -183,7 +185,9 @@ func (r *Resources) packageChunk(p *resPackage, c chunk) error {
 	case chunkOverlayable:
 		p.overlays = append(p.overlays, c)
 	case chunkStagedAlias:
-		p.aliases = append(p.aliases, c)
+		if p.aliases = append(p.aliases, c); len(b)*len(p.aliases) > maxAliases*8 {
+			return bad(int64(c.off+4), "staged aliases: %d chunks of %d bytes, at most %d are read", len(p.aliases), len(b), maxAliases*8)
+		}
 	}
 	return nil
 }
@@ -221,6 +225,9 @@ func (r *Resources) parseType(p *resPackage, c chunk) error {
 	}
 	t.count, t.entries = int(count), c.off+int(start)
 	k := p.kind(b[8])
+	if len(k.configs) == maxConfigs {
+		return bad(int64(c.off), "type %d: more than %d configurations", b[8], maxConfigs)
+	}
 	k.configs = append(k.configs, t)
 	return nil
 }
