@@ -1,5 +1,6 @@
-// Package apksig verifies and makes signatures of Android packages: APK
-// Signature Scheme v2 and v3, for platform versions from 24 (Android 7.0) on.
+// Package apksig verifies and makes signatures of Android packages: JAR
+// signatures (v1), APK Signature Scheme v2, v3, v3.1 and v4, source stamps and
+// signing lineages, for any range of platform versions.
 //
 // It follows AOSP's tools/apksig, whose names for what can be wrong it bears.
 package apksig

@@ -55,29 +55,27 @@ type sdkRange struct{ from, to int }
 const newest = math.MaxInt32
 
 // jarSupport says which platforms know a digest algorithm with a signature
-// algorithm that names no other: on the left if it names none, on the right if
-// it names the same one (AOSP tools/apksig, OidConstants).
-var jarSupport = map[keyKind]map[crypto.Hash][2][]sdkRange{
-	rsaPKCS1: {
-		crypto.MD5:    {{{0, newest}}, {{0, 8}, {21, newest}}},
-		crypto.SHA1:   {{{0, newest}}, {{0, newest}}},
-		crypto.SHA224: {{{0, 8}, {21, newest}}, {{0, 8}, {21, newest}}},
-		crypto.SHA256: {{{0, 8}, {18, newest}}, {{0, 8}, {18, newest}}},
-		crypto.SHA384: {{{18, newest}}, {{21, newest}}},
-		crypto.SHA512: {{{18, newest}}, {{21, newest}}},
-	},
-	dsaKey: {
-		crypto.SHA1:   {{{0, newest}}, {{9, newest}}},
-		crypto.SHA224: {{{22, newest}}, {{21, newest}}},
-		crypto.SHA256: {{{22, newest}}, {{21, newest}}},
-	},
-	ecdsaKey: {
-		crypto.SHA1:   {{{18, newest}}, {{18, newest}}},
-		crypto.SHA224: {{{21, newest}}, {{21, newest}}},
-		crypto.SHA256: {{{18, newest}}, {{21, newest}}},
-		crypto.SHA384: {{{18, newest}}, {{21, newest}}},
-		crypto.SHA512: {{{18, newest}}, {{21, newest}}},
-	},
+// algorithm that names no other: plain if it names none, same if it names the
+// same one (AOSP tools/apksig, OidConstants).
+var jarSupport = []struct {
+	kind        keyKind
+	hash        crypto.Hash
+	plain, same []sdkRange
+}{
+	{rsaPKCS1, crypto.MD5, []sdkRange{{0, newest}}, []sdkRange{{0, 8}, {21, newest}}},
+	{rsaPKCS1, crypto.SHA1, []sdkRange{{0, newest}}, []sdkRange{{0, newest}}},
+	{rsaPKCS1, crypto.SHA224, []sdkRange{{0, 8}, {21, newest}}, []sdkRange{{0, 8}, {21, newest}}},
+	{rsaPKCS1, crypto.SHA256, []sdkRange{{0, 8}, {18, newest}}, []sdkRange{{0, 8}, {18, newest}}},
+	{rsaPKCS1, crypto.SHA384, []sdkRange{{18, newest}}, []sdkRange{{21, newest}}},
+	{rsaPKCS1, crypto.SHA512, []sdkRange{{18, newest}}, []sdkRange{{21, newest}}},
+	{dsaKey, crypto.SHA1, []sdkRange{{0, newest}}, []sdkRange{{9, newest}}},
+	{dsaKey, crypto.SHA224, []sdkRange{{22, newest}}, []sdkRange{{21, newest}}},
+	{dsaKey, crypto.SHA256, []sdkRange{{22, newest}}, []sdkRange{{21, newest}}},
+	{ecdsaKey, crypto.SHA1, []sdkRange{{18, newest}}, []sdkRange{{18, newest}}},
+	{ecdsaKey, crypto.SHA224, []sdkRange{{21, newest}}, []sdkRange{{21, newest}}},
+	{ecdsaKey, crypto.SHA256, []sdkRange{{18, newest}}, []sdkRange{{21, newest}}},
+	{ecdsaKey, crypto.SHA384, []sdkRange{{18, newest}}, []sdkRange{{21, newest}}},
+	{ecdsaKey, crypto.SHA512, []sdkRange{{18, newest}}, []sdkRange{{21, newest}}},
 }
 
 // jarAlgorithm is how a signature block is signed.
@@ -99,11 +97,19 @@ func (a jarAlgorithm) support() []sdkRange {
 	if a.digest == 0 || a.cipher == nil {
 		return nil
 	}
-	switch h := a.cipher.hash; {
-	case h == 0:
-		return jarSupport[a.cipher.kind][a.digest][0]
-	case h == a.digest:
-		return jarSupport[a.cipher.kind][a.digest][1]
+	h := a.cipher.hash
+	for _, s := range jarSupport {
+		switch {
+		case s.kind != a.cipher.kind || s.hash != a.digest:
+		case h == 0:
+			return s.plain
+		case h == a.digest:
+			return s.same
+		}
+	}
+	switch {
+	case h == 0 || h == a.digest:
+		return nil
 	case a.cipher.kind == rsaPKCS1 && (a.digest == crypto.SHA224 && h == crypto.SHA256 ||
 		a.digest == crypto.SHA256 && h == crypto.SHA1 || a.digest == crypto.SHA512 && h == crypto.SHA384):
 		return []sdkRange{{21, 21}}
