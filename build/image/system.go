@@ -48,7 +48,8 @@ func (b *builder) system() error {
 	if err != nil {
 		return err
 	}
-	treeSize, err := avb.HashtreeSize(size, "sha256")
+	hash := b.treeHash()
+	treeSize, err := avb.HashtreeSize(size, hash)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (b *builder) system() error {
 	}
 	defer f.Close()
 	desc, err := avb.AddHashtreeFooter(f, size, avb.FooterOptions{
-		PartitionName: "system", PartitionSize: limit, Salt: b.salt("system"),
+		PartitionName: "system", PartitionSize: limit, Salt: b.salt("system"), HashAlgorithm: hash,
 	})
 	if err != nil {
 		return err
@@ -74,6 +75,16 @@ func (b *builder) system() error {
 	}
 	b.parts = append(b.parts, partition{name: "system", file: SystemImage, size: end, limit: limit, logical: true, desc: desc})
 	return f.Sync()
+}
+
+// treeHash returns the hash function of system's hash tree: BLAKE2b if the
+// first stage loads it, for what it costs is paid for each block that is read,
+// and else what is in every kernel.
+func (b *builder) treeHash() string {
+	if slices.Contains(b.Product.Kernel.Modules.Early, "blake2b_generic") {
+		return "blake2b-256"
+	}
+	return "sha256"
 }
 
 // systemTree lays out the system partition.

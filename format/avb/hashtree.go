@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	_ "golang.org/x/crypto/blake2b"
 )
 
-// hashByName returns the hash function that a descriptor names.
+// hashByName returns the hash function that a descriptor of a digest names.
 func hashByName(name string) (crypto.Hash, error) {
 	switch name {
 	case "sha1":
@@ -22,6 +24,15 @@ func hashByName(name string) (crypto.Hash, error) {
 		return crypto.SHA512, nil
 	}
 	return 0, fmt.Errorf("avb: hash algorithm %q: unknown; use sha256 or sha512", name)
+}
+
+// treeHash returns the hash function that a descriptor of a tree names: there
+// AOSP has one more, which takes a fifth of SHA-256's instructions.
+func treeHash(name string) (crypto.Hash, error) {
+	if name == "blake2b-256" {
+		return crypto.BLAKE2b_256, nil
+	}
+	return hashByName(name)
 }
 
 // A tree is the shape of a dm-verity hash tree of version 1 with blocks of
@@ -38,7 +49,7 @@ type tree struct {
 }
 
 func newTree(imageSize int64, hash string, salt []byte) (*tree, error) {
-	h, err := hashByName(hash)
+	h, err := treeHash(hash)
 	if err != nil {
 		return nil, err
 	}

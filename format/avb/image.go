@@ -18,7 +18,7 @@ type File interface {
 type FooterOptions struct {
 	PartitionName string // without slot suffix
 	PartitionSize int64  // bytes, a multiple of 4096: the file becomes that long; 0: as long as needed
-	HashAlgorithm string // "sha256" (also if empty) or "sha512"
+	HashAlgorithm string // "sha256" (also if empty) or "sha512"; hashtree also "blake2b-256"
 	Salt          []byte
 	Flags         DescriptorFlags
 	FECRoots      int // hashtree only: 2 is AOSP's; 0 for none
@@ -78,7 +78,11 @@ func (o *FooterOptions) check(size int64, hashtree bool) error {
 	if size <= 0 {
 		return fmt.Errorf("avb: partition %s: the image is empty", o.PartitionName)
 	}
-	if _, err := hashByName(o.hash()); err != nil {
+	known := hashByName
+	if hashtree {
+		known = treeHash
+	}
+	if _, err := known(o.hash()); err != nil {
 		return fmt.Errorf("partition %s: %w", o.PartitionName, err)
 	}
 	if o.FECRoots < 0 || o.FECRoots > maxRoots {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,6 +163,46 @@ func TestHashtreeCheck(t *testing.T) {
 		if err := avb.VerifyHashtree(bytes.NewReader(make([]byte, 20480)), &d); err == nil {
 			t.Errorf("%s: VerifyHashtree = nil", name)
 		}
+	}
+}
+
+// TestTreeHash compares a tree of BLAKE2b, which veritysetup's library may not
+// have, with coreutils' b2sum. AOSP has that hash for trees alone.
+func TestTreeHash(t *testing.T) {
+	salt := []byte("some salt")
+	b2sum := func(block []byte) []byte {
+		cmd := exec.Command("b2sum", "--length=256")
+		cmd.Stdin = bytes.NewReader(slices.Concat(salt, block))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("b2sum: %v: it is in the Debian package coreutils", err)
+		}
+		sum, err := hex.DecodeString(strings.Fields(string(out))[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	data := noise(2 * avb.BlockSize)
+	tree := make([]byte, avb.BlockSize)
+	copy(tree, slices.Concat(b2sum(data[:avb.BlockSize]), b2sum(data[avb.BlockSize:])))
+	f := &memFile{bytes.Clone(data)}
+	d, err := avb.AddHashtreeFooter(f, int64(len(data)), avb.FooterOptions{PartitionName: "system", HashAlgorithm: "blake2b-256", Salt: salt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.b[d.TreeOffset:][:d.TreeSize]; !bytes.Equal(got, tree) {
+		t.Errorf("tree = %x..., want %x...", got[:64], tree[:64])
+	}
+	if want := b2sum(tree); !bytes.Equal(d.RootDigest, want) {
+		t.Errorf("root digest = %x, want %x", d.RootDigest, want)
+	}
+	if err := avb.VerifyHashtree(f, d); err != nil {
+		t.Error(err)
+	}
+	o := avb.FooterOptions{PartitionName: "boot", HashAlgorithm: "blake2b-256"}
+	if _, err := avb.AddHashFooter(&memFile{make([]byte, avb.BlockSize)}, avb.BlockSize, o); err == nil || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("AddHashFooter = %v, want that blake2b-256 is unknown", err)
 	}
 }
 
