@@ -157,7 +157,7 @@ func Parse(b []byte) (*Product, error) {
 		Channel: "stable",
 		Update:  Update{Interval: Duration(6 * time.Hour), MaxMetadataAge: Duration(7 * 24 * time.Hour)},
 	}
-	if err := yaml.UnmarshalWithOptions(b, p, yaml.Strict()); err != nil {
+	if err := decode(b, p); err != nil {
 		return nil, located(err)
 	}
 	if err := p.check(); err != nil {
@@ -165,6 +165,17 @@ func Parse(b []byte) (*Product, error) {
 		return nil, fmt.Errorf("%d:%d: %s: %w", line, column, err.msg, mios.ErrInvalid)
 	}
 	return p, nil
+}
+
+// decode reads YAML strictly. The decoder has been seen to panic, as over a tag
+// of nobody's on what should be a list.
+func decode(b []byte, p *Product) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it is no YAML that can be read (%v): leave out tags and aliases", r)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(b, p, yaml.Strict())
 }
 
 // located puts line and column in front of a YAML error.
