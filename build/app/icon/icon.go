@@ -75,6 +75,9 @@ func Draw(ctx context.Context, f *apk.File, o Options) (*Icon, error) {
 			v = r
 		}
 	}
+	if v.Type == apk.TypeNull && info.Split != "" {
+		return nil, fmt.Errorf("icon of %s: this is its split %s: the base package has the icon: %w", info.Package, info.Split, mios.ErrNotFound)
+	}
 	if v.Type == apk.TypeNull {
 		return nil, fmt.Errorf("icon of %s: the manifest names none: %w", info.Package, mios.ErrNotFound)
 	}
