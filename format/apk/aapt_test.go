@@ -156,7 +156,7 @@ func compareBadging(t *testing.T, path string) {
 	if len(want) < 10 {
 		t.Errorf("aapt printed %q", want)
 	}
-	for _, d := range diff(aaptText(b), want) {
+	for _, d := range badgingDiff(b, want) {
 		t.Error(d)
 	}
 }

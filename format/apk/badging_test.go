@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"mios/format/apk"
 	"mios/internal/conformance"
+	"mios/internal/tool"
 )
 
 // aaptText says of a package what `aapt dump badging` says, line by line.
@@ -200,6 +202,18 @@ func (w *lines) screens(b *apk.Badging) {
 	w.addIf(len(b.AltNativeCode) > 0, "alt-native-code: '%s'", strings.Join(b.AltNativeCode, "' '"))
 }
 
+// badgingDiff compares a package with what aapt said of it. Our manifest does not
+// tell what is the default from what is written and the same; aapt does.
+func badgingDiff(b *apk.Badging, want []string) []string {
+	got := aaptText(b)
+	for _, line := range []string{fmt.Sprintf("sdkVersion:'%d'", b.MinSDK), fmt.Sprintf("targetSdkVersion:'%d'", b.TargetSDK)} {
+		if (b.MinSDK == 1 || b.MinSDK == b.TargetSDK) && slices.Contains(want, line) && !slices.Contains(got, line) {
+			got = append(got, line)
+		}
+	}
+	return diff(got, want)
+}
+
 // diff returns the lines that only one of the two has, as often as it has them.
 func diff(got, want []string) (list []string) {
 	count := map[string]int{}
@@ -269,7 +283,7 @@ func TestBadging(t *testing.T) {
 		}
 		lines := aaptLines(string(want))
 		n += len(lines)
-		bad := diff(aaptText(b), lines)
+		bad := badgingDiff(b, lines)
 		for _, d := range bad {
 			t.Errorf("%s: %s", filepath.Base(path), d)
 		}
@@ -278,6 +292,35 @@ func TestBadging(t *testing.T) {
 	t.Logf("%d lines", n)
 	if n < badgingLines {
 		t.Errorf("%d lines, want %d: the set has shrunk", n, badgingLines)
+	}
+}
+
+// TestBadgingOfSuite compares with what the installed aapt says of the packages
+// of AOSP's own tests of signatures. Those that it or we refuse are hostile.
+func TestBadgingOfSuite(t *testing.T) {
+	tally := conformance.New(t, "apk (aapt dump badging, run)")
+	aapt, err := tool.Look("aapt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, refused := 0, 0
+	for _, path := range glob(t, filepath.Join(conformance.Dir(t, "apksig"), "apks", "*.apk")) {
+		b, err := read(path)
+		want, aaptErr := exec.Command(aapt, "dump", "badging", path).Output()
+		if err != nil || aaptErr != nil {
+			refused++
+			t.Logf("%s: %v; aapt: %v", filepath.Base(path), err, aaptErr)
+			continue
+		}
+		n++
+		bad := badgingDiff(b, aaptLines(string(want)))
+		for _, d := range bad {
+			t.Errorf("%s: %s", filepath.Base(path), d)
+		}
+		tally.Case(len(bad) == 0)
+	}
+	if n < 220 || refused > 8 {
+		t.Errorf("%d compared, %d refused", n, refused)
 	}
 }
 

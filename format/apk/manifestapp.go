@@ -29,10 +29,14 @@ func (r *manifestReader) application(e *Element) {
 			m.Application.Category = name
 		}
 	}
+	m.Components = make([]Component, 0, len(e.Children))
 	for _, c := range e.Children {
 		if c.Namespace == "" {
 			r.inApplication(c)
 		}
+	}
+	if len(m.Components) == 0 {
+		m.Components = nil
 	}
 }
 

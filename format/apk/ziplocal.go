@@ -2,6 +2,7 @@ package apk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"io"
 	"slices"
@@ -61,7 +62,7 @@ func (f *File) readHeaders() error {
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return int(f.Entries[a].HeaderOff - f.Entries[b].HeaderOff) })
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(f.Entries[a].HeaderOff, f.Entries[b].HeaderOff) })
 	w := &window{r: f.r, end: f.DirOff}
 	end, before := int64(0), ""
 	for i, n := range order {
