@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -317,24 +316,14 @@ func TestPeers(t *testing.T) {
 	if err := os.WriteFile(path, small(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range []string{"zipalign", "aapt"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%v: install the Debian package %s", err, tool)
-		}
-	}
-	if out, err := exec.Command("zipalign", "-c", "-v", "-p", "4", path).CombinedOutput(); err != nil {
-		t.Errorf("zipalign: %v\n%s", err, out)
-	}
-	out, err := exec.Command("aapt", "dump", "badging", path).Output()
-	if err != nil {
-		t.Fatalf("aapt: %v\n%s", err, out)
-	}
+	run(t, "zipalign", "-c", "-v", "-p", "4", path)
+	out := run(t, "aapt", "dump", "badging", path)
 	for _, want := range []string{
 		"package: name='org.mios.test' versionCode='7' versionName='1.2'", "sdkVersion:'24'", "targetSdkVersion:'35'",
 		"uses-permission: name='android.permission.INTERNET'", "uses-permission: name='android.permission.VIBRATE' maxSdkVersion='30'",
 		"native-code: 'arm64-v8a' 'x86_64'",
 	} {
-		if !bytes.Contains(out, []byte(want)) {
+		if !strings.Contains(out, want) {
 			t.Errorf("aapt dump badging lacks %q:\n%s", want, out)
 		}
 	}
