@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"mios"
 	"mios/build/app"
 	"mios/format/apksig"
 	"mios/key"
@@ -32,7 +33,7 @@ type signerFlags struct {
 func (s *signerFlags) add(fs *flag.FlagSet) {
 	s.dir = fs.String("keys", "keys", "`folder` of keys")
 	s.list(fs, "role", &s.roleIDs, "a `key` of that folder, such as app or app-2; again for more signers (default: app)")
-	s.list(fs, "key", &s.files, "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper;\n"+
+	s.list(fs, "key", &s.files, "sign with the key in this `file` instead: NAME.pem, NAME.pem.age, NAME.helper or NAME.pk8;\n"+
 		strings.Repeat(" ", 26)+"again for more signers")
 	s.list(fs, "cert", &s.certs, "`file` of the first key's certificate, PEM or DER; again for the next key's\n"+
 		strings.Repeat(" ", 26)+"(default: the one that mios app build makes of a key)")
@@ -53,7 +54,7 @@ func (s *signerFlags) signers(e env) ([]apksig.Signer, error) {
 		return nil, fmt.Errorf("%w: --key and --role: want keys in files or in a folder", errUsage)
 	case len(s.files) > 0:
 		for _, path := range s.files {
-			k, err := key.Load(path, passphrase(e))
+			k, err := loadKey(e, path)
 			if err != nil {
 				return nil, err
 			}
@@ -93,12 +94,35 @@ func (s *signerFlags) signers(e env) ([]apksig.Signer, error) {
 	return out, nil
 }
 
+// loadKey reads a private key from a file of its own: as all keys are kept, or
+// as AOSP's and Android's tools keep them, PKCS #8 in DER (NAME.pk8), or DSA.
+func loadKey(e env, path string) (crypto.Signer, error) {
+	k, err := key.Load(path, passphrase(e))
+	if !errors.Is(err, mios.ErrInvalid) {
+		return k, err
+	}
+	b, readErr := readSmall(path)
+	if readErr != nil {
+		return nil, readErr
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		b = block.Bytes
+	}
+	if k, derErr := apksig.ParsePrivateKey(b); derErr == nil {
+		return k, nil
+	}
+	return nil, err
+}
+
 // withCertificate is a key with its certificate: that in a file, or else the one
 // that packages of the key are known by.
 func withCertificate(k crypto.Signer, path string) (apksig.Signer, error) {
 	if path == "" {
 		der, err := app.Certificate(k)
-		return apksig.Signer{Key: k, Certificate: der}, err
+		if err != nil {
+			return apksig.Signer{}, fmt.Errorf("%w: give the key's own with --cert", err)
+		}
+		return apksig.Signer{Key: k, Certificate: der}, nil
 	}
 	chain, err := loadCertificates(path)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"mios/format/apksig"
 	"mios/internal/atomicfile"
-	"mios/key"
 	"mios/publish/app/report"
 )
 
@@ -112,7 +111,7 @@ type lineageSigner struct {
 
 func (s *lineageSigner) add(fs *flag.FlagSet) {
 	s.caps = apksig.DefaultCapabilities
-	fs.StringVar(&s.key, s.name, "", "`file` of the "+s.name+" key: NAME.pem, NAME.pem.age or NAME.helper")
+	fs.StringVar(&s.key, s.name, "", "`file` of the "+s.name+" key: NAME.pem, NAME.pem.age, NAME.helper or NAME.pk8")
 	fs.StringVar(&s.cert, s.name+"-cert", "", "`file` of its certificate (default: the one that mios app build makes of it)")
 	fs.Func(s.name+"-capabilities", "`list` of what its packages may do, or none (default: all but rollback)", func(v string) error {
 		s.caps, s.set = 0, true
@@ -134,7 +133,7 @@ func (s *lineageSigner) load(e env) (apksig.Signer, error) {
 	if s.key == "" {
 		return apksig.Signer{}, fmt.Errorf("%w: no --%s", errUsage, s.name)
 	}
-	k, err := key.Load(s.key, passphrase(e))
+	k, err := loadKey(e, s.key)
 	if err != nil {
 		return apksig.Signer{}, err
 	}
