@@ -27,6 +27,9 @@ var appInspect = command{"app inspect", "[flags] FILE [SPLIT]...", "say what an 
 		if err := parse(fs, args, 1, 1<<10); err != nil {
 			return err
 		}
+		if !new(apk.Config).SetLocale(*locale) {
+			return fmt.Errorf("%w: locale %q: want one such as fr-CA", errUsage, *locale)
+		}
 		a, err := describeFiles(ctx, fs.Args(), report.Options{Locale: *locale, SkipVerify: *skip}, *device)
 		if err != nil {
 			return err
@@ -128,7 +131,11 @@ func printFor(p *page, a *report.App) {
 	} else {
 		android += " and newer"
 	}
-	p.fact("runs on", "%s; made for %s", android, report.Android(a.TargetSDK))
+	if a.Split == "" {
+		p.fact("runs on", "%s; made for %s", android, report.Android(a.TargetSDK))
+	} else {
+		p.fact("runs on", "what its base runs on")
+	}
 	abis := cmp.Or(strings.Join(a.ABIs, ", "), "any")
 	switch {
 	case len(a.Native) == 0:
@@ -142,7 +149,9 @@ func printFor(p *page, a *report.App) {
 	for _, problem := range a.PageSize.Problems {
 		p.fact("", "%s", problem)
 	}
-	if n := len(a.Locales); n > 0 {
+	if n := len(a.Locales); n > 0 && n < 6 {
+		p.fact("languages", "%s, beside the default", strings.Join(a.Locales, ", "))
+	} else if n > 0 {
 		p.fact("languages", "%d beside the default", n)
 	}
 	if a.Debuggable {
@@ -249,6 +258,9 @@ func permissionName(perm report.Permission) string {
 	if perm.MaxSDK > 0 {
 		s += fmt.Sprintf(" (to SDK %d)", perm.MaxSDK)
 	}
+	if perm.Implied != "" {
+		s += " (implied)"
+	}
 	return s
 }
 
@@ -284,7 +296,7 @@ func printComponent(p *page, lead, pkg string, c report.Component) {
 		name += ":"
 	}
 	lead = fmt.Sprintf("%s%-14s %s ", lead, c.Kind, name)
-	p.wrap(lead, pageIndent+5, facts, ", ")
+	p.wrap(lead, pageIndent+5, commas(facts))
 }
 
 func componentFacts(c report.Component) []string {

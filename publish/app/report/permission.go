@@ -7,7 +7,7 @@ import (
 	"mios/format/apk"
 )
 
-// A Permission is one that a package asks for.
+// A Permission is one that a package asks for, or gets for being old.
 type Permission struct {
 	Name     string `json:"name"`
 	Group    string `json:"group"`             // see the constants
@@ -15,6 +15,7 @@ type Permission struct {
 	MinSDK   int    `json:"min_sdk,omitempty"` // only from that SDK version on
 	MaxSDK   int    `json:"max_sdk,omitempty"` // only up to that SDK version
 	Optional bool   `json:"optional,omitempty"`
+	Implied  string `json:"implied,omitempty"` // why a device grants it, if the manifest does not ask for it
 }
 
 // The groups of permissions, by how a device grants them.
@@ -117,7 +118,13 @@ func permissions(m *apk.Manifest) []Permission {
 	list := []Permission{}
 	for _, p := range m.Permissions {
 		group, about := groupOf(p.Name)
-		list = append(list, Permission{p.Name, group, about, p.MinSDK, p.MaxSDK, p.Optional})
+		list = append(list, Permission{p.Name, group, about, p.MinSDK, p.MaxSDK, p.Optional, ""})
+	}
+	if m.Split == "" { // a split's SDK versions are those of its base
+		for _, p := range m.ImpliedPermissions() {
+			group, about := groupOf(p.Name)
+			list = append(list, Permission{Name: p.Name, Group: group, About: about, MaxSDK: p.MaxSDK, Implied: p.Reason})
+		}
 	}
 	slices.SortStableFunc(list, func(a, b Permission) int { return strings.Compare(a.Name, b.Name) })
 	return slices.Compact(list)

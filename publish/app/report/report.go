@@ -125,7 +125,7 @@ func describe(r io.ReaderAt, size int64, o Options) (*App, error) {
 	a := &App{
 		Package: m.Package, VersionCode: m.VersionCode, VersionName: m.VersionName, Split: m.Split,
 		MinSDK: m.MinSDK, TargetSDK: m.TargetSDK, MaxSDK: m.MaxSDK, CompileSDK: m.CompileSDK,
-		Devices: m.DeviceClasses(), ABIs: info.ABIs, Debuggable: m.Debuggable, TestOnly: m.Application.TestOnly,
+		Devices: m.DeviceClasses(), ABIs: append([]string{}, info.ABIs...), Debuggable: m.Debuggable, TestOnly: m.Application.TestOnly,
 		Permissions: permissions(m), Declares: declared(m), Components: components(m), Features: features(m), Libraries: libraries(m),
 		Size: size, Parts: parts(f, size),
 	}
@@ -263,8 +263,10 @@ func features(m *apk.Manifest) []Feature {
 		}
 		add(Feature{Name: name, Required: f.Required})
 	}
-	for _, f := range m.ImpliedFeatures() {
-		add(Feature{Name: f.Name, Required: true, Implied: f.Reasons})
+	if m.Split == "" { // a split's permissions and SDK versions are those of its base
+		for _, f := range m.ImpliedFeatures() {
+			add(Feature{Name: f.Name, Required: true, Implied: f.Reasons})
+		}
 	}
 	slices.SortFunc(list, func(a, b Feature) int { return strings.Compare(a.Name, b.Name) })
 	return list
