@@ -152,10 +152,10 @@ func printReferences(p *page, d *report.Diff, all bool) {
 func printReference(p *page, sign string, r report.Reference) {
 	p.line("  %s %s", sign, r.Class)
 	if !r.Whole {
-		p.wrap("      ", 6, r.Members, " ")
+		p.wrap("      ", 6, r.Members)
 	}
 	if len(r.Where) > 0 {
-		p.wrap("      in ", 9, r.Where, ", ")
+		p.wrap("      in ", 9, commas(r.Where))
 	}
 }
 

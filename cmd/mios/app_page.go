@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -56,35 +57,47 @@ func (p *page) section(format string, args ...any) {
 
 // fact prints a name and its value, wrapped.
 func (p *page) fact(name, format string, args ...any) {
-	p.wrap(fmt.Sprintf("  %-*s ", pageIndent-3, name), pageIndent, strings.Fields(fmt.Sprintf(format, args...)), " ")
+	p.wrap(fmt.Sprintf("  %-*s ", pageIndent-3, name), pageIndent, strings.Fields(fmt.Sprintf(format, args...)))
 }
 
-// list prints words with commas between behind a lead; further lines begin
-// where the first word does.
-func (p *page) list(lead string, words []string) {
-	p.wrap(lead, len([]rune(lead)), words, ", ")
+// list prints items with commas between behind a lead; further lines begin
+// where the first item does.
+func (p *page) list(lead string, items []string) {
+	p.wrap(lead, utf8.RuneCountInString(lead), commas(items))
 }
 
-// wrap prints words behind a lead; further lines are indented. A word that is
-// longer than a line stands on one of its own.
-func (p *page) wrap(lead string, indent int, words []string, sep string) {
-	text, used := printable(lead), len([]rune(lead))
-	start := used
-	for i, word := range words {
-		word = printable(word)
-		if i < len(words)-1 {
-			word += strings.TrimRight(sep, " ")
+// commas returns the items of a list with commas behind all but the last.
+func commas(items []string) []string {
+	words := slices.Clone(items)
+	for i := range words[:max(0, len(words)-1)] {
+		words[i] += ","
+	}
+	return words
+}
+
+// wrap prints words, which may have spaces, behind a lead; further lines are
+// indented. A word that is longer than a line is broken at its spaces.
+func (p *page) wrap(lead string, indent int, words []string) {
+	words = slices.Clone(words)
+	for i := len(words) - 1; i >= 0; i-- {
+		if utf8.RuneCountInString(words[i]) > p.width-indent {
+			words = slices.Replace(words, i, i+1, strings.Fields(words[i])...)
 		}
-		n := len([]rune(word))
+	}
+	text := printable(lead)
+	used, empty := utf8.RuneCountInString(text), true
+	for _, word := range words {
+		word = printable(word)
+		n := utf8.RuneCountInString(word)
 		switch {
-		case used == start:
+		case empty:
 		case used+1+n > p.width:
 			fmt.Fprintln(p.w, text)
 			text, used = strings.Repeat(" ", indent), indent
 		default:
 			text, used = text+" ", used+1
 		}
-		text, used, start = text+word, used+n, -1
+		text, used, empty = text+word, used+n, false
 	}
 	fmt.Fprintln(p.w, strings.TrimRight(text, " "))
 }
