@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -204,54 +203,6 @@ func (d *device) cut(j *journey, seed uint64, early <-chan struct{}, tally *tall
 		d.t.Errorf("%d writes were not flushed at that moment, and the power cut was of %d", t.unflushed, n)
 	}
 	tally.add(t.at, damage)
-}
-
-// A tally is what the power cuts of a run came to. It is safe for concurrent
-// use.
-type tally struct {
-	mu   sync.Mutex
-	cuts map[phase][]emulator.Damage
-}
-
-func (c *tally) add(at phase, d emulator.Damage) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cuts == nil {
-		c.cuts = map[phase][]emulator.Damage{}
-	}
-	c.cuts[at] = append(c.cuts[at], d)
-}
-
-// check prints the tally, once all seeds have run. It wants that power cuts
-// lost something, and that there were some in all the phases of a way.
-func (c *tally) check(t *testing.T, way []phase) {
-	if t.Failed() {
-		return
-	}
-	var sum emulator.Damage
-	cuts, real := 0, 0
-	for p, list := range c.cuts {
-		for _, d := range list {
-			t.Logf("%v: %v", p, d)
-			cuts++
-			if d.Dropped+d.Torn > 0 {
-				real++
-			}
-			sum.Kept, sum.Dropped, sum.Torn = sum.Kept+d.Kept, sum.Dropped+d.Dropped, sum.Torn+d.Torn
-		}
-	}
-	t.Logf("%d power cuts in %d phases: %d dropped or tore something; %v", cuts, len(c.cuts), real, sum)
-	if len(seeds(t, seedsPerRun)) < seedsPerRun {
-		return // so many do this together
-	}
-	if real*3 < cuts {
-		t.Errorf("of %d power cuts only %d lost anything", cuts, real)
-	}
-	for _, p := range way {
-		if len(c.cuts[p]) == 0 {
-			t.Errorf("no power cut in the phase %v", p)
-		}
-	}
 }
 
 // explain logs what a device says of its update.
