@@ -33,6 +33,19 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestManyAttributes: a section of 16 MiB, of which a few KiB of a package are
+// enough, is not looked at for minutes.
+func TestManyAttributes(t *testing.T) {
+	text := "Name: a\nDigest-Algorithms: " + strings.Repeat("a ", 4<<20) + "\n" + strings.Repeat("b: c\n", 1<<20)
+	attrs := section{text: text}.attributes(nil)
+	if len(attrs) != maxAttributes {
+		t.Errorf("%d attributes, want %d", len(attrs), maxAttributes)
+	}
+	if got := statedDigests(attrs, "-Digest", 1, newest); got != nil {
+		t.Errorf("statedDigests = %v", got)
+	}
+}
+
 // TestLongLineage: a lineage in which every node verifies ends somewhere.
 func TestLongLineage(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -109,11 +109,15 @@ func (r *sectionStream) line() {
 	}
 }
 
-// attributes appends the attributes of s.
+// maxAttributes is how many attributes of a section, and names of algorithms in
+// one, are looked at: the time that takes grows with their product.
+const maxAttributes = 256
+
+// attributes appends the attributes of s, the first of them if there are many.
 func (s section) attributes(out []jarAttribute) []jarAttribute {
 	r := sectionReader{text: s.text}
 	var line string
-	for r.off < len(s.text) {
+	for n := 0; n < maxAttributes && r.off < len(s.text); n++ {
 		if line, r.off = r.line(r.off); line == "" {
 			break
 		}
@@ -208,7 +212,11 @@ func statedDigests(attrs []jarAttribute, suffix string, least, most int) []named
 		if !ok {
 			names = "SHA SHA1"
 		}
-		for _, name := range strings.FieldsFunc(names, func(c rune) bool { return strings.ContainsRune(" \t\n\r\f", c) }) {
+		n := 0
+		for name := range strings.FieldsFuncSeq(names, func(c rune) bool { return strings.ContainsRune(" \t\n\r\f", c) }) {
+			if n++; n > maxAttributes {
+				break
+			}
 			text, ok := find(attrs, name+suffix)
 			if h := oldDigest(name, least); ok && h != 0 {
 				out = append(out, namedDigest{h, text})

@@ -118,8 +118,16 @@ func (r *Result) Signers() []Signature {
 // a small package can have many.
 const maxIssues = 1000
 
+// maxDetail is how much is told of one, in bytes: names and digests come from
+// the package, and can be of any length.
+const maxDetail = 1 << 10
+
 func newIssue(scheme Scheme, signer, name, format string, args ...any) Issue {
-	return Issue{name, scheme, signer, fmt.Sprintf(format, args...)}
+	detail := fmt.Sprintf(format, args...)
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
+	return Issue{name, scheme, signer, detail}
 }
 
 func (r *Result) fail(scheme Scheme, signer, name, format string, args ...any) {
