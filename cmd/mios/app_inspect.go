@@ -171,6 +171,9 @@ func printSigners(p *page, a *report.App) {
 		return
 	case s.Verified:
 		p.fact("signature", "verified, by scheme %s", strings.Join(s.Schemes, ", "))
+	case len(s.Signers) == 0 && len(s.Errors) == 1 && s.Errors[0].Name == "JAR_SIG_NO_MANIFEST":
+		p.fact("SIGNATURE", "NONE: devices refuse the package until mios app sign has signed it")
+		return
 	default:
 		p.fact("SIGNATURE", "DOES NOT VERIFY")
 	}

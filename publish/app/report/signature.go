@@ -138,7 +138,7 @@ func (s *Signature) add(sig *apksig.Signature) {
 	i := slices.IndexFunc(s.Signers, func(o Signer) bool { return o.Digest == d })
 	if i < 0 {
 		i = len(s.Signers)
-		s.Signers = append(s.Signers, Signer{Certificate: certificate(sig.Certificates[0]), MinSDK: sig.MinSDK, MaxSDK: -1})
+		s.Signers = append(s.Signers, Signer{Certificate: certificate(sig.Certificates[0]), MinSDK: math.MaxInt, MaxSDK: -1})
 	}
 	who := &s.Signers[i]
 	if name := sig.Scheme.String(); !slices.Contains(who.Schemes, name) {
@@ -148,7 +148,11 @@ func (s *Signature) add(sig *apksig.Signature) {
 	if sig.Name != "" {
 		who.Files = append(who.Files, sig.Name)
 	}
-	who.MinSDK = min(who.MinSDK, sig.MinSDK)
+	least := sig.MinSDK
+	if sig.Scheme == apksig.V3 {
+		least = max(least, 28) // older platforms do not look, whatever the block says
+	}
+	who.MinSDK = min(who.MinSDK, least)
 	switch {
 	case sig.MaxSDK == 0 || sig.MaxSDK >= math.MaxInt32:
 		who.MaxSDK = 0
