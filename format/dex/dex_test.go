@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -221,6 +222,75 @@ func TestUsesOf(t *testing.T) {
 	}
 }
 
+// dynamic is an app whose references stand in values, annotations, method
+// handles and call sites.
+func dynamic() []srcClass {
+	const gms = "Lcom/google/Dynamic;"
+	call := Ref{gms, "call", "()V"}
+	field := Ref{gms, "field", "I"}
+	main := Ref{"Lorg/example/Dynamic;", "main", "()V"}
+	static := Ref{main.Class, "LIST", "I"}
+	return []srcClass{{
+		name: main.Class, super: "Ljava/lang/Object;", access: AccPublic, annotations: []string{"Lcom/google/Note;"}, noted: []Ref{static, main},
+		values: []srcValue{
+			{0x04, 7}, // so that the first field, a number, has a number
+		},
+		fields: []Field{{Ref{Name: "LIST", Type: "I"}, AccStatic}},
+		sites: [][]srcValue{
+			{{valueMethodHandle, 0}, {valueString, srcString("site")}, {valueMethodType, 0}, {valueMethodHandle, 1}, {valueType, srcType(gms)},
+				{valueField, field}, {valueMethod, call}, {valueNull, nil}, {valueArray, []srcValue{{valueEnum, field}}}, {valueAnnotation, srcType(gms)}},
+		},
+		handles: []srcHandle{{4, call}, {1, field}},
+		methods: []srcMethod{{name: "main", typ: "()V", access: AccPublic | AccStatic, code: []srcOp{
+			{raw: []uint16{0x00fc, 0, 0}}, {raw: []uint16{0x00fe, 1}}, {raw: []uint16{0x00ff, 0}}, {raw: []uint16{0x000e}},
+		}}},
+	}}
+}
+
+func TestDynamic(t *testing.T) {
+	p, err := NewProgram(mustParse(t, writeDEX(39, dynamic())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]int)
+	for u, err := range p.Uses(func(class string) bool { return strings.HasPrefix(class, "Lcom/google/") }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[fmt.Sprint(u.How, " ", u.Op, " ", u.Ref, " in ", u.In.Name)]++
+	}
+	want := map[string]int{
+		"annotation  Lcom/google/Note; in ":                              1,
+		"annotation  Lcom/google/Note; in LIST":                          1,
+		"annotation  Lcom/google/Note; in main":                          2, // of the method, and of its parameters
+		"code invoke-custom Lcom/google/Dynamic; in main":                2, // a type, and an annotation's
+		"code invoke-custom Lcom/google/Dynamic;->call()V in main":       2, // by a handle, and itself
+		"code invoke-custom Lcom/google/Dynamic;->field:I in main":       3,
+		"code const-method-handle Lcom/google/Dynamic;->field:I in main": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("uses %v, want %v", got, want)
+	}
+	if got := p.Classes(); !slices.Equal(got, []string{"Lorg/example/Dynamic;"}) {
+		t.Errorf("Classes = %q", got)
+	}
+
+	bad := dynamic()
+	bad[0].sites[0] = []srcValue{{0x1f ^ 0x0d, nil}} // 0x12, no type of a value
+	got = nil
+	if text := dump(mustParse(t, writeDEX(39, bad))); !strings.Contains(text, "value of type 0x12, which is none") {
+		t.Errorf("a call site that is wrong is not told:\n%s", text)
+	}
+	deep := []srcValue{{valueNull, nil}}
+	for range maxValueDepth + 2 {
+		deep = []srcValue{{valueArray, deep}}
+	}
+	bad[0].sites[0] = deep
+	if text := dump(mustParse(t, writeDEX(39, bad))); !strings.Contains(text, "over 64 deep") {
+		t.Errorf("deep values are not told:\n%s", text)
+	}
+}
+
 // TestSharedParts reads a file in which all classes share one long list, and
 // all methods one long code: the walk gives up, and does not take hours.
 func TestSharedParts(t *testing.T) {
@@ -303,6 +373,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(writeDEX(v, sample()))
 	}
 	f.Add(writeDEX(41, sample(), sample()[1:]))
+	f.Add(writeDEX(39, dynamic()))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) > 1<<16 {
 			return

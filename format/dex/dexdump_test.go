@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,13 @@ func TestDexdump(t *testing.T) {
 		b := writeDEX(v, sample())
 		if n, msg := compareDexdump(t, b); msg != "" || n < 20 {
 			t.Errorf("version %d: after %d lines: %s", v, n, msg)
+		}
+	}
+	for _, v := range []int{38, 39} { // from when on code refers to method handles
+		c := dynamic()
+		c[0].sites[0] = c[0].sites[0][:3] // it stops at arguments of rare types
+		if n, msg := compareDexdump(t, writeDEX(v, c)); msg != "" || n < 9 {
+			t.Errorf("version %d, method handles: after %d lines: %s", v, n, msg)
 		}
 	}
 }
@@ -111,6 +119,9 @@ func readDexdump(out []byte) string {
 			line, rest = out[:end], out[end+1:]
 		}
 		out = rest
+		if bytes.HasPrefix(line, []byte("Method handle #")) || bytes.HasPrefix(line, []byte("Call site #")) {
+			break // what instructions name by number
+		}
 		readDexdumpLine(&b, line)
 	}
 	return b.String()
@@ -119,19 +130,24 @@ func readDexdump(out []byte) string {
 func readDexdumpLine(b *strings.Builder, line []byte) {
 	if i := bytes.IndexByte(line, '|'); i >= 0 && i < 60 {
 		at, op, ok := strings.Cut(string(line[i+1:]), ": ")
-		name, _, _ := strings.Cut(op, " ")
-		comment := op[strings.LastIndex(op, " // ")+1:]
-		if !ok || !strings.Contains(op, " // ") {
+		if !ok {
 			return
 		}
-		proto := ""
-		if p, ok := strings.CutPrefix(comment, "// proto@"); ok {
-			proto = p
-			op = op[:strings.LastIndex(op, ", // proto@")]
-			comment = op[strings.LastIndex(op, "// "):]
+		words := strings.Fields(op)
+		if strings.HasPrefix(op, "const-string") {
+			words = []string{words[0], words[len(words)-1]}
 		}
-		if pool, index, ok := strings.Cut(strings.TrimPrefix(comment, "// "), "@"); ok {
-			fmt.Fprintln(b, []string{at, name, pool, index, proto})
+		var refs []string
+		for _, w := range words {
+			pool, index, ok := strings.Cut(w, "@")
+			if ok && slices.Contains([]string{"string", "type", "field", "method", "call_site", "method_handle", "proto"}, pool) {
+				refs = append(refs, pool, index)
+			}
+		}
+		if len(refs) == 2 {
+			fmt.Fprintln(b, []string{at, words[0], refs[0], refs[1], ""})
+		} else if len(refs) == 4 { // a method, and a proto
+			fmt.Fprintln(b, []string{at, words[0], refs[0], refs[1], refs[3]})
 		}
 		return
 	}

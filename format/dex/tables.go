@@ -156,8 +156,10 @@ func (f *File) readMap() error {
 			if off%4 != 0 || size > 1<<16 || size > (len(f.b)-off)/8 && kind == mapHandle || size > (len(f.b)-off)/4 {
 				return bad(at, "map: type %#x: %d at %#x pass the end", kind, size, off)
 			}
-			if f.sites = (table{off, size, 4}); kind == mapHandle {
-				f.sites, f.handles = table{}, table{off, size, 8}
+			if kind == mapHandle {
+				f.handles = table{off, size, 8}
+			} else {
+				f.sites = table{off, size, 4}
 			}
 		}
 		seen[kind], last = true, off

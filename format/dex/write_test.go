@@ -20,8 +20,20 @@ type (
 		interfaces  []string
 		source      string
 		annotations []string // types of annotations on the class, without values
+		noted       []Ref    // members that bear the same annotations
+		values      []srcValue
 		fields      []Field
 		methods     []srcMethod
+		handles     []srcHandle  // of the file
+		sites       [][]srcValue // call sites of the file
+	}
+	srcValue struct {
+		kind byte // of an encoded_value
+		ref  any  // srcType, srcString, a Ref, []srcValue, or a number
+	}
+	srcHandle struct {
+		kind uint16
+		ref  Ref
 	}
 	srcMethod struct {
 		name, typ string
@@ -124,6 +136,31 @@ func (w *writer) collect(classes []srcClass) {
 			types[t] = t != ""
 		}
 		strs[c.source] = true
+		for _, r := range c.noted {
+			ref(r)
+		}
+		for _, h := range c.handles {
+			ref(h.ref)
+		}
+		var value func(v srcValue)
+		value = func(v srcValue) {
+			switch r := v.ref.(type) {
+			case Ref:
+				ref(r)
+			case srcType:
+				types[string(r)] = true
+			case srcString:
+				strs[string(r)] = true
+			case []srcValue:
+				for _, v := range r {
+					value(v)
+				}
+			}
+		}
+		value(srcValue{ref: c.values})
+		for _, site := range c.sites {
+			value(srcValue{ref: site})
+		}
 		for _, f := range c.fields {
 			ref(Ref{c.name, f.Name, f.Type})
 		}
@@ -302,24 +339,6 @@ func (w *writer) classData(c srcClass, codes map[string]int) int {
 	return off
 }
 
-func (w *writer) annotate(c srcClass) int {
-	if len(c.annotations) == 0 {
-		return 0
-	}
-	var items []int
-	for _, t := range c.annotations {
-		items = append(items, w.item(0x2004, 1))
-		w.data = append(w.data, 1) // runtime
-		w.uleb(w.typ(t), 0)
-	}
-	set := w.item(0x1003, 4)
-	w.u32(len(items))
-	w.u32(items...)
-	off := w.item(0x2006, 4)
-	w.u32(set, 0, 0, 0)
-	return off
-}
-
 func mutf8(s string) []byte {
 	var out []byte
 	for _, u := range utf16.Encode([]rune(s)) {
@@ -393,7 +412,7 @@ func (w *writer) writeData(classes []srcClass) []byte {
 			codes[i][m.name+m.typ] = w.code(m)
 		}
 	}
-	var params, faces, data, notes []int
+	var params, faces, data, notes, values []int
 	for _, p := range w.protos {
 		list, _ := split(p)
 		params = append(params, w.typeList(list))
@@ -411,6 +430,17 @@ func (w *writer) writeData(classes []srcClass) []byte {
 	}
 	for i, c := range classes {
 		data = append(data, w.classData(c, codes[i]))
+	}
+	for _, c := range classes {
+		off := 0
+		if len(c.values) > 0 {
+			off = w.item(0x2005, 1)
+			w.array(c.values)
+		}
+		values = append(values, off)
+	}
+	for _, c := range classes {
+		w.tables(c)
 	}
 	for _, t := range w.types {
 		word(w.str(t))
@@ -430,7 +460,7 @@ func (w *writer) writeData(classes []srcClass) []byte {
 		if c.super == "" {
 			super = noIndex
 		}
-		word(w.typ(c.name), int(c.access), super, faces[i], w.str(c.source), notes[i], data[i], 0)
+		word(w.typ(c.name), int(c.access), super, faces[i], w.str(c.source), notes[i], data[i], values[i])
 	}
 	return ids
 }
