@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 
+	"mios"
 	"mios/format/apksig"
 	"mios/internal/atomicfile"
 	"mios/publish/app/report"
@@ -26,6 +28,9 @@ var lineageCreate = command{"app lineage create", "[flags] FILE", "begin a linea
 		newer.add(fs)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
+		}
+		if _, err := os.Lstat(fs.Arg(0)); err == nil {
+			return fmt.Errorf("%s: is there already: mios app lineage extend adds to it, or give another name: %w", fs.Arg(0), mios.ErrConflict)
 		}
 		o, err := older.load(e)
 		if err != nil {

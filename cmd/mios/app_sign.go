@@ -39,6 +39,9 @@ var appSign = command{"app sign", "[flags] FILE", "sign a package, or sign it an
 			return err
 		}
 		in := fs.Arg(0)
+		if *out == "-" {
+			return fmt.Errorf("%w: --out -: give a file: a package gets its name once it verifies", errUsage)
+		}
 		if *out == "" {
 			*out = in
 		}
