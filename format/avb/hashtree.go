@@ -35,6 +35,26 @@ func treeHash(name string) (crypto.Hash, error) {
 	return hashByName(name)
 }
 
+// NewHash returns the hash function that a descriptor of a digest may name:
+// sha1, sha256 or sha512.
+func NewHash(name string) (hash.Hash, error) {
+	h, err := hashByName(name)
+	if err != nil {
+		return nil, err
+	}
+	return h.New(), nil
+}
+
+// NewTreeHash returns the hash function that a descriptor of a hash tree may
+// name: those of [NewHash] and blake2b-256.
+func NewTreeHash(name string) (hash.Hash, error) {
+	h, err := treeHash(name)
+	if err != nil {
+		return nil, err
+	}
+	return h.New(), nil
+}
+
 // A tree is the shape of a dm-verity hash tree of version 1 with blocks of
 // 4096 bytes: level 0 holds the digests of the data blocks, each further one
 // those of the level below, and the last is one block, whose digest is the
