@@ -10,7 +10,11 @@ import (
 
 // Extents implements [fsimage.Node].
 func (n *inode) Extents(from int64) iter.Seq2[fsimage.Extent, error] {
-	return func(yield func(fsimage.Extent, error) bool) {
+	from = max(from, 0)
+	return func(yieldAll func(fsimage.Extent, error) bool) {
+		yield := func(e fsimage.Extent, err error) bool { // what is made of several may begin before
+			return err == nil && e.Off+e.Len <= from || yieldAll(e, err)
+		}
 		next := n.plain
 		switch {
 		case !n.info.Mode.IsRegular() && !n.info.Mode.IsDir() && n.info.Mode.Type() != fs.ModeSymlink:
@@ -23,10 +27,10 @@ func (n *inode) Extents(from int64) iter.Seq2[fsimage.Extent, error] {
 				yield(fsimage.Extent{}, err)
 				return
 			}
-			z.extents(max(from, 0), yield)
+			z.extents(from, yield)
 			return
 		}
-		for at := max(from, 0); at < n.info.Size; {
+		for at := from; at < n.info.Size; {
 			e, err := next(at)
 			if err == nil {
 				err = n.inside(e)
@@ -35,7 +39,7 @@ func (n *inode) Extents(from int64) iter.Seq2[fsimage.Extent, error] {
 				yield(fsimage.Extent{}, err)
 				return
 			}
-			if !n.put(e, yield) {
+			if !n.put(e, at, yield) {
 				return
 			}
 			at = e.Off + e.Len
@@ -44,7 +48,7 @@ func (n *inode) Extents(from int64) iter.Seq2[fsimage.Extent, error] {
 }
 
 // put yields an extent; one that lies in the metabox is what that is made of.
-func (n *inode) put(e fsimage.Extent, yield func(fsimage.Extent, error) bool) bool {
+func (n *inode) put(e fsimage.Extent, from int64, yield func(fsimage.Extent, error) bool) bool {
 	if !e.Inline || n.num()&metaboxBit == 0 {
 		return yield(e, nil)
 	}
@@ -52,17 +56,18 @@ func (n *inode) put(e fsimage.Extent, yield func(fsimage.Extent, error) bool) bo
 	if err != nil {
 		return yield(fsimage.Extent{}, err) && false
 	}
-	return n.within(box, e.At, e.Off, e.Len, yield)
+	return n.within(box, e.At, e, from, yield)
 }
 
-// within yields the n bytes at byte at of another file as extents of this one,
-// from its byte off on.
-func (n *inode) within(other *inode, at, off, length int64, yield func(fsimage.Extent, error) bool) bool {
-	if at < 0 || length > other.info.Size-at {
-		return yield(fsimage.Extent{}, n.bad(n.off, "inode %d: %d bytes at %d of inode %d, which has %d",
-			n.num(), length, at, other.num(), other.info.Size)) && false
+// within yields what the bytes of e are made of, from byte from of this file on,
+// where they lie at byte at of another file.
+func (n *inode) within(other *inode, at int64, e fsimage.Extent, from int64, yield func(fsimage.Extent, error) bool) bool {
+	if at < 0 || e.Len > other.info.Size-at {
+		return yield(e, n.bad(n.off, "inode %d: %d bytes at %d of inode %d, which has %d",
+			n.num(), e.Len, at, other.num(), other.info.Size)) && false
 	}
-	end := at + length
+	end, off := at+e.Len, max(e.Off, from)
+	at += off - e.Off
 	for e, err := range other.Extents(at) {
 		if err != nil {
 			return yield(e, err) && false

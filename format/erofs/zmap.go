@@ -82,7 +82,6 @@ func (n *inode) newZmap() (*zmap, error) {
 		z.extentsN = int64(le.Uint32(b[:])) | int64(le.Uint16(b[6:]))<<32
 		z.recSize = 4 << (z.advise >> 1 & 3)
 		z.base = (z.base + z.recSize - 1) / z.recSize * z.recSize
-		z.shift = n.f.blockBits
 		return z, z.checkRecords()
 	}
 	if z.shift > 31 {
@@ -205,7 +204,7 @@ func (z *zmap) extents(at int64, yield func(fsimage.Extent, error) bool) {
 			return
 		}
 		next := e.Off + e.Len
-		if !z.put(e, yield) {
+		if !z.put(e, at, yield) {
 			return
 		}
 		at = next
@@ -323,7 +322,7 @@ func (z *zmap) packedBlocks(lcn int64, kind int) (int64, error) {
 
 // put yields a piece: what is not compressed as that, and a fragment as what
 // the packed inode is made of.
-func (z *zmap) put(p piece, yield func(fsimage.Extent, error) bool) bool {
+func (z *zmap) put(p piece, from int64, yield func(fsimage.Extent, error) bool) bool {
 	e := p.Extent
 	switch {
 	case p.fragment:
@@ -334,7 +333,7 @@ func (z *zmap) put(p piece, yield func(fsimage.Extent, error) bool) bool {
 		if err != nil {
 			return yield(e, err) && false
 		}
-		return z.n.within(other, z.fragment, e.Off, e.Len, yield)
+		return z.n.within(other, z.fragment, e, from, yield)
 	case e.At == fsimage.Hole:
 		return yield(e, nil)
 	case !e.Inline || z.n.num()&metaboxBit == 0:
