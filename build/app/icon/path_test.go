@@ -3,8 +3,8 @@ package icon
 import (
 	"context"
 	"math"
-	"path/filepath"
 	"testing"
+	"testing/fstest"
 
 	"mios/format/apk"
 )
@@ -128,36 +128,56 @@ func FuzzParsePath(f *testing.F) {
 	})
 }
 
-// FuzzDraw draws binary XML: it may draw anything, or nothing, but must end
-// without a panic.
+// FuzzDraw draws text XML, of which more mutations mean something than of
+// binary: it may draw anything, or nothing, but must end without a panic.
 func FuzzDraw(f *testing.F) {
 	s := testFiles(f)
-	names, err := filepath.Glob("testdata/draw/*.xml")
-	if err != nil || len(names) == 0 {
-		f.Fatalf("testdata/draw/*.xml: %d files, %v", len(names), err)
+	for name, file := range s.files.(fstest.MapFS) {
+		if isXML(name) {
+			f.Add(file.Data)
+		}
 	}
-	for _, name := range names {
-		b, err := s.file(filepath.Base(name), maxFile)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > 1<<14 {
+			return
+		}
+		if b, err := s.binary(text); err == nil {
+			drawFuzzed(t, binarySource{s, b})
+		}
+	})
+}
+
+// FuzzDrawBinary does so with binary XML.
+func FuzzDrawBinary(f *testing.F) {
+	s := testFiles(f)
+	for name := range s.files.(fstest.MapFS) {
+		if !isXML(name) {
+			continue
+		}
+		b, err := s.file(name, maxFile)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) > 1<<14 {
-			return
-		}
-		o := Options{}
-		if err := o.complete(); err != nil {
-			t.Fatal(err)
-		}
-		d := o.drawing(context.Background(), binarySource{s, in}, nil)
-		d.work = maxWork - 1<<22 // little time is left
-		p, err := d.icon(apk.Value{Type: apk.TypeString, Str: "fuzzed.xml"}, 24, false)
-		if err == nil && (len(p.Data) == 0 || p.Width != 24) {
-			t.Fatalf("%d bytes, %d pixels", len(p.Data), p.Width)
+		if len(in) <= 1<<14 {
+			drawFuzzed(t, binarySource{s, in})
 		}
 	})
+}
+
+func drawFuzzed(t *testing.T, s source) {
+	o := Options{}
+	if err := o.complete(); err != nil {
+		t.Fatal(err)
+	}
+	d := o.drawing(context.Background(), s, nil)
+	d.work = maxWork - 1<<22 // little time is left
+	p, err := d.icon(apk.Value{Type: apk.TypeString, Str: "fuzzed.xml"}, 24, false)
+	if err == nil && (len(p.Data) == 0 || p.Width != 24) {
+		t.Fatalf("%d bytes, %d pixels", len(p.Data), p.Width)
+	}
 }
 
 // A binarySource has one file more, which is binary XML already.
