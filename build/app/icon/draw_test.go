@@ -354,6 +354,13 @@ func TestBounded(t *testing.T) {
 	if _, err := d.icon(apk.Value{Type: apk.TypeString, Str: "big.xml"}, MaxSize, false); !errors.Is(err, errTooMuch) {
 		t.Errorf("drawing a million wide lines: %v, want %v", err, errTooMuch)
 	}
+	curves, err := parsePath("M0 0" + strings.Repeat("c0 9e30 9e30 0 1 1", maxPathOps-2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(curves.flat(scaling(1, 1), flatness)[0].pts); n > 2*maxPoints {
+		t.Errorf("a path of %d curves is %d lines", maxPathOps, n)
+	}
 	// 2 to the 12th layers
 	twice := fstest.MapFS{"a.xml": {Data: []byte(`<color xmlns:android="` + apk.AndroidNS + `" android:color="#ff0000"/>`)}}
 	for i := 1; i <= 13; i++ {

@@ -318,10 +318,18 @@ func roundRect(r rect, radii corners) *path {
 	return p
 }
 
+// maxSteps and maxPoints bound in how many lines one curve is cut, and a path.
+const (
+	maxSteps  = 128
+	maxPoints = 1 << 18
+)
+
 // flat returns the path as m maps it, with lines in the place of curves, which
-// are nowhere further from them than tolerance.
+// are nowhere further from them than tolerance, unless it has very many.
 func (p *path) flat(m matrix, tolerance float64) []contour {
 	var out []contour
+	most := max(1, min(maxSteps, maxPoints/max(1, len(p.ops))))
+	steps := func(bend float64) int { return min(most, steps(bend, tolerance)) }
 	var cur contour
 	flush := func() {
 		if len(cur.pts) > 1 {
@@ -340,14 +348,14 @@ func (p *path) flat(m matrix, tolerance float64) []contour {
 			cur.pts = append(cur.pts, next())
 		case quadTo:
 			a, b, c := cur.pts[len(cur.pts)-1], next(), next()
-			n := steps(0.25*a.sub(b.mul(2)).add(c).len(), tolerance)
+			n := steps(0.25 * a.sub(b.mul(2)).add(c).len())
 			for k := 1; k <= n; k++ {
 				t := float64(k) / float64(n)
 				cur.pts = append(cur.pts, lerp(lerp(a, b, t), lerp(b, c, t), t))
 			}
 		case cubicTo:
 			a, b, c, d := cur.pts[len(cur.pts)-1], next(), next(), next()
-			n := steps(0.75*max(a.sub(b.mul(2)).add(c).len(), b.sub(c.mul(2)).add(d).len()), tolerance)
+			n := steps(0.75 * max(a.sub(b.mul(2)).add(c).len(), b.sub(c.mul(2)).add(d).len()))
 			for k := 1; k <= n; k++ {
 				t := float64(k) / float64(n)
 				ab, bc, cd := lerp(a, b, t), lerp(b, c, t), lerp(c, d, t)
@@ -375,5 +383,5 @@ func steps(bend, tolerance float64) int {
 	if !(n >= 1) {
 		return 1
 	}
-	return int(min(n, 128))
+	return int(min(n, maxSteps))
 }
