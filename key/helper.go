@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,19 @@ import (
 // standard error. What comes back is verified with the public key.
 type Helper struct {
 	Command []string `json:"command"`
+	// WithFiles has the command called as avbtool's
+	// --signing_helper_with_files instead: a further argument names a file with
+	// the block to be signed, in whose place the command writes the signature.
+	WithFiles bool `json:"with_files,omitempty"`
+}
+
+// Signer returns the signer of a public key whose private key the helper has.
+// The command is given publicKeyFile as it is.
+func (h Helper) Signer(pub crypto.PublicKey, publicKeyFile string) (crypto.Signer, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	return &helperSigner{Helper: h, pub: pub, pubPath: publicKeyFile}, nil
 }
 
 func (h Helper) check() error {
@@ -98,17 +112,45 @@ func (s *helperSigner) mismatch() error {
 
 func (s *helperSigner) run(algorithm string, in []byte) ([]byte, error) {
 	args := append(append([]string{}, s.Command[1:]...), algorithm, s.pubPath)
+	if s.WithFiles {
+		return s.runWithFile(args, in)
+	}
 	cmd := exec.Command(s.Command[0], args...)
 	cmd.Stdin = bytes.NewReader(in)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	err := s.wait(cmd)
+	return stdout.Bytes(), err
+}
+
+// runWithFile has the command replace what is in a file.
+func (s *helperSigner) runWithFile(args []string, in []byte) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "mios-sign-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "block")
+	if err := os.WriteFile(file, in, 0o600); err != nil {
+		return nil, err
+	}
+	if err := s.wait(exec.Command(s.Command[0], append(args, file)...)); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+}
+
+// wait runs the command; its error says what the command said.
+func (s *helperSigner) wait(cmd *exec.Cmd) error {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
-			return nil, fmt.Errorf("key helper %s: %w: install it, or correct the command beside %s", s.Command[0], err, s.pubPath)
+			return fmt.Errorf("key helper %s: %w: install it, or correct the command beside %s", s.Command[0], err, s.pubPath)
 		}
-		return nil, fmt.Errorf("key helper %s: %w: %s", s.Command[0], err, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("key helper %s: %w: %s", s.Command[0], err, strings.TrimSpace(stderr.String()))
 	}
-	return stdout.Bytes(), nil
+	return nil
 }
 
 // digestInfo are the DER prefixes of RFC 8017, section 9.2, note 1.

@@ -329,3 +329,16 @@ func cString(b []byte, off int64) (string, error) {
 	}
 	return string(b[:n]), nil
 }
+
+// BlockSizes returns the sizes in bytes of the image's authentication and
+// auxiliary blocks.
+func (m *VBMeta) BlockSizes() (auth, aux int64) {
+	size := 0
+	for _, d := range m.Descriptors {
+		if body, err := d.body(); err == nil { // else Bytes fails
+			size += descriptorHeaderSize + roundUp(len(body), 8)
+		}
+	}
+	h := layout(m.Algorithm, uint64(size), uint64(len(m.PublicKey)), uint64(len(m.PublicKeyMetadata)))
+	return int64(h.AuthSize), int64(h.AuxSize)
+}
