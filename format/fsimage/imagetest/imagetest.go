@@ -113,7 +113,7 @@ func (t *Tree) attributes() {
 		set(name, "user.mios.comment", "of "+name)
 		set(name, "security.selinux", "u:object_r:system_file:s0\x00")
 	}
-	set("system/text-1", "user.large", strings.Repeat("0123456789", 190))
+	set("system/text-1", "user.large", strings.Repeat("0123456789", 75))
 	set("system/text-100", "user.empty", "")
 	set("system/zeros-0", "user.only", "attribute")
 	set("system/bin/su", "security.capability", "\x01\x00\x00\x02\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")
@@ -236,7 +236,7 @@ func (t *Tree) same(f *fsimage.FS, name string, n fsimage.Node) error {
 		got.size, want.size = 0, 0
 		got.links, want.links = 0, 0
 	}
-	if fi.Mode()&fs.ModeSymlink != 0 { // ages does not reach them
+	if fi.Mode()&fs.ModeSymlink != 0 || name == "" { // ages does not reach links, and mke2fs makes the root anew
 		got.time, want.time = 0, 0
 	}
 	if got != want {
