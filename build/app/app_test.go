@@ -97,7 +97,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// checkPrograms wants a static executable for each ABI.
+// checkPrograms wants a static executable for each ABI, whose segments devices
+// with memory pages of 16 KiB can map.
 func checkPrograms(t *testing.T, b []byte) {
 	t.Helper()
 	f, err := apk.Open(bytes.NewReader(b), int64(len(b)))
@@ -115,6 +116,11 @@ func checkPrograms(t *testing.T, b []byte) {
 		}
 		if libs, _ := e.ImportedLibraries(); e.Machine != machine || len(libs) > 0 {
 			t.Errorf("%s: a program for %v that wants %v", abi, e.Machine, libs)
+		}
+		for _, seg := range e.Progs {
+			if seg.Type == elf.PT_LOAD && (seg.Align < 16<<10 || (seg.Vaddr-seg.Off)%seg.Align != 0) {
+				t.Errorf("%s: segment of %#x at %#x aligned to %#x", abi, seg.Off, seg.Vaddr, seg.Align)
+			}
 		}
 	}
 }

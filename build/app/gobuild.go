@@ -22,7 +22,7 @@ func (o *Options) goBuild(ctx context.Context, arch mios.Arch, out string) error
 	if err != nil {
 		return fmt.Errorf("%w: install Go from https://go.dev/dl", err)
 	}
-	cmd := exec.CommandContext(ctx, path, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out, ".")
+	cmd := exec.CommandContext(ctx, path, "build", "-trimpath", "-buildvcs=false", "-ldflags="+linkFlags(arch), "-o", out, ".")
 	cmd.Dir = o.Dir
 	cmd.Env = append(environ(),
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+string(arch), "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=-mod=readonly", "GOEXPERIMENT=")
@@ -32,6 +32,16 @@ func (o *Options) goBuild(ctx context.Context, arch mios.Arch, out string) error
 		return fmt.Errorf("go build %s for %s: %w\n%s", o.Dir, arch, err, strings.TrimSpace(msg.String()))
 	}
 	return isProgram(out, o.Dir)
+}
+
+// linkFlags are those of Go's linker. It aligns segments to 4 KiB on amd64, and to
+// 64 KiB on arm64: 16 KiB are what devices with such pages take.
+func linkFlags(arch mios.Arch) string {
+	const flags = "-s -w -buildid="
+	if arch == mios.AMD64 {
+		return flags + " -R=0x4000"
+	}
+	return flags
 }
 
 // environ is the caller's environment without what would change the program.
