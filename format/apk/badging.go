@@ -119,6 +119,15 @@ func (r *badgingReader) text(v Value) string {
 	return ""
 }
 
+// Text returns the text that v is or refers to, on a device of the configuration
+// want: such as an application's label. It is "" if there is none. An error is
+// that the resource table is broken.
+func (f *File) Text(v Value, want *Config) (string, error) {
+	r := &badgingReader{f: f, want: *want}
+	s := r.text(v)
+	return s, r.err
+}
+
 // resources reads what differs by locale and density.
 func (r *badgingReader) resources() {
 	b, app := r.b, &r.b.Application

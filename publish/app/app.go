@@ -10,10 +10,10 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"mios"
 	api "mios/api/repo"
+	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/publish/repo"
 )
@@ -79,13 +79,25 @@ func describe(ctx context.Context, f *os.File) (*api.AppRelease, error) {
 	if p.Split != "" {
 		return nil, fmt.Errorf("it is the split %q: %w: publish the base package", p.Split, mios.ErrInvalid)
 	}
-	abis := slices.Sorted(slices.Values(p.ABIs))
-	if strings.HasPrefix(p.Label, "@") {
-		p.Label = "" // a resource of the APK's, which nobody else can look up
+	name, err := label(f, size, p)
+	if err != nil {
+		return nil, err
 	}
+	abis := slices.Sorted(slices.Values(p.ABIs))
 	return &api.AppRelease{
 		Target:  api.Target{Path: api.AppPath(p.Package, p.VersionCode), Length: size, SHA256: mios.Digest(h.Sum(nil))},
-		Package: p.Package, VersionCode: p.VersionCode, VersionName: p.VersionName, Label: p.Label,
+		Package: p.Package, VersionCode: p.VersionCode, VersionName: p.VersionName, Label: name,
 		Signers: p.Signers, MinSDK: p.MinSDK, ABIs: abis,
 	}, nil
+}
+
+// label returns the package's label in American English, which may stand in its
+// resource table. Without one it is "".
+func label(f *os.File, size int64, p *apksig.Package) (string, error) {
+	a, err := apk.Open(f, size)
+	if err != nil {
+		return "", err
+	}
+	want := apk.Device{}.Config()
+	return a.Text(p.Application.Label, &want)
 }

@@ -13,6 +13,7 @@ import (
 	buildapp "mios/build/app"
 	"mios/format/apk"
 	"mios/format/apksig"
+	"mios/internal/conformance"
 	"mios/key"
 	"mios/publish/app"
 	"mios/publish/repotest"
@@ -106,5 +107,19 @@ func TestPublish(t *testing.T) {
 	}
 	if s, err := r.Status(t.Context()); err != nil || len(s.Apps) != 1 || s.Apps[0].VersionCode != 2 {
 		t.Errorf("Status = %+v, %v; want version 2", s, err)
+	}
+}
+
+// TestPublishLabel publishes apps whose labels are resources of theirs.
+func TestPublishLabel(t *testing.T) {
+	r := repotest.New(t, repotest.Keys(t))
+	for file, want := range map[string]string{"ApiDemos-debug.apk": "API Demos", "settings_apk-debug.apk": "Appium Settings"} {
+		rel, _, err := app.Publish(t.Context(), r, filepath.Join(conformance.Dir(t, "apps"), file), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rel.Label != want {
+			t.Errorf("%s: label %q, want %q", file, rel.Label, want)
+		}
 	}
 }
