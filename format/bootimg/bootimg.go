@@ -1,5 +1,5 @@
 // Package bootimg reads and writes Android boot images (versions 0 to 4,
-// init_boot included) and reads vendor_boot images (versions 3 and 4), in the
+// init_boot included) and vendor_boot images (versions 3 and 4), in the
 // layout of AOSP's system/tools/mkbootimg include/bootimg/bootimg.h.
 //
 // Images are parsed in memory and their parts point into it: nothing is

@@ -18,67 +18,13 @@ import (
 	"mios/internal/conformance"
 )
 
-// sections returns an image's parts under the names that unpack_bootimg gives
-// their files. Like that tool, it has kernel, ramdisk and bootconfig even if
-// they are empty.
-func sections(s fmt.Stringer) map[string][]byte {
+// parts returns an image's parts by name.
+func parts(s fmt.Stringer) map[string][]byte {
 	m := map[string][]byte{}
-	add := func(name string, b []byte) {
-		if len(b) > 0 {
-			m[name] = b
-		}
-	}
-	switch s := s.(type) {
-	case boot:
-		m["kernel"], m["ramdisk"] = s.Kernel, s.Ramdisk
-		add("second", s.Second)
-		add("recovery_dtbo", s.RecoveryDTBO)
-		add("dtb", s.DTB)
-		add("boot_signature", s.Signature)
-	case vendor:
-		add("dtb", s.DTB)
-		if s.Version == 3 {
-			add("vendor_ramdisk", s.Ramdisk)
-		} else {
-			m["bootconfig"] = s.Bootconfig
-		}
-		for i, f := range s.Fragments {
-			m[fmt.Sprintf("vendor_ramdisk%02d", i)] = s.Ramdisk[f.Offset:][:f.Size]
-		}
+	for _, p := range s.(interface{ Parts() []bootimg.Part }).Parts() {
+		m[p.Name] = p.Data
 	}
 	return m
-}
-
-// facts returns what the lines of unpack_bootimg's report must say of an image.
-func facts(s fmt.Stringer) []string {
-	version := func(o bootimg.OSVersion) (lines []string) {
-		lines = []string{"os version: None", "os patch level: None"}
-		if o.Major|o.Minor|o.Patch != 0 {
-			lines[0] = fmt.Sprintf("os version: %d.%d.%d", o.Major, o.Minor, o.Patch)
-		}
-		if o.Year != 0 {
-			lines[1] = fmt.Sprintf("os patch level: %d-%02d", o.Year, o.Month)
-		}
-		return lines
-	}
-	switch s := s.(type) {
-	case boot:
-		lines := append(version(s.OS), fmt.Sprintf("boot image header version: %d", s.Version), fmt.Sprintf("kernel_size: %d", len(s.Kernel)),
-			fmt.Sprintf("ramdisk size: %d", len(s.Ramdisk)), "command line args: "+s.Cmdline)
-		if s.Version < 3 {
-			lines = append(lines, "product name: "+s.Name, "additional command line args: "+s.ExtraCmdline,
-				fmt.Sprintf("kernel load address: 0x%08x", s.KernelAddr), fmt.Sprintf("page size: %d", s.PageSize))
-		}
-		return lines
-	case vendor:
-		lines := []string{fmt.Sprintf("vendor boot image header version: %d", s.Version), "vendor command line args: " + s.Cmdline,
-			fmt.Sprintf("page size: 0x%08x", s.PageSize), fmt.Sprintf("dtb size: %d", len(s.DTB)), fmt.Sprintf("dtb address: 0x%016x", s.DTBAddr)}
-		for _, f := range s.Fragments {
-			lines = append(lines, fmt.Sprintf("        type: %#x", f.Type), "        name: "+f.Name, fmt.Sprintf("        offset: %d", f.Offset))
-		}
-		return lines
-	}
-	return nil
 }
 
 // check compares an image with what AOSP's tools said of it, and says what
@@ -101,19 +47,38 @@ func check(b []byte, info string, sums map[string]string) error {
 	if len(bytes.Trim(b[out.Len():], "\x00")) > 0 && !bytes.Contains(b[out.Len():], []byte("AVB")) {
 		return fmt.Errorf("%d bytes follow the image that are no AVB data", len(b)-out.Len())
 	}
-	lines := strings.Split(info, "\n")
-	for _, want := range facts(m) {
-		if !slices.Contains(lines, want) {
-			return fmt.Errorf("unpack_bootimg did not print %q, but\n%s", want, info)
-		}
+	if text := m.(interface{ Text() string }).Text(); text != info {
+		return fmt.Errorf("unpack_bootimg printed\n%s\nwe\n%s", info, text)
 	}
 	got := map[string]string{}
-	for name, s := range sections(m) {
+	for name, s := range parts(m) {
 		sum := sha256.Sum256(s)
 		got[name] = hex.EncodeToString(sum[:])
 	}
 	if sums != nil && !maps.Equal(got, sums) {
 		return fmt.Errorf("sections %v, want %v", got, sums)
+	}
+	return nil
+}
+
+// checkArgs compares the arguments that make an image again with AOSP's, where
+// each file is OUT.
+func checkArgs(b []byte, want string) error {
+	m, err := decode(b)
+	if err != nil {
+		return err
+	}
+	args := m.(interface{ Args(dir string) []string }).Args("OUT")
+	for i, a := range args {
+		if args[i] = a; strings.HasPrefix(a, "OUT/") {
+			args[i] = "OUT"
+		}
+		if a == "" {
+			args[i] = "''"
+		}
+	}
+	if got := strings.Join(args, " "); got != strings.TrimSuffix(want, "\n") {
+		return fmt.Errorf("unpack_bootimg printed the arguments\n%s\nwe\n%s", want, got)
 	}
 	return nil
 }
@@ -130,7 +95,11 @@ func TestConformanceBootloader(t *testing.T) {
 			f := strings.Fields(line)
 			sums[f[1]] = f[0]
 		}
-		err := check([]byte(read(t, filepath.Join(dir, "android", name))), read(t, file), sums)
+		b := []byte(read(t, filepath.Join(dir, "android", name)))
+		err := check(b, read(t, file), sums)
+		if err == nil {
+			err = checkArgs(b, read(t, strings.TrimSuffix(file, "info.txt")+"mkbootimg_args.txt"))
+		}
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
