@@ -59,16 +59,20 @@ var virtualises = lazyregexp.New(`(?m)^flags\s*:.* (vmx|svm)( |$)`)
 // arguments returns QEMU's arguments.
 func (c *Config) arguments(a arch) []string {
 	args := append([]string{"-nodefaults", "-no-user-config", "-display", "none"}, a.machine...)
+	// tb-size is the memory for translated code, in MiB. It holds what one kernel
+	// and the device's programs run. When it is full, QEMU drops all of it at
+	// once, which costs less than to drop the loader's kernel piece by piece as
+	// its memory is written to; and QEMU touches less memory.
 	switch {
 	case !c.NoKVM && canKVM(a.goarch):
 		args = append(args, "-accel", "kvm", "-cpu", "max")
 	case a.goarch == "arm64":
-		args = append(args, "-accel", "tcg", "-cpu", "cortex-a72") // max spends its time on pointer authentication
+		args = append(args, "-accel", "tcg,tb-size=48", "-cpu", "cortex-a72") // max spends its time on pointer authentication
 	default:
 		// TCG runs "rep stosb" and "rep movsb" byte by byte, so a kernel that
 		// believes in them clears and copies pages several times slower; five
 		// levels of page tables cost too.
-		args = append(args, "-accel", "tcg", "-cpu", "max,erms=off,fsrm=off,la57=off")
+		args = append(args, "-accel", "tcg,tb-size=64", "-cpu", "max,erms=off,fsrm=off,la57=off")
 	}
 	cmdline := c.Cmdline
 	if !strings.Contains(cmdline, "console=") {
