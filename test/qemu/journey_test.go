@@ -272,7 +272,7 @@ func (j *journey) phases(from stage) []phase {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(j.way), func(p phase) bool {
-		return p.stage < from || p.stage == proved || p.what == anyFile
+		return p.stage < from || p.stage == proved || p.what == anyFile || p == phase{using, journal}
 	})
 }
 
