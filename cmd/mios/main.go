@@ -47,7 +47,8 @@ var commands = []struct {
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
 	{"Make signed artifacts", []command{buildCmd, otaFull, kernelPin}},
-	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack}},
+	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
+	{"Boot images", bootCommands},
 	{"The repository that devices trust", []command{
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},

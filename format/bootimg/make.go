@@ -11,20 +11,52 @@ import (
 	"mios/internal/lazyregexp"
 )
 
-// SetID sets ID to what mkbootimg puts there: the SHA-1 of the parts that the
-// version has, each followed by its length. It tells images apart and protects
+// An IDKind says what an image's ID is made of. There are two mkbootimgs: in
+// AOSP's main branch and Debian, the ID is of the parts that the version has;
+// in the other, which knows the --dt of old Qualcomm loaders, also of that one,
+// after the second bootloader, even where it is empty.
+type IDKind int
+
+// The kinds.
+const (
+	IDWithDT IDKind = iota
+	IDPlain
+)
+
+// SetID sets ID to what mkbootimg puts there: the SHA-1 of the parts, each
+// followed by its length in 32 bits. It tells images apart and protects
 // nothing. From version 3 on there is no ID, and it stays zero.
-func (m *Image) SetID() {
+func (m *Image) SetID(kind IDKind) {
 	m.ID = [32]byte{}
 	if m.Version >= 3 {
 		return
 	}
 	h := sha1.New()
-	parts := [][]byte{m.Kernel, m.Ramdisk, m.Second, m.RecoveryDTBO, m.DTB}
-	for _, p := range parts[:3+m.Version] {
-		addPart(h, p)
+	addPart(h, m.Kernel)
+	addPart(h, m.Ramdisk)
+	addPart(h, m.Second)
+	if kind == IDWithDT {
+		addPart(h, nil)
+	}
+	if m.Version > 0 {
+		addPart(h, m.RecoveryDTBO)
+	}
+	if m.Version > 1 {
+		addPart(h, m.DTB)
 	}
 	copy(m.ID[:], h.Sum(nil))
+}
+
+// IDKind returns the kind that the image's ID is of; ok is false if it is of
+// none, or the image's version has none.
+func (m *Image) IDKind() (kind IDKind, ok bool) {
+	c := *m
+	for _, k := range []IDKind{IDWithDT, IDPlain} {
+		if c.SetID(k); c.ID == m.ID && m.Version < 3 {
+			return k, true
+		}
+	}
+	return 0, false
 }
 
 func addPart(h hash.Hash, p []byte) {
