@@ -161,3 +161,15 @@ func UnixMode(mode uint16) (m fs.FileMode, ok bool) {
 	}
 	return m, true
 }
+
+// Permissions are the permission bits of a mode, as chmod takes them: with
+// setuid, setgid and sticky.
+func Permissions(m fs.FileMode) uint32 {
+	out := uint32(m.Perm())
+	for bit, unix := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if m&bit != 0 {
+			out |= unix
+		}
+	}
+	return out
+}
