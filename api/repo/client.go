@@ -8,9 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
+	"mios/format/tuf"
 	"mios/internal/atomicfile"
 )
 
@@ -123,7 +122,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 // walkRoots goes from the root that is known to the newest, and keeps each.
 func (c *Client) walkRoots(ctx context.Context, s *state) error {
 	for range MaxRoots {
-		b, err := c.cfg.Fetcher.Get(ctx, MetadataPath(metadata.ROOT, s.root.Signed.Version+1), MaxRoot)
+		b, err := c.cfg.Fetcher.Get(ctx, MetadataPath(tuf.RoleRoot, s.root.Signed.Version+1), MaxRoot)
 		if errors.Is(err, mios.ErrNotFound) {
 			return nil
 		}
@@ -152,7 +151,7 @@ func (c *Client) refresh(ctx context.Context, s *state) error {
 	if err := c.refreshSnapshot(ctx, s); err != nil {
 		return err
 	}
-	targets, err := c.role(ctx, s, s.root, metadata.TARGETS)
+	targets, err := c.role(ctx, s, &s.root.Signed, tuf.RoleTargets)
 	if err != nil {
 		return err
 	}
@@ -162,10 +161,10 @@ func (c *Client) refresh(ctx context.Context, s *state) error {
 	if s.snapshot.Signed.Meta[OSRole(c.cfg.Product)+".json"] == nil {
 		return nil // no release yet
 	}
-	if _, err := c.role(ctx, s, targets, OSRole(c.cfg.Product)); err != nil {
+	if _, err := c.role(ctx, s, &targets.Signed, OSRole(c.cfg.Product)); err != nil {
 		return err
 	}
-	rollout, err := c.role(ctx, s, targets, RoleRollout)
+	rollout, err := c.role(ctx, s, &targets.Signed, RoleRollout)
 	if err != nil {
 		return err
 	}
@@ -177,7 +176,7 @@ func (c *Client) refresh(ctx context.Context, s *state) error {
 }
 
 func (c *Client) refreshTimestamp(ctx context.Context, s *state) error {
-	b, err := c.cfg.Fetcher.Get(ctx, MetadataPath(metadata.TIMESTAMP, 0), MaxTimestamp)
+	b, err := c.cfg.Fetcher.Get(ctx, MetadataPath(tuf.RoleTimestamp, 0), MaxTimestamp)
 	if err == nil && len(b) > MaxTimestamp {
 		err = fmt.Errorf("%d bytes: %w", len(b), ErrLength)
 	}
@@ -202,11 +201,11 @@ func (c *Client) refreshTimestamp(ctx context.Context, s *state) error {
 			m, b = old, s.raw.Timestamp // a second one of the same version is none
 		}
 	}
-	s.seen(m.Signed.UnrecognizedFields)
-	if err := c.unexpired(s, metadata.ROOT, s.root.Signed.Expires); err != nil {
+	s.seen(m.Signed.Unrecognized)
+	if err := c.unexpired(s, tuf.RoleRoot, s.root.Signed.Expires); err != nil {
 		return err
 	}
-	if err := c.unexpired(s, metadata.TIMESTAMP, m.Signed.Expires); err != nil {
+	if err := c.unexpired(s, tuf.RoleTimestamp, m.Signed.Expires); err != nil {
 		return err
 	}
 	s.timestamp, s.raw.Timestamp = m, b
@@ -226,7 +225,7 @@ func (c *Client) refreshSnapshot(ctx context.Context, s *state) error {
 	b := s.raw.Snapshot
 	if s.snapshot == nil || checkFile("", f, b) != nil {
 		var err error
-		if b, err = c.metadata(ctx, metadata.SNAPSHOT, f); err != nil {
+		if b, err = c.metadata(ctx, tuf.RoleSnapshot, f); err != nil {
 			return err
 		}
 	}
@@ -239,7 +238,7 @@ func (c *Client) refreshSnapshot(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	if err := c.unexpired(s, metadata.SNAPSHOT, m.Signed.Expires); err != nil {
+	if err := c.unexpired(s, tuf.RoleSnapshot, m.Signed.Expires); err != nil {
 		return err
 	}
 	s.setSnapshot(m, b)
@@ -247,7 +246,7 @@ func (c *Client) refreshSnapshot(ctx context.Context, s *state) error {
 }
 
 // metadata fetches a role's file, as long as was signed for.
-func (c *Client) metadata(ctx context.Context, role string, f *metadata.MetaFiles) ([]byte, error) {
+func (c *Client) metadata(ctx context.Context, role string, f *tuf.MetaFile) ([]byte, error) {
 	b, err := c.cfg.Fetcher.Get(ctx, MetadataPath(role, f.Version), f.Length)
 	if err != nil {
 		return nil, fmt.Errorf("%s version %d: %w", role, f.Version, err)
@@ -256,7 +255,7 @@ func (c *Client) metadata(ctx context.Context, role string, f *metadata.MetaFile
 }
 
 // role returns a targets role's metadata, from the state or fetched into it.
-func (c *Client) role(ctx context.Context, s *state, by delegator, role string) (*targetsMeta, error) {
+func (c *Client) role(ctx context.Context, s *state, by tuf.Delegator, role string) (*targetsMeta, error) {
 	m := s.roles[role]
 	if m == nil {
 		f := s.snapshot.Signed.Meta[role+".json"]
@@ -271,7 +270,7 @@ func (c *Client) role(ctx context.Context, s *state, by delegator, role string) 
 			return nil, err
 		}
 		s.setRole(role, m, b)
-	} else if err := by.VerifyDelegate(role, m); err != nil { // its delegator may have changed
+	} else if err := tuf.Verify(by, role, m); err != nil { // its delegator may have changed
 		return nil, fmt.Errorf("%s version %d: %w: %v", role, m.Signed.Version, ErrSignature, err)
 	}
 	return m, c.unexpired(s, role, m.Signed.Expires)
@@ -288,7 +287,7 @@ func (c *Client) file(ctx context.Context, s *state, targets *targetsMeta, role 
 }
 
 // content is [Client.file] of a target whose role was checked.
-func (c *Client) content(ctx context.Context, s *state, name string, f *metadata.TargetFiles) ([]byte, error) {
+func (c *Client) content(ctx context.Context, s *state, name string, f *tuf.TargetFile) ([]byte, error) {
 	t, err := TargetOf(name, f, nil)
 	if err != nil {
 		return nil, err
@@ -315,19 +314,19 @@ func (c *Client) content(ctx context.Context, s *state, name string, f *metadata
 func (c *Client) CheckFresh() error { return c.fresh(c.current()) }
 
 func (c *Client) fresh(s *state) error {
-	if s.timestamp == nil || s.snapshot == nil || s.roles[metadata.TARGETS] == nil {
+	if s.timestamp == nil || s.snapshot == nil || s.roles[tuf.RoleTargets] == nil {
 		return fmt.Errorf("nothing is known of the repository yet: %w: refresh first", ErrStale)
 	}
 	for role, expires := range map[string]time.Time{
-		metadata.ROOT:      s.root.Signed.Expires,
-		metadata.TIMESTAMP: s.timestamp.Signed.Expires,
-		metadata.SNAPSHOT:  s.snapshot.Signed.Expires,
+		tuf.RoleRoot:      s.root.Signed.Expires,
+		tuf.RoleTimestamp: s.timestamp.Signed.Expires,
+		tuf.RoleSnapshot:  s.snapshot.Signed.Expires,
 	} {
 		if err := c.unexpired(s, role, expires); err != nil {
 			return err
 		}
 	}
-	roles := []string{metadata.TARGETS} // an app's are looked at with the app
+	roles := []string{tuf.RoleTargets} // an app's are looked at with the app
 	if c.cfg.Product != "" {
 		roles = append(roles, OSRole(c.cfg.Product), RoleRollout)
 	}
@@ -338,7 +337,7 @@ func (c *Client) fresh(s *state) error {
 			}
 		}
 	}
-	signed, err := signedAt(s.timestamp.Signed.UnrecognizedFields)
+	signed, err := signedAt(s.timestamp.Signed.Unrecognized)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
+	"mios/format/tuf"
 )
 
 // OSReleases returns the product's releases for an architecture and a channel,
@@ -36,7 +35,7 @@ func (c *Client) OSReleases(arch mios.Arch, channel string) ([]OSRelease, error)
 // osReleases returns all releases of a product, newest first.
 func (s *state) osReleases(product string) ([]OSRelease, error) {
 	role := OSRole(product)
-	m, targets := s.roles[role], s.roles[metadata.TARGETS]
+	m, targets := s.roles[role], s.roles[tuf.RoleTargets]
 	if m == nil {
 		return nil, nil
 	}
@@ -68,7 +67,7 @@ func (s *state) osReleases(product string) ([]OSRelease, error) {
 	return list, nil
 }
 
-func osRelease(product, name string, f *metadata.TargetFiles) (r OSRelease, err error) {
+func osRelease(product, name string, f *tuf.TargetFile) (r OSRelease, err error) {
 	if r.Target, err = TargetOf(name, f, &r); err != nil {
 		return r, err
 	}
@@ -86,7 +85,7 @@ func (s *state) rollout(product string) (*Rollout, error) {
 		return r, nil
 	}
 	name := RolloutPath(product)
-	f, err := delegated(s.roles[metadata.TARGETS], RoleRollout, m, name)
+	f, err := delegated(s.roles[tuf.RoleTargets], RoleRollout, m, name)
 	if errors.Is(err, mios.ErrNotFound) {
 		return r, nil
 	}
@@ -133,15 +132,15 @@ func (c *Client) AppVersions(ctx context.Context, pkg string) ([]AppRelease, err
 func (c *Client) AppReleases(ctx context.Context) ([]AppRelease, error) {
 	var list []AppRelease
 	err := c.extend(ctx, func(s *state) error {
-		apps, err := c.role(ctx, s, s.roles[metadata.TARGETS], RoleApps)
+		apps, err := c.role(ctx, s, &s.roles[tuf.RoleTargets].Signed, RoleApps)
 		if err != nil {
 			return err
 		}
 		if d := apps.Signed.Delegations; d == nil || d.SuccinctRoles == nil {
 			return fmt.Errorf("role %s has no bins: %w", RoleApps, mios.ErrInvalid)
 		}
-		for _, role := range apps.Signed.Delegations.SuccinctRoles.GetRoles() {
-			m, err := c.role(ctx, s, apps, role)
+		for role := range apps.Signed.Delegations.SuccinctRoles.Bins() {
+			m, err := c.role(ctx, s, &apps.Signed, role)
 			if err != nil {
 				return err
 			}
@@ -191,8 +190,8 @@ func (c *Client) extend(ctx context.Context, f func(s *state) error) error {
 
 // appPackage returns the releases of a package, newest first and at least one.
 func (c *Client) appPackage(ctx context.Context, s *state, pkg string) ([]AppRelease, error) {
-	targets, name := s.roles[metadata.TARGETS], PackagePath(pkg)
-	apps, err := c.role(ctx, s, targets, RoleApps)
+	targets, name := s.roles[tuf.RoleTargets], PackagePath(pkg)
+	apps, err := c.role(ctx, s, &targets.Signed, RoleApps)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +199,7 @@ func (c *Client) appPackage(ctx context.Context, s *state, pkg string) ([]AppRel
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.role(ctx, s, apps, role)
+	m, err := c.role(ctx, s, &apps.Signed, role)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +251,7 @@ func parsePackage(pkg, name string, b []byte, claim *Claim) ([]AppRelease, error
 // claim returns who owns a package.
 func (c *Client) claim(ctx context.Context, s *state, targets *targetsMeta, pkg string) (*Claim, error) {
 	nobody := fmt.Errorf("app %s: no claim says who owns the package: %w", pkg, ErrRole)
-	m, err := c.role(ctx, s, targets, RoleClaims)
+	m, err := c.role(ctx, s, &targets.Signed, RoleClaims)
 	if err != nil {
 		return nil, err
 	}

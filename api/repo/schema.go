@@ -16,9 +16,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
+	"mios/format/tuf"
 	"mios/internal/lazyregexp"
 )
 
@@ -190,7 +189,7 @@ func RolloutPath(product string) string { return "rollout/" + product + ".json" 
 // MetadataPath is where a role's metadata lies; of the timestamp role there is
 // one without a version.
 func MetadataPath(role string, version int64) string {
-	if role == metadata.TIMESTAMP {
+	if role == tuf.RoleTimestamp {
 		return "metadata/timestamp.json"
 	}
 	return fmt.Sprintf("metadata/%d.%s.json", version, role)
@@ -267,7 +266,7 @@ func (r *AppRelease) Check() error {
 
 // TargetOf returns a target as a role's metadata names it, with what the role
 // says of it in custom, which may be nil.
-func TargetOf(name string, f *metadata.TargetFiles, custom any) (Target, error) {
+func TargetOf(name string, f *tuf.TargetFile, custom any) (Target, error) {
 	t := Target{Path: name, Length: f.Length}
 	sum, ok := f.Hashes["sha256"]
 	if !ok || len(sum) != len(t.SHA256) || f.Length < 0 {
@@ -278,7 +277,7 @@ func TargetOf(name string, f *metadata.TargetFiles, custom any) (Target, error) 
 		if f.Custom == nil {
 			return t, fmt.Errorf("target %s: nothing is said of it: %w", name, mios.ErrInvalid)
 		}
-		if err := json.Unmarshal(*f.Custom, custom); err != nil {
+		if err := json.Unmarshal(f.Custom, custom); err != nil {
 			return t, fmt.Errorf("target %s: %v: %w", name, err, mios.ErrInvalid)
 		}
 	}

@@ -11,9 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
+	"mios/format/tuf"
 	"mios/internal/atomicfile"
 )
 
@@ -56,7 +55,7 @@ func (s *state) clone() *state {
 func newState(root *rootMeta) *state {
 	s := &state{root: root}
 	s.forget()
-	s.seen(root.Signed.UnrecognizedFields)
+	s.seen(root.Signed.Unrecognized)
 	return s
 }
 
@@ -79,13 +78,13 @@ func (s *state) seen(fields map[string]any) {
 // the old ones said is forgotten, the time included: whoever stole them may
 // have gone far ahead with it (TUF 5.3.11).
 func (s *state) setRoot(m *rootMeta, b []byte) {
-	if !sameKeys(s.root, m, metadata.TIMESTAMP) || !sameKeys(s.root, m, metadata.SNAPSHOT) {
+	if !sameKeys(s.root, m, tuf.RoleTimestamp) || !sameKeys(s.root, m, tuf.RoleSnapshot) {
 		s.forget()
 		s.raw.Time = time.Time{}
 	}
 	s.root = m
 	s.raw.Roots = append(s.raw.Roots, b)
-	s.seen(m.Signed.UnrecognizedFields)
+	s.seen(m.Signed.Unrecognized)
 }
 
 // setSnapshot takes a verified snapshot, and forgets the roles that it names in
@@ -131,8 +130,7 @@ func loadState(dir string, root *rootMeta) (*state, error) {
 // restore verifies what was saved, and takes it as far as it is good.
 func (s *state) restore(old *saved) {
 	for _, b := range old.Roots {
-		var v rootMeta
-		if _, err := v.FromBytes(b); err == nil && v.Signed.Version <= s.root.Signed.Version {
+		if v, err := tuf.Parse[tuf.Root](b); err == nil && v.Signed.Version <= s.root.Signed.Version {
 			continue // the build's own root is newer
 		}
 		m, err := nextRoot(s.root, b)
@@ -149,31 +147,35 @@ func (s *state) restore(old *saved) {
 		return
 	}
 	s.timestamp, s.raw.Timestamp = ts, old.Timestamp
-	s.seen(ts.Signed.UnrecognizedFields)
+	s.seen(ts.Signed.Unrecognized)
 	snap, err := parseSnapshot(s.root, ts, old.Snapshot)
 	if err != nil {
 		return
 	}
 	s.setSnapshot(snap, old.Snapshot)
 	// Delegators first: targets, then those that it names, then the bins.
-	for _, by := range []func(role string) (delegator, bool){
-		func(role string) (delegator, bool) { return s.root, role == metadata.TARGETS },
-		func(role string) (delegator, bool) { t := s.roles[metadata.TARGETS]; return t, t != nil },
-		func(role string) (delegator, bool) { t := s.roles[RoleApps]; return t, t != nil && isBin(t, role) },
-	} {
-		for role, b := range old.Roles {
-			d, ok := by(role)
-			if !ok || s.roles[role] != nil {
-				continue
-			}
-			if m, err := parseTargets(d, role, snap, b); err == nil {
-				s.setRole(role, m, b)
-			}
-		}
+	s.restoreRoles(&s.root.Signed, old, func(role string) bool { return role == tuf.RoleTargets })
+	if targets := s.roles[tuf.RoleTargets]; targets != nil {
+		s.restoreRoles(&targets.Signed, old, func(string) bool { return true })
+	}
+	if apps := s.roles[RoleApps]; apps != nil {
+		s.restoreRoles(&apps.Signed, old, func(role string) bool { return isBin(apps, role) })
 	}
 	for sum, b := range old.Files {
 		if mios.Sum(b) == sum {
 			s.raw.Files[sum] = b
+		}
+	}
+}
+
+// restoreRoles verifies those of the saved roles that by may delegate to.
+func (s *state) restoreRoles(by tuf.Delegator, old *saved, may func(role string) bool) {
+	for role, b := range old.Roles {
+		if s.roles[role] != nil || !may(role) {
+			continue
+		}
+		if m, err := parseTargets(by, role, s.snapshot, b); err == nil {
+			s.setRole(role, m, b)
 		}
 	}
 }

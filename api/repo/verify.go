@@ -1,22 +1,20 @@
 package repo
 
 import (
-	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
+	"mios/format/tuf"
 )
 
 // What the parts of TUF's metadata are called here, for brevity.
 type (
-	rootMeta      = metadata.Metadata[metadata.RootType]
-	timestampMeta = metadata.Metadata[metadata.TimestampType]
-	snapshotMeta  = metadata.Metadata[metadata.SnapshotType]
-	targetsMeta   = metadata.Metadata[metadata.TargetsType]
+	rootMeta      = tuf.Metadata[tuf.Root]
+	timestampMeta = tuf.Metadata[tuf.Timestamp]
+	snapshotMeta  = tuf.Metadata[tuf.Snapshot]
+	targetsMeta   = tuf.Metadata[tuf.Targets]
 )
 
 // maxBits bounds the apps role's bins to 16,384.
@@ -30,30 +28,17 @@ func CheckRoot(b []byte) error {
 
 // parseRoot reads root metadata that its own keys sign.
 func parseRoot(b []byte) (*rootMeta, error) {
-	m, err := new(rootMeta).FromBytes(b)
+	m, err := tuf.Parse[tuf.Root](b)
 	if err != nil {
 		return nil, fmt.Errorf("root metadata: %v: %w", err, mios.ErrInvalid)
 	}
 	if err := CheckKeys(m.Signed.Keys); err != nil {
 		return nil, fmt.Errorf("root metadata: %w", err)
 	}
-	for _, name := range metadata.TOP_LEVEL_ROLE_NAMES {
-		if m.Signed.Roles[name] == nil {
-			return nil, fmt.Errorf("root metadata: it names no role %s: %w", name, mios.ErrInvalid)
-		}
-	}
-	for name, role := range m.Signed.Roles {
-		if role == nil {
-			return nil, fmt.Errorf("root metadata: role %q is null: %w", name, mios.ErrInvalid)
-		}
-	}
 	if !m.Signed.ConsistentSnapshot {
 		return nil, fmt.Errorf("root metadata: without consistent snapshots: %w", mios.ErrInvalid)
 	}
-	if m.Signed.Version < 1 {
-		return nil, fmt.Errorf("root metadata: version %d: %w", m.Signed.Version, mios.ErrInvalid)
-	}
-	if err := m.VerifyDelegate(metadata.ROOT, m); err != nil {
+	if err := tuf.Verify(&m.Signed, tuf.RoleRoot, m); err != nil {
 		return nil, fmt.Errorf("root version %d, by its own keys: %w: %v", m.Signed.Version, ErrSignature, err)
 	}
 	return m, nil
@@ -62,11 +47,11 @@ func parseRoot(b []byte) (*rootMeta, error) {
 // nextRoot reads the root that follows cur: one version up, signed by the keys
 // of both. Expiry does not matter on the way to the newest.
 func nextRoot(cur *rootMeta, b []byte) (*rootMeta, error) {
-	m, err := new(rootMeta).FromBytes(b)
+	m, err := tuf.Parse[tuf.Root](b)
 	if err != nil {
 		return nil, fmt.Errorf("root metadata after version %d: %v: %w: check which server answers", cur.Signed.Version, err, mios.ErrInvalid)
 	}
-	if err := cur.VerifyDelegate(metadata.ROOT, m); err != nil {
+	if err := tuf.Verify(&cur.Signed, tuf.RoleRoot, m); err != nil {
 		return nil, fmt.Errorf("root version %d, by the keys of version %d: %w: %v", m.Signed.Version, cur.Signed.Version, ErrSignature, err)
 	}
 	if m, err = parseRoot(b); err != nil {
@@ -81,18 +66,14 @@ func nextRoot(cur *rootMeta, b []byte) (*rootMeta, error) {
 	return m, nil
 }
 
-// CheckKeys refuses keys that go-tuf would stumble over.
-func CheckKeys(keys map[string]*metadata.Key) error {
+// CheckKeys refuses keys that no signature could be verified with.
+func CheckKeys(keys map[string]*tuf.Key) error {
 	for id, k := range keys {
 		if k == nil {
 			return fmt.Errorf("key %.16q is null: %w", id, mios.ErrInvalid)
 		}
-		pub, err := k.ToPublicKey()
-		if err != nil {
+		if _, err := k.PublicKey(); err != nil {
 			return fmt.Errorf("key %.16q: %v: %w", id, err, mios.ErrInvalid)
-		}
-		if ed, ok := pub.(ed25519.PublicKey); ok && len(ed) != ed25519.PublicKeySize {
-			return fmt.Errorf("key %.16q has %d bytes: %w", id, len(ed), mios.ErrInvalid)
 		}
 	}
 	return nil
@@ -100,17 +81,17 @@ func CheckKeys(keys map[string]*metadata.Key) error {
 
 // parseTimestamp reads timestamp metadata that root's keys sign.
 func parseTimestamp(root *rootMeta, b []byte) (*timestampMeta, error) {
-	m, err := new(timestampMeta).FromBytes(b)
+	m, err := tuf.Parse[tuf.Timestamp](b)
 	if err != nil {
 		return nil, fmt.Errorf("timestamp metadata: %v: %w: check which server answers", err, mios.ErrInvalid)
 	}
-	if err := root.VerifyDelegate(metadata.TIMESTAMP, m); err != nil {
+	if err := tuf.Verify(&root.Signed, tuf.RoleTimestamp, m); err != nil {
 		return nil, fmt.Errorf("timestamp version %d: %w: %v", m.Signed.Version, ErrSignature, err)
 	}
-	if err := checkMeta(m.Signed.Meta[metadata.SNAPSHOT+".json"]); err != nil {
+	if err := checkMeta(m.Signed.Meta[tuf.RoleSnapshot+".json"]); err != nil {
 		return nil, fmt.Errorf("timestamp version %d: snapshot: %w", m.Signed.Version, err)
 	}
-	signed, err := signedAt(m.Signed.UnrecognizedFields)
+	signed, err := signedAt(m.Signed.Unrecognized)
 	if err != nil || signed.IsZero() || signed.After(m.Signed.Expires) {
 		return nil, fmt.Errorf("timestamp version %d: it does not say when it was signed, before it expires: %w", m.Signed.Version, mios.ErrInvalid)
 	}
@@ -118,7 +99,7 @@ func parseTimestamp(root *rootMeta, b []byte) (*timestampMeta, error) {
 }
 
 // checkMeta refuses metadata of which it is not said how long it is.
-func checkMeta(f *metadata.MetaFiles) error {
+func checkMeta(f *tuf.MetaFile) error {
 	switch {
 	case f == nil:
 		return fmt.Errorf("it is not named: %w", mios.ErrInvalid)
@@ -131,7 +112,7 @@ func checkMeta(f *metadata.MetaFiles) error {
 }
 
 // checkFile compares a metadata file with what the file above says of it.
-func checkFile(what string, f *metadata.MetaFiles, b []byte) error {
+func checkFile(what string, f *tuf.MetaFile, b []byte) error {
 	if int64(len(b)) != f.Length {
 		return fmt.Errorf("%s: %d bytes, %d were signed for: %w", what, len(b), f.Length, ErrLength)
 	}
@@ -143,15 +124,15 @@ func checkFile(what string, f *metadata.MetaFiles, b []byte) error {
 
 // parseSnapshot reads the snapshot that the timestamp names.
 func parseSnapshot(root *rootMeta, ts *timestampMeta, b []byte) (*snapshotMeta, error) {
-	f := ts.Signed.Meta[metadata.SNAPSHOT+".json"]
+	f := ts.Signed.Meta[tuf.RoleSnapshot+".json"]
 	if err := checkFile(fmt.Sprintf("snapshot version %d", f.Version), f, b); err != nil {
 		return nil, err
 	}
-	m, err := new(snapshotMeta).FromBytes(b)
+	m, err := tuf.Parse[tuf.Snapshot](b)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot metadata: %v: %w", err, mios.ErrInvalid)
 	}
-	if err := root.VerifyDelegate(metadata.SNAPSHOT, m); err != nil {
+	if err := tuf.Verify(&root.Signed, tuf.RoleSnapshot, m); err != nil {
 		return nil, fmt.Errorf("snapshot version %d: %w: %v", m.Signed.Version, ErrSignature, err)
 	}
 	if m.Signed.Version != f.Version {
@@ -180,13 +161,8 @@ func checkSnapshotRollback(old, m *snapshotMeta) error {
 	return nil
 }
 
-// A delegator is metadata that names other roles' keys.
-type delegator interface {
-	VerifyDelegate(role string, m any) error
-}
-
 // parseTargets reads the metadata of a targets role that the snapshot names.
-func parseTargets(by delegator, role string, snap *snapshotMeta, b []byte) (*targetsMeta, error) {
+func parseTargets(by tuf.Delegator, role string, snap *snapshotMeta, b []byte) (*targetsMeta, error) {
 	f := snap.Signed.Meta[role+".json"]
 	if f == nil {
 		return nil, fmt.Errorf("role %s: the snapshot does not name it: %w", role, mios.ErrNotFound)
@@ -194,26 +170,21 @@ func parseTargets(by delegator, role string, snap *snapshotMeta, b []byte) (*tar
 	if err := checkFile(fmt.Sprintf("%s version %d", role, f.Version), f, b); err != nil {
 		return nil, err
 	}
-	m, err := new(targetsMeta).FromBytes(b)
+	m, err := tuf.Parse[tuf.Targets](b)
 	if err != nil {
 		return nil, fmt.Errorf("%s metadata: %v: %w", role, err, mios.ErrInvalid)
 	}
-	if err := by.VerifyDelegate(role, m); err != nil {
+	if err := tuf.Verify(by, role, m); err != nil {
 		return nil, fmt.Errorf("%s version %d: %w: %v", role, m.Signed.Version, ErrSignature, err)
 	}
 	if m.Signed.Version != f.Version {
 		return nil, fmt.Errorf("%s version %d came where the snapshot names version %d: %w", role, m.Signed.Version, f.Version, ErrMix)
 	}
-	for name, f := range m.Signed.Targets {
-		if f == nil {
-			return nil, fmt.Errorf("%s version %d: target %q is null: %w", role, m.Signed.Version, name, mios.ErrInvalid)
-		}
-	}
 	if d := m.Signed.Delegations; d != nil {
 		if err := CheckKeys(d.Keys); err != nil {
 			return nil, fmt.Errorf("%s version %d: %w", role, m.Signed.Version, err)
 		}
-		if s := d.SuccinctRoles; s != nil && (s.BitLength < 0 || s.BitLength > maxBits) {
+		if s := d.SuccinctRoles; s != nil && s.BitLength > maxBits {
 			return nil, fmt.Errorf("%s version %d: 2^%d bins: %w", role, m.Signed.Version, s.BitLength, mios.ErrInvalid)
 		}
 	}
@@ -221,7 +192,7 @@ func parseTargets(by delegator, role string, snap *snapshotMeta, b []byte) (*tar
 }
 
 // delegated returns a target of a role, if the role may speak of that path.
-func delegated(targets *targetsMeta, role string, m *targetsMeta, name string) (*metadata.TargetFiles, error) {
+func delegated(targets *targetsMeta, role string, m *targetsMeta, name string) (*tuf.TargetFile, error) {
 	f := m.Signed.Targets[name]
 	if f == nil {
 		return nil, fmt.Errorf("%s: %w", name, mios.ErrNotFound)
@@ -233,7 +204,7 @@ func delegated(targets *targetsMeta, role string, m *targetsMeta, name string) (
 func mayName(targets *targetsMeta, role, name string) error {
 	if d := targets.Signed.Delegations; d != nil {
 		for _, r := range d.Roles {
-			if ok, err := r.IsDelegatedPath(name); r.Name == role && ok && err == nil {
+			if r.Name == role && r.Matches(name) {
 				return nil
 			}
 		}
@@ -275,7 +246,7 @@ func sameKeys(a, b *rootMeta, role string) bool {
 // bin returns which of the apps role's bins a target belongs to.
 func bin(apps *targetsMeta, name string) (string, error) {
 	if d := apps.Signed.Delegations; d != nil && d.SuccinctRoles != nil {
-		return d.SuccinctRoles.GetRolesForTarget(name)[0].Name, nil
+		return d.SuccinctRoles.Bin(name), nil
 	}
 	return "", fmt.Errorf("role %s has no bins: %w", RoleApps, mios.ErrInvalid)
 }
@@ -283,5 +254,5 @@ func bin(apps *targetsMeta, name string) (string, error) {
 // isBin tells whether a role is one of the apps role's bins.
 func isBin(apps *targetsMeta, role string) bool {
 	d := apps.Signed.Delegations
-	return d != nil && d.SuccinctRoles != nil && d.SuccinctRoles.IsDelegatedRole(role)
+	return d != nil && d.SuccinctRoles != nil && d.SuccinctRoles.Has(role)
 }

@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/key"
 	"mios/storage/tree"
 )
@@ -56,7 +55,7 @@ func (r *Repo) AddProduct(ctx context.Context, product string, keys PublicKeys, 
 		return nil, err
 	}
 	return r.change(ctx, func(t *tx) error {
-		targets, err := t.edit(metadata.TARGETS)
+		targets, err := t.edit(tuf.RoleTargets)
 		if err != nil {
 			return err
 		}
@@ -65,7 +64,7 @@ func (r *Repo) AddProduct(ctx context.Context, product string, keys PublicKeys, 
 			_, err := t.next(role)
 			return err
 		}
-		d := &document{role: role, targets: metadata.Targets()}
+		d := &document{role: role, targets: tuf.New[tuf.Targets]()}
 		t.stamp(d)
 		t.docs[role] = d
 		return nil
@@ -184,7 +183,7 @@ func (t *tx) content(role, name string, v any) error {
 }
 
 // read reads a small target.
-func (r *Repo) read(ctx context.Context, name string, f *metadata.TargetFiles, v any) error {
+func (r *Repo) read(ctx context.Context, name string, f *tuf.TargetFile, v any) error {
 	target, err := repo.TargetOf(name, f, nil)
 	if err != nil {
 		return err
@@ -318,5 +317,5 @@ func (t *tx) bin(name string) (string, error) {
 	if d == nil || d.SuccinctRoles == nil {
 		return "", fmt.Errorf("role %s has no bins: %w", repo.RoleApps, mios.ErrInvalid)
 	}
-	return d.SuccinctRoles.GetRolesForTarget(name)[0].Name, nil
+	return d.SuccinctRoles.Bin(name), nil
 }

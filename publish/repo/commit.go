@@ -8,10 +8,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 )
 
 // commit signs, publishes what is signed well enough, and stages the rest.
@@ -70,8 +69,8 @@ func (t *tx) waiting(d *document) Waiting {
 // together. Every file before the pointer has a name of its own, so that a
 // kill anywhere leaves the tree as it was.
 func (t *tx) publish(accepted map[string]*document, res *Result) error {
-	root := t.view.docs[metadata.ROOT]
-	if d := accepted[metadata.ROOT]; d != nil {
+	root := t.view.docs[tuf.RoleRoot]
+	if d := accepted[tuf.RoleRoot]; d != nil {
 		root = d
 	}
 	files := map[string][]byte{} // by role
@@ -97,18 +96,18 @@ func (t *tx) publish(accepted map[string]*document, res *Result) error {
 		}
 	}
 	for _, role := range res.Roles {
-		if role != metadata.ROOT {
+		if role != tuf.RoleRoot {
 			steps = append(steps, create(role, accepted[role].version(), files[role]))
 		}
 	}
-	steps = append(steps, create(metadata.SNAPSHOT, snap.Signed.Version, snapRaw), func() error {
-		return t.r.tree.Point(t.ctx, repo.MetadataPath(metadata.TIMESTAMP, 0), t.view.pointer, stampRaw)
+	steps = append(steps, create(tuf.RoleSnapshot, snap.Signed.Version, snapRaw), func() error {
+		return t.r.tree.Point(t.ctx, repo.MetadataPath(tuf.RoleTimestamp, 0), t.view.pointer, stampRaw)
 	})
-	if d := accepted[metadata.ROOT]; d != nil {
+	if d := accepted[tuf.RoleRoot]; d != nil {
 		// Clients walk to the newest root first. It comes last if those who know
 		// the old one only can still read the rest; otherwise first, and for the
 		// moment between the two writes clients fail and keep what they have.
-		write := create(metadata.ROOT, d.version(), files[metadata.ROOT])
+		write := create(tuf.RoleRoot, d.version(), files[tuf.RoleRoot])
 		if old := t.view.root(); old == nil || t.readable(old, accepted, snap, stamp) {
 			steps = append(steps, write)
 		} else {
@@ -127,67 +126,65 @@ func (t *tx) publish(accepted map[string]*document, res *Result) error {
 // readable tells whether a client that knows only the root old can verify what
 // is being published.
 func (t *tx) readable(old *rootMeta, accepted map[string]*document, snap *snapshotMeta, stamp *timestampMeta) bool {
-	targets := t.view.docs[metadata.TARGETS]
-	if d := accepted[metadata.TARGETS]; d != nil {
+	targets := t.view.docs[tuf.RoleTargets]
+	if d := accepted[tuf.RoleTargets]; d != nil {
 		targets = d
 	}
-	return old.VerifyDelegate(metadata.SNAPSHOT, snap) == nil &&
-		old.VerifyDelegate(metadata.TIMESTAMP, stamp) == nil &&
-		old.VerifyDelegate(metadata.TARGETS, targets.targets) == nil
+	return tuf.Verify(&old.Signed, tuf.RoleSnapshot, snap) == nil &&
+		tuf.Verify(&old.Signed, tuf.RoleTimestamp, stamp) == nil &&
+		tuf.Verify(&old.Signed, tuf.RoleTargets, targets.targets) == nil
 }
 
 // snapshot returns a new snapshot, or the one there is if it still says all of
 // it and has half of its life before it.
 func (t *tx) snapshot(root *rootMeta, accepted map[string]*document, files map[string][]byte) (*snapshotMeta, []byte, error) {
 	if old := t.view.snapshot; old != nil && len(accepted) == 0 &&
-		old.Signed.Expires.Sub(t.signed) > t.r.cfg.Lifetimes.of(metadata.SNAPSHOT)/2 {
-		return old, t.view.raw[metadata.SNAPSHOT], nil
+		old.Signed.Expires.Sub(t.signed) > t.r.cfg.Lifetimes.of(tuf.RoleSnapshot)/2 {
+		return old, t.view.raw[tuf.RoleSnapshot], nil
 	}
-	snap := metadata.Snapshot(t.signed.Add(t.r.cfg.Lifetimes.of(metadata.SNAPSHOT)))
-	snap.Signed.Version = t.view.used[metadata.SNAPSHOT] + 1
-	snap.Signed.Meta = map[string]*metadata.MetaFiles{}
+	snap := tuf.New[tuf.Snapshot]()
+	snap.Signed.Expires = t.signed.Add(t.r.cfg.Lifetimes.of(tuf.RoleSnapshot))
+	snap.Signed.Version = t.view.used[tuf.RoleSnapshot] + 1
 	if t.view.snapshot != nil {
 		maps.Copy(snap.Signed.Meta, t.view.snapshot.Signed.Meta)
 	}
 	for role, b := range files {
-		if role != metadata.ROOT {
+		if role != tuf.RoleRoot {
 			snap.Signed.Meta[role+".json"] = metaFile(accepted[role].version(), b)
 		}
 	}
-	err := signOnline(t, root, metadata.SNAPSHOT, snap)
+	err := t.signOnline(root, tuf.RoleSnapshot, snap)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := snap.ToBytes(false)
+	b, err := snap.Bytes()
 	return snap, b, err
 }
 
 func (t *tx) timestamp(root *rootMeta, snap *snapshotMeta, raw []byte) (*timestampMeta, []byte, error) {
-	stamp := metadata.Timestamp(t.signed.Add(t.r.cfg.Lifetimes.of(metadata.TIMESTAMP)))
+	stamp := tuf.New[tuf.Timestamp]()
+	stamp.Signed.Expires = t.signed.Add(t.r.cfg.Lifetimes.of(tuf.RoleTimestamp))
 	if t.view.timestamp != nil {
 		stamp.Signed.Version = t.view.timestamp.Signed.Version + 1
 	}
-	stamp.Signed.Meta = map[string]*metadata.MetaFiles{"snapshot.json": metaFile(snap.Signed.Version, raw)}
-	stamp.Signed.UnrecognizedFields = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339)}
-	err := signOnline(t, root, metadata.TIMESTAMP, stamp)
+	stamp.Signed.Meta = map[string]*tuf.MetaFile{"snapshot.json": metaFile(snap.Signed.Version, raw)}
+	stamp.Signed.Unrecognized = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339)}
+	err := t.signOnline(root, tuf.RoleTimestamp, stamp)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := stamp.ToBytes(false)
+	b, err := stamp.Bytes()
 	return stamp, b, err
 }
 
-func metaFile(version int64, b []byte) *metadata.MetaFiles {
+func metaFile(version int64, b []byte) *tuf.MetaFile {
 	sum := sha256.Sum256(b)
-	f := metadata.MetaFile(version)
-	f.Length = int64(len(b))
-	f.Hashes["sha256"] = sum[:]
-	return f
+	return &tuf.MetaFile{Version: version, Length: int64(len(b)), Hashes: tuf.Hashes{"sha256": sum[:]}}
 }
 
 // signOnline signs metadata of snapshot or timestamp, by the new root's keys
 // and, where they are at hand, the old one's.
-func signOnline[T metadata.Roles](t *tx, root *rootMeta, role string, m *metadata.Metadata[T]) error {
+func (t *tx) signOnline(root *rootMeta, role string, m tuf.Document) error {
 	signers, err := t.r.signers(role)
 	if err != nil {
 		return err
@@ -205,11 +202,11 @@ func signOnline[T metadata.Roles](t *tx, root *rootMeta, role string, m *metadat
 			continue
 		}
 		delete(ids, id) // a key that is at hand twice signs once
-		if _, err := m.Sign(tufSigner{s}); err != nil {
+		if err := sign(m, s); err != nil {
 			return fmt.Errorf("sign %s: %w", role, err)
 		}
 	}
-	if root.VerifyDelegate(role, m) != nil {
+	if tuf.Verify(&root.Signed, role, m) != nil {
 		return fmt.Errorf("publish: the %s key of this repository is not at hand: %w: name the folder of the online keys", role, mios.ErrNotFound)
 	}
 	return nil

@@ -1,29 +1,21 @@
 package repo
 
 import (
-	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
-	"github.com/sigstore/sigstore/pkg/signature"
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 )
 
 type (
-	rootMeta      = metadata.Metadata[metadata.RootType]
-	timestampMeta = metadata.Metadata[metadata.TimestampType]
-	snapshotMeta  = metadata.Metadata[metadata.SnapshotType]
-	targetsMeta   = metadata.Metadata[metadata.TargetsType]
+	rootMeta      = tuf.Metadata[tuf.Root]
+	timestampMeta = tuf.Metadata[tuf.Timestamp]
+	snapshotMeta  = tuf.Metadata[tuf.Snapshot]
+	targetsMeta   = tuf.Metadata[tuf.Targets]
 )
 
 // A document is the metadata of a role that may be signed elsewhere: root, or
@@ -37,10 +29,10 @@ type document struct {
 func parseDocument(role string, b []byte) (*document, error) {
 	d := &document{role: role}
 	var err error
-	if role == metadata.ROOT {
-		d.root, err = new(rootMeta).FromBytes(b)
+	if role == tuf.RoleRoot {
+		d.root, err = tuf.Parse[tuf.Root](b)
 	} else {
-		d.targets, err = new(targetsMeta).FromBytes(b)
+		d.targets, err = tuf.Parse[tuf.Targets](b)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s metadata: %v: %w", role, err, mios.ErrInvalid)
@@ -48,72 +40,34 @@ func parseDocument(role string, b []byte) (*document, error) {
 	return d, nil
 }
 
-func (d *document) bytes() ([]byte, error) {
-	if d.root != nil {
-		return d.root.ToBytes(false)
-	}
-	return d.targets.ToBytes(false)
-}
-
-func (d *document) version() int64 {
-	if d.root != nil {
-		return d.root.Signed.Version
-	}
-	return d.targets.Signed.Version
-}
-
-func (d *document) expires() time.Time {
-	if d.root != nil {
-		return d.root.Signed.Expires
-	}
-	return d.targets.Signed.Expires
-}
-
-// stamp gives the document a new version and a new life, without signatures.
-func (d *document) stamp(version int64, signed, expires time.Time) {
-	if d.root != nil {
-		d.root.Signed.Version, d.root.Signed.Expires = version, expires
-		d.root.Signed.UnrecognizedFields = map[string]any{repo.SignedAt: signed.Format(time.RFC3339)}
-	} else {
-		d.targets.Signed.Version, d.targets.Signed.Expires = version, expires
-	}
-	*d.signatures() = []metadata.Signature{}
-}
-
-func (d *document) signatures() *[]metadata.Signature {
-	if d.root != nil {
-		return &d.root.Signatures
-	}
-	return &d.targets.Signatures
-}
-
-// signed returns the bytes that signatures are made over.
-func (d *document) signed() ([]byte, error) {
-	if d.root != nil {
-		return cjson.EncodeCanonical(d.root.Signed)
-	}
-	return cjson.EncodeCanonical(d.targets.Signed)
-}
-
-// meta returns what go-tuf verifies.
-func (d *document) meta() any {
+// meta returns the one of the two that is set.
+func (d *document) meta() tuf.Document {
 	if d.root != nil {
 		return d.root
 	}
 	return d.targets
 }
 
-// add puts a signature in, in place of an older one by the same key.
-func (d *document) add(sig metadata.Signature) {
-	list := d.signatures()
-	for i := range *list {
-		if (*list)[i].KeyID == sig.KeyID {
-			(*list)[i] = sig
-			return
-		}
+func (d *document) bytes() ([]byte, error) { return d.meta().Bytes() }
+
+func (d *document) version() int64 { return d.meta().Head().Version }
+
+func (d *document) expires() time.Time { return d.meta().Head().Expires }
+
+// stamp gives the document a new version and a new life, without signatures.
+func (d *document) stamp(version int64, signed, expires time.Time) {
+	h := d.meta().Head()
+	h.Version, h.Expires = version, expires
+	if d.root != nil {
+		h.Unrecognized = map[string]any{repo.SignedAt: signed.Format(time.RFC3339)}
 	}
-	*list = append(*list, sig)
+	*d.signatures() = nil
 }
+
+func (d *document) signatures() *[]tuf.Signature { return d.meta().Sigs() }
+
+// signed returns the bytes that signatures are made over.
+func (d *document) signed() ([]byte, error) { return d.meta().Canonical() }
 
 // sign adds the signatures of those signers whose keys are among ids.
 func (d *document) sign(signers []crypto.Signer, ids map[string]bool) error {
@@ -125,36 +79,24 @@ func (d *document) sign(signers []crypto.Signer, ids map[string]bool) error {
 		if !ids[id] {
 			continue
 		}
-		b, err := d.signed()
-		if err != nil {
-			return err
-		}
-		sig, err := signBytes(s, b)
-		if err != nil {
+		if err := sign(d.meta(), s); err != nil {
 			return fmt.Errorf("sign %s: %w", d.role, err)
 		}
-		d.add(metadata.Signature{KeyID: id, Signature: sig})
 	}
 	return nil
 }
 
 // A group is a set of keys of which so many have to sign.
 type group struct {
-	Keys      map[string]*metadata.Key `json:"keys"`
-	Threshold int                      `json:"threshold"`
+	Keys      map[string]*tuf.Key `json:"keys"`
+	Threshold int                 `json:"threshold"`
 }
 
 // count returns how many of the group's keys have signed the document.
 func (g group) count(d *document) int {
-	n := 0
-	for id, k := range g.Keys {
-		one := &rootMeta{Signed: metadata.RootType{
-			Keys:  map[string]*metadata.Key{id: k},
-			Roles: map[string]*metadata.Role{d.role: {KeyIDs: []string{id}, Threshold: 1}},
-		}}
-		if one.VerifyDelegate(d.role, d.meta()) == nil {
-			n++
-		}
+	n, err := tuf.Delegation{Keys: g.Keys, KeyIDs: sortedIDs(g)}.Count(d.meta())
+	if err != nil {
+		return 0
 	}
 	return n
 }
@@ -168,41 +110,18 @@ func (g group) ids() map[string]bool {
 }
 
 func keyID(pub crypto.PublicKey) (string, error) {
-	k, err := metadata.KeyFromPublicKey(pub)
+	k, err := tuf.NewKey(pub)
 	if err != nil {
 		return "", err
 	}
 	return k.ID()
 }
 
-// signBytes signs a message as TUF wants it of the kind of key. ECDSA is
-// deterministic (RFC 6979), so that the same input gives the same bytes.
-func signBytes(s crypto.Signer, b []byte) ([]byte, error) {
-	digest := sha256.Sum256(b)
-	switch pub := s.Public().(type) {
-	case *ecdsa.PublicKey:
-		return s.Sign(nil, digest[:], crypto.SHA256)
-	case ed25519.PublicKey:
-		return s.Sign(nil, b, crypto.Hash(0))
-	case *rsa.PublicKey:
-		return nil, fmt.Errorf("an RSA key of %d bits cannot sign a repository: %w: take an ECDSA P-256 key", pub.N.BitLen(), mios.ErrInvalid)
+// sign signs a document with a key of a kind whose signatures are the same
+// whenever the input is: not RSA.
+func sign(m tuf.Document, s crypto.Signer) error {
+	if pub, ok := s.Public().(*rsa.PublicKey); ok {
+		return fmt.Errorf("an RSA key of %d bits cannot sign a repository: %w: take an ECDSA P-256 key", pub.N.BitLen(), mios.ErrInvalid)
 	}
-	return nil, fmt.Errorf("a %T cannot sign a repository: %w", s.Public(), mios.ErrInvalid)
-}
-
-// tufSigner lets go-tuf sign with a [crypto.Signer].
-type tufSigner struct{ crypto.Signer }
-
-// SignMessage implements [signature.Signer].
-func (s tufSigner) SignMessage(message io.Reader, _ ...signature.SignOption) ([]byte, error) {
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(message); err != nil {
-		return nil, err
-	}
-	return signBytes(s.Signer, b.Bytes())
-}
-
-// PublicKey implements [signature.PublicKeyProvider].
-func (s tufSigner) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
-	return s.Public(), nil
+	return tuf.Sign(m, s)
 }

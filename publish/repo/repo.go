@@ -15,11 +15,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
 	"golang.org/x/sys/unix"
 
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/internal/atomicfile"
 	"mios/key"
 	"mios/storage/tree"
@@ -142,7 +142,7 @@ func (r *Repo) RootMetadata(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.raw[metadata.ROOT], nil
+	return v.raw[tuf.RoleRoot], nil
 }
 
 // signers returns all keys at hand for a metadata role.
@@ -253,16 +253,16 @@ func withDefaults(l Lifetimes) Lifetimes {
 func (r *Repo) first(keys *key.Set, o InitOptions) (map[string]*document, error) {
 	docs := map[string]*document{}
 	add := func(d *document) { docs[d.role] = d }
-	root := metadata.Root()
-	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+	root := tuf.New[tuf.Root]()
+	for _, role := range tuf.TopLevel {
 		g, err := groupOf(keys, role, o.Thresholds)
 		if err != nil {
 			return nil, err
 		}
 		setRootGroup(root, role, g)
 	}
-	add(&document{role: metadata.ROOT, root: root})
-	targets := metadata.Targets()
+	add(&document{role: tuf.RoleRoot, root: root})
+	targets := tuf.New[tuf.Targets]()
 	for _, d := range []struct{ role, paths string }{
 		{repo.RoleClaims, "claims/*.json"},
 		{repo.RoleApps, "apps/*.json"},
@@ -274,19 +274,19 @@ func (r *Repo) first(keys *key.Set, o InitOptions) (map[string]*document, error)
 		}
 		delegate(targets, d.role, []string{d.paths}, g)
 	}
-	add(&document{role: metadata.TARGETS, targets: targets})
-	add(&document{role: repo.RoleClaims, targets: metadata.Targets()})
-	add(&document{role: repo.RoleRollout, targets: metadata.Targets()})
-	apps := metadata.Targets()
+	add(&document{role: tuf.RoleTargets, targets: targets})
+	add(&document{role: repo.RoleClaims, targets: tuf.New[tuf.Targets]()})
+	add(&document{role: repo.RoleRollout, targets: tuf.New[tuf.Targets]()})
+	apps := tuf.New[tuf.Targets]()
 	g, err := groupOf(keys, repo.RoleApps, o.Thresholds)
 	if err != nil {
 		return nil, err
 	}
-	bins := &metadata.SuccinctRoles{KeyIDs: sortedIDs(g), Threshold: g.Threshold, BitLength: o.AppBits, NamePrefix: repo.RoleApps}
-	apps.Signed.Delegations = &metadata.Delegations{Keys: g.Keys, SuccinctRoles: bins}
+	bins := &tuf.SuccinctRoles{KeyIDs: sortedIDs(g), Threshold: g.Threshold, BitLength: o.AppBits, NamePrefix: repo.RoleApps}
+	apps.Signed.Delegations = &tuf.Delegations{Keys: g.Keys, SuccinctRoles: bins}
 	add(&document{role: repo.RoleApps, targets: apps})
-	for _, role := range bins.GetRoles() {
-		add(&document{role: role, targets: metadata.Targets()})
+	for role := range bins.Bins() {
+		add(&document{role: role, targets: tuf.New[tuf.Targets]()})
 	}
 	return docs, nil
 }

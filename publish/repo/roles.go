@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/key"
 )
 
@@ -40,12 +39,12 @@ func groupOf(keys PublicKeys, role string, thresholds map[string]int) (group, er
 	if err != nil {
 		return group{}, err
 	}
-	g := group{Keys: map[string]*metadata.Key{}, Threshold: kr.Threshold}
+	g := group{Keys: map[string]*tuf.Key{}, Threshold: kr.Threshold}
 	if n, ok := thresholds[kr.Name]; ok {
 		g.Threshold = n
 	}
 	for _, pub := range pubs {
-		k, err := metadata.KeyFromPublicKey(pub)
+		k, err := tuf.NewKey(pub)
 		if err != nil {
 			return g, fmt.Errorf("%s key: %w", kr.Name, err)
 		}
@@ -66,7 +65,7 @@ func sortedIDs(g group) []string { return slices.Sorted(maps.Keys(g.Keys)) }
 
 // setRootGroup makes g the keys of a top-level role.
 func setRootGroup(root *rootMeta, role string, g group) {
-	root.Signed.Roles[role] = &metadata.Role{KeyIDs: sortedIDs(g), Threshold: g.Threshold}
+	root.Signed.Roles[role] = &tuf.RoleKeys{KeyIDs: sortedIDs(g), Threshold: g.Threshold}
 	maps.Copy(root.Signed.Keys, g.Keys)
 	used := map[string]bool{}
 	for _, r := range root.Signed.Roles {
@@ -74,12 +73,12 @@ func setRootGroup(root *rootMeta, role string, g group) {
 			used[id] = true
 		}
 	}
-	maps.DeleteFunc(root.Signed.Keys, func(id string, _ *metadata.Key) bool { return !used[id] })
+	maps.DeleteFunc(root.Signed.Keys, func(id string, _ *tuf.Key) bool { return !used[id] })
 }
 
 func rootGroup(root *rootMeta, role string) group {
 	r := root.Signed.Roles[role]
-	g := group{Keys: map[string]*metadata.Key{}, Threshold: r.Threshold}
+	g := group{Keys: map[string]*tuf.Key{}, Threshold: r.Threshold}
 	for _, id := range r.KeyIDs {
 		g.Keys[id] = root.Signed.Keys[id]
 	}
@@ -90,11 +89,11 @@ func rootGroup(root *rootMeta, role string) group {
 func delegate(targets *targetsMeta, role string, paths []string, g group) {
 	d := targets.Signed.Delegations
 	if d == nil {
-		d = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+		d = &tuf.Delegations{Keys: map[string]*tuf.Key{}}
 		targets.Signed.Delegations = d
 	}
-	nr := metadata.DelegatedRole{Name: role, KeyIDs: sortedIDs(g), Threshold: g.Threshold, Terminating: true, Paths: paths}
-	if i := slices.IndexFunc(d.Roles, func(r metadata.DelegatedRole) bool { return r.Name == role }); i >= 0 {
+	nr := tuf.DelegatedRole{Name: role, KeyIDs: sortedIDs(g), Threshold: g.Threshold, Terminating: true, Paths: paths}
+	if i := slices.IndexFunc(d.Roles, func(r tuf.DelegatedRole) bool { return r.Name == role }); i >= 0 {
 		d.Roles[i] = nr
 	} else {
 		d.Roles = append(d.Roles, nr)
@@ -106,18 +105,18 @@ func delegate(targets *targetsMeta, role string, paths []string, g group) {
 			used[id] = true
 		}
 	}
-	maps.DeleteFunc(d.Keys, func(id string, _ *metadata.Key) bool { return !used[id] })
+	maps.DeleteFunc(d.Keys, func(id string, _ *tuf.Key) bool { return !used[id] })
 }
 
 // delegatedGroup returns the keys of a role that a targets role delegates to.
 func delegatedGroup(by *targetsMeta, role string) (group, error) {
-	g := group{Keys: map[string]*metadata.Key{}}
+	g := group{Keys: map[string]*tuf.Key{}}
 	d := by.Signed.Delegations
 	if d == nil {
 		return g, fmt.Errorf("role %s: nobody delegates to it: %w", role, mios.ErrNotFound)
 	}
 	var ids []string
-	if s := d.SuccinctRoles; s != nil && s.IsDelegatedRole(role) {
+	if s := d.SuccinctRoles; s != nil && s.Has(role) {
 		ids, g.Threshold = s.KeyIDs, s.Threshold
 	}
 	for _, r := range d.Roles {

@@ -6,10 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 )
 
 // Rotation says which roles get new keys: root, targets, snapshot, timestamp,
@@ -28,13 +27,13 @@ type Rotation struct {
 func (r *Repo) Rotate(ctx context.Context, o Rotation) (*Result, error) {
 	return r.change(ctx, func(t *tx) error {
 		if len(o.Roles) == 0 {
-			_, err := t.next(metadata.ROOT)
+			_, err := t.next(tuf.RoleRoot)
 			return err
 		}
 		for _, role := range o.Roles {
 			var err error
 			switch {
-			case slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], role):
+			case slices.Contains(tuf.TopLevel[:], role):
 				err = t.rotateTop(role, o)
 			case role == repo.RoleApps:
 				err = t.rotateApps(o)
@@ -56,13 +55,13 @@ func (t *tx) rotateTop(role string, o Rotation) error {
 	if err != nil {
 		return err
 	}
-	d, err := t.next(metadata.ROOT)
+	d, err := t.next(tuf.RoleRoot)
 	if err != nil {
 		return err
 	}
 	setRootGroup(d.root, role, g)
-	if role == metadata.TARGETS {
-		_, err = t.next(metadata.TARGETS)
+	if role == tuf.RoleTargets {
+		_, err = t.next(tuf.RoleTargets)
 	}
 	return err
 }
@@ -72,7 +71,7 @@ func (t *tx) rotateDelegated(role string, o Rotation) error {
 	if err != nil {
 		return err
 	}
-	targets, err := t.edit(metadata.TARGETS)
+	targets, err := t.edit(tuf.RoleTargets)
 	if err != nil {
 		return err
 	}
@@ -97,7 +96,7 @@ func (t *tx) rotateApps(o Rotation) error {
 	d := t.docs[repo.RoleApps].targets.Signed.Delegations
 	d.Keys = g.Keys
 	d.SuccinctRoles.KeyIDs, d.SuccinctRoles.Threshold = sortedIDs(g), g.Threshold
-	for _, role := range d.SuccinctRoles.GetRoles() {
+	for role := range d.SuccinctRoles.Bins() {
 		if _, err := t.next(role); err != nil {
 			return err
 		}

@@ -14,10 +14,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/internal/atomicfile"
 )
 
@@ -181,7 +180,7 @@ func (q *Request) Describe() ([]string, error) {
 	lines := []string{fmt.Sprintf("%s version %d, good until %s, %d of %d signatures", q.Role, d.version(), d.expires().Format("2006-01-02"), have, need)}
 	switch {
 	case d.root != nil:
-		for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
+		for _, role := range tuf.TopLevel {
 			if r := d.root.Signed.Roles[role]; r != nil {
 				lines = append(lines, describeKeys(role, r.Threshold, r.KeyIDs))
 			}
@@ -221,7 +220,7 @@ func describeKeys(role string, threshold int, ids []string) string {
 	return fmt.Sprintf("  %s: %d of the keys %s", role, threshold, strings.Join(short, " "))
 }
 
-func describeTarget(name string, f *metadata.TargetFiles) string {
+func describeTarget(name string, f *tuf.TargetFile) string {
 	var r repo.OSRelease
 	t, err := repo.TargetOf(name, f, nil)
 	if err != nil {
@@ -276,11 +275,11 @@ func (t *tx) merge(req Request) error {
 	taken := 0
 	for _, sig := range *from.signatures() {
 		one := *d.signatures()
-		*d.signatures() = []metadata.Signature{sig}
+		*d.signatures() = []tuf.Signature{sig}
 		good := slices.ContainsFunc(groups, func(g group) bool { return g.count(d) == 1 })
 		*d.signatures() = one
 		if good {
-			d.add(sig)
+			tuf.AddSignature(d.meta(), sig)
 			taken++
 		}
 	}

@@ -12,10 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/storage/tree"
 )
 
@@ -54,7 +53,7 @@ func (s *Status) MarshalJSON() ([]byte, error) {
 // Revision is another one whenever what [Repo.Status] tells has changed. It
 // reads the pointer, and what waits for signatures.
 func (r *Repo) Revision(ctx context.Context) (mios.Digest, error) {
-	pointer, err := tree.ReadAll(ctx, r.tree, repo.MetadataPath(metadata.TIMESTAMP, 0), repo.MaxTimestamp)
+	pointer, err := tree.ReadAll(ctx, r.tree, repo.MetadataPath(tuf.RoleTimestamp, 0), repo.MaxTimestamp)
 	if err != nil {
 		return mios.Digest{}, err
 	}

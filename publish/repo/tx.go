@@ -12,10 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/key"
 )
 
@@ -95,7 +94,7 @@ func (t *tx) next(role string) (*document, error) {
 	d := t.docs[role]
 	if d == nil {
 		b, ok := t.view.raw[role]
-		if !ok || role == metadata.SNAPSHOT {
+		if !ok || role == tuf.RoleSnapshot {
 			return nil, fmt.Errorf("role %s: %w in this repository", role, mios.ErrNotFound)
 		}
 		var err error
@@ -142,16 +141,13 @@ func (t *tx) putTarget(m *targetsMeta, name string, content, custom any) error {
 
 // setTarget makes a stored file a target of a role's metadata.
 func setTarget(m *targetsMeta, target repo.Target, custom any) error {
-	f := metadata.TargetFile()
-	f.Length, f.Path = target.Length, target.Path
-	f.Hashes["sha256"] = target.SHA256[:]
+	f := &tuf.TargetFile{Length: target.Length, Hashes: tuf.Hashes{"sha256": target.SHA256[:]}}
 	if custom != nil {
 		b, err := json.Marshal(custom)
 		if err != nil {
 			return err
 		}
-		raw := json.RawMessage(b)
-		f.Custom = &raw
+		f.Custom = b
 	}
 	m.Signed.Targets[target.Path] = f
 	return nil
@@ -160,9 +156,9 @@ func setTarget(m *targetsMeta, target repo.Target, custom any) error {
 // rank orders roles: who delegates comes first.
 func rank(role string) int {
 	switch {
-	case role == metadata.ROOT:
+	case role == tuf.RoleRoot:
 		return 0
-	case role == metadata.TARGETS:
+	case role == tuf.RoleTargets:
 		return 1
 	case strings.HasPrefix(role, repo.RoleApps+"-"):
 		return 3
@@ -176,19 +172,19 @@ func byRank(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), stri
 // is what the delegators are.
 func (t *tx) groups(d *document, by func(role string) *document) ([]group, error) {
 	switch {
-	case d.role == metadata.ROOT:
-		g := []group{rootGroup(d.root, metadata.ROOT)}
+	case d.role == tuf.RoleRoot:
+		g := []group{rootGroup(d.root, tuf.RoleRoot)}
 		if old := t.view.root(); old != nil {
-			g = append(g, rootGroup(old, metadata.ROOT))
+			g = append(g, rootGroup(old, tuf.RoleRoot))
 		}
 		return g, nil
-	case d.role == metadata.TARGETS:
-		if by(metadata.ROOT) == nil {
+	case d.role == tuf.RoleTargets:
+		if by(tuf.RoleRoot) == nil {
 			return nil, fmt.Errorf("role targets: there is no root: %w", mios.ErrNotFound)
 		}
-		return []group{rootGroup(by(metadata.ROOT).root, metadata.TARGETS)}, nil
+		return []group{rootGroup(by(tuf.RoleRoot).root, tuf.RoleTargets)}, nil
 	}
-	from := metadata.TARGETS
+	from := tuf.RoleTargets
 	if keyRole(d.role) == key.Apps && d.role != repo.RoleApps {
 		from = repo.RoleApps
 	}
@@ -282,7 +278,7 @@ func (t *tx) accept() map[string]*document {
 // under these delegators.
 func (t *tx) whole(by func(role string) *document) bool {
 	for role, old := range t.view.docs {
-		if role == metadata.ROOT {
+		if role == tuf.RoleRoot {
 			continue
 		}
 		d := by(role)

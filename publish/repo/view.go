@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-
 	"mios"
 	"mios/api/repo"
+	"mios/format/tuf"
 	"mios/storage/tree"
 )
 
@@ -26,7 +25,7 @@ type view struct {
 }
 
 func (v *view) root() *rootMeta {
-	if d := v.docs[metadata.ROOT]; d != nil {
+	if d := v.docs[tuf.RoleRoot]; d != nil {
 		return d.root
 	}
 	return nil
@@ -47,20 +46,20 @@ func (r *Repo) view(ctx context.Context) (*view, error) {
 			v.used[role] = max(v.used[role], n)
 		}
 	}
-	if v.pointer, err = tree.ReadAll(ctx, r.tree, repo.MetadataPath(metadata.TIMESTAMP, 0), repo.MaxTimestamp); err == nil {
-		if v.timestamp, err = new(timestampMeta).FromBytes(v.pointer); err != nil {
+	if v.pointer, err = tree.ReadAll(ctx, r.tree, repo.MetadataPath(tuf.RoleTimestamp, 0), repo.MaxTimestamp); err == nil {
+		if v.timestamp, err = tuf.Parse[tuf.Timestamp](v.pointer); err != nil {
 			return nil, fmt.Errorf("timestamp: %v: %w", err, mios.ErrInvalid)
 		}
 	} else if !errors.Is(err, mios.ErrNotFound) {
 		return nil, err
 	}
-	if v.used[metadata.ROOT] == 0 {
+	if v.used[tuf.RoleRoot] == 0 {
 		return v, nil
 	}
 	if v.timestamp == nil {
 		return nil, fmt.Errorf("the repository has a root and no timestamp: %w", mios.ErrInvalid)
 	}
-	if err := r.load(ctx, v, metadata.ROOT, v.used[metadata.ROOT]); err != nil {
+	if err := r.load(ctx, v, tuf.RoleRoot, v.used[tuf.RoleRoot]); err != nil {
 		return nil, err
 	}
 	return v, r.loadSnapshot(ctx, v)
@@ -71,14 +70,14 @@ func (r *Repo) loadSnapshot(ctx context.Context, v *view) error {
 	if f == nil {
 		return fmt.Errorf("timestamp: it names no snapshot: %w", mios.ErrInvalid)
 	}
-	b, err := tree.ReadAll(ctx, r.tree, repo.MetadataPath(metadata.SNAPSHOT, f.Version), repo.MaxMetadata)
+	b, err := tree.ReadAll(ctx, r.tree, repo.MetadataPath(tuf.RoleSnapshot, f.Version), repo.MaxMetadata)
 	if err != nil {
 		return err
 	}
-	if v.snapshot, err = new(snapshotMeta).FromBytes(b); err != nil {
+	if v.snapshot, err = tuf.Parse[tuf.Snapshot](b); err != nil {
 		return fmt.Errorf("snapshot: %v: %w", err, mios.ErrInvalid)
 	}
-	v.raw[metadata.SNAPSHOT] = b
+	v.raw[tuf.RoleSnapshot] = b
 	for name, f := range v.snapshot.Signed.Meta {
 		if err := r.load(ctx, v, strings.TrimSuffix(name, ".json"), f.Version); err != nil {
 			return err
