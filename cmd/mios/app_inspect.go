@@ -20,7 +20,7 @@ var appInspect = command{"app inspect", "[flags] FILE [SPLIT]...", "say what an 
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
 		asJSON := fs.Bool("json", false, jsonHelp)
-		all := fs.Bool("all", false, "list all components, however many")
+		all := fs.Bool("all", false, "list all components and errors, however many")
 		locale := fs.String("locale", "en-US", "`language` of the label, as BCP 47 has it: de, pt-BR")
 		skip := fs.Bool("no-verify", false, "leave the signature unjudged, which is quicker for large files")
 		device := fs.String("device", "", "which splits a device needs: its `traits`, such as arm64-v8a,420dpi,de")
@@ -103,7 +103,7 @@ func printApp(p *page, a *report.App, all bool) {
 		p.fact("split", "%s of %s", a.Split, a.Package)
 	}
 	printFor(p, a)
-	printSigners(p, a)
+	printSigners(p, a, all)
 	printPermissions(p, a)
 	printExported(p, a, all)
 	printFeatures(p, a)
@@ -163,22 +163,23 @@ func printFor(p *page, a *report.App) {
 }
 
 // printSigners prints who signed the package, and whether it is as they did.
-func printSigners(p *page, a *report.App) {
+func printSigners(p *page, a *report.App, all bool) {
 	s := a.Signature
 	switch {
 	case s == nil:
 		p.fact("signature", "not looked at")
 		return
 	case s.Verified:
-		p.fact("signature", "verified, by scheme %s", strings.Join(s.Schemes, ", "))
+		p.fact("signature", "verified for %s and newer, by scheme %s", report.Android(s.MinSDK), strings.Join(s.Schemes, ", "))
 	case len(s.Signers) == 0 && len(s.Errors) == 1 && s.Errors[0].Name == "JAR_SIG_NO_MANIFEST":
 		p.fact("SIGNATURE", "NONE: devices refuse the package until mios app sign has signed it")
 		return
 	default:
 		p.fact("SIGNATURE", "DOES NOT VERIFY")
 	}
-	for _, i := range s.Errors {
-		p.fact("", "%s", i)
+	printIssues(p, "", s.Errors, all)
+	if a.Split == "" && a.MinSDK < report.TodaySDK {
+		p.fact("", "older platforms heed v1: mios app verify judges it for them")
 	}
 	for _, who := range s.Signers {
 		name := "signer"

@@ -30,13 +30,23 @@ func TestPages(t *testing.T) {
 	fromJSON(t, "app.golden", &a)
 	a.Permissions = append(a.Permissions, report.Permission{Name: "evil\x1b[2J\u202e.permission", Group: report.GroupOther})
 	a.Signature.Errors = []report.Issue{{Name: "V2_SIG_DID_NOT_VERIFY", Signer: "signer 1", Detail: strings.Repeat("as it is told ", 8)}}
+	for _, name := range strings.Fields("a.version b.version: c.version d.version e.version") {
+		a.Signature.Warnings = append(a.Signature.Warnings,
+			report.Issue{Name: "JAR_SIG_UNPROTECTED_ZIP_ENTRY", Detail: "META-INF/" + name + ": no JAR signature covers what is in META-INF"})
+	}
+	for range 2 {
+		a.Signature.Warnings = append(a.Signature.Warnings,
+			report.Issue{Name: "V3_MIN_SDK_VERSION", Signer: "signer 1"}, report.Issue{Name: "JAR_SIG_MISSING_FILE", Detail: "CERT.RSA has no CERT.SF"})
+	}
+	a.Signature.Signers[0].Files = []string{"META-INF/CERT.RSA"}
 	fromJSON(t, "splits.golden", &a.Splits)
 	var d report.Diff
 	fromJSON(t, "diff.golden", &d)
 	for name, print := range map[string]func(*page){
 		"inspect80":  func(p *page) { printApp(p, &a, false) },
 		"inspect120": func(p *page) { printApp(p, &a, false) },
-		"verify80":   func(p *page) { printSignature(p, "app.apk", a.Signature) },
+		"verify80":   func(p *page) { printSignature(p, "app.apk", a.Signature, false) },
+		"verify120":  func(p *page) { printSignature(p, "app.apk", a.Signature, true) },
 		"diff80":     func(p *page) { printDiff(p, &d, false) },
 		"diff120":    func(p *page) { printDiff(p, &d, true) },
 	} {

@@ -28,6 +28,7 @@ var appVerify = command{"app verify", "[flags] FILE", "verify a package's signat
 		most := fs.Int("max-sdk", 0, "newest platform that must take it, an SDK `version` (default: no end)")
 		v4 := fs.String("v4", "", "the .idsig `file` beside the package, for scheme v4")
 		strict := fs.Bool("Werror", false, "warnings are errors")
+		all := fs.Bool("all", false, "list all errors and warnings, however many of one kind")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
@@ -63,7 +64,7 @@ var appVerify = command{"app verify", "[flags] FILE", "verify a package's signat
 				*report.Signature
 			}{path, s})
 		} else {
-			printSignature(newPage(e.stdout), path, s)
+			printSignature(newPage(e.stdout), path, s, *all)
 		}
 		if err != nil || s.Verified {
 			return err
@@ -88,60 +89,67 @@ func (v *verdict) Error() string { return v.msg }
 
 func (v *verdict) Unwrap() error { return mios.ErrDenied }
 
-// printSignature prints all that verification found.
-func printSignature(p *page, path string, s *report.Signature) {
+// printSignature prints all that verification found, of issues of one kind the
+// first few unless all of them are wanted.
+func printSignature(p *page, path string, s *report.Signature, all bool) {
 	if s.Verified {
 		p.line("%s: verified%s, by scheme %s", path, platforms(s), strings.Join(s.Schemes, ", "))
 	} else {
 		p.line("%s: NOT VERIFIED%s", path, platforms(s))
 	}
-	for _, who := range s.Signers {
-		p.line("")
-		name := "signer"
-		if !who.Current {
-			name = "also"
-		}
-		p.fact(name, "%s", cmp.Or(who.Subject, "certificate without a name"))
-		p.fact("schemes", "%s", strings.Join(append(who.Schemes, who.Files...), ", "))
-		switch {
-		case who.MaxSDK > 0:
-			p.fact("platforms", "%s to %s", report.Android(who.MinSDK), report.Android(who.MaxSDK))
-		case who.MinSDK > 1:
-			p.fact("platforms", "%s and newer", report.Android(who.MinSDK))
-		}
-		p.fact("SHA-256", "%s", who.Digest)
-		if who.Serial != "" {
-			p.fact("serial", "%s, valid from %.10s to %.10s", who.Serial, who.NotBefore, who.NotAfter)
-		}
-		if who.Key != "" {
-			p.fact("key", "%s, SHA-256 %s", who.Key, who.KeyDigest)
-		}
-		printLineage(p, who.Lineage)
+	for i := range s.Signers {
+		printSigner(p, &s.Signers[i])
 	}
 	if s.Stamp != nil {
-		p.line("")
-		p.fact("stamp", "%s", s.Stamp.Status)
-		if s.Stamp.Signer != nil {
-			p.fact("", "%s", cmp.Or(s.Stamp.Signer.Subject, "certificate without a name"))
-			p.fact("", "%s", s.Stamp.Signer.Digest)
-		}
-		if s.Stamp.Time != "" {
-			p.fact("", "made %s", s.Stamp.Time)
-		}
-		printIssues(p, "problem", s.Stamp.Issues)
-		printIssues(p, "note", s.Stamp.Notes)
+		printStamp(p, s.Stamp, all)
 	}
 	if len(s.Errors)+len(s.Warnings) > 0 {
 		p.line("")
 	}
-	printIssues(p, "error", s.Errors)
-	printIssues(p, "warning", s.Warnings)
+	printIssues(p, "error", s.Errors, all)
+	printIssues(p, "warning", s.Warnings, all)
 }
 
-func printIssues(p *page, name string, list []report.Issue) {
-	for _, i := range list {
-		p.fact(name, "%s", i)
+// printSigner prints who signed, how, and for which platforms.
+func printSigner(p *page, who *report.Signer) {
+	p.line("")
+	name := "signer"
+	if !who.Current {
+		name = "also"
 	}
+	p.fact(name, "%s", cmp.Or(who.Subject, "certificate without a name"))
+	p.fact("schemes", "%s", strings.Join(who.Schemes, ", "))
+	if len(who.Files) > 0 {
+		p.fact("v1 file", "%s", strings.Join(who.Files, ", "))
+	}
+	switch {
+	case who.MaxSDK > 0:
+		p.fact("platforms", "%s to %s", report.Android(who.MinSDK), report.Android(who.MaxSDK))
+	case who.MinSDK > 1:
+		p.fact("platforms", "%s and newer", report.Android(who.MinSDK))
+	}
+	p.fact("SHA-256", "%s", who.Digest)
+	if who.Serial != "" {
+		p.fact("serial", "%s, valid from %.10s to %.10s", who.Serial, who.NotBefore, who.NotAfter)
+	}
+	if who.Key != "" {
+		p.fact("key", "%s, SHA-256 %s", who.Key, who.KeyDigest)
+	}
+	printLineage(p, who.Lineage)
+}
+
+func printStamp(p *page, s *report.Stamp, all bool) {
+	p.line("")
+	p.fact("stamp", "%s", s.Status)
+	if s.Signer != nil {
+		p.fact("", "%s", cmp.Or(s.Signer.Subject, "certificate without a name"))
+		p.fact("", "%s", s.Signer.Digest)
+	}
+	if s.Time != "" {
+		p.fact("", "made %s", s.Time)
+	}
+	printIssues(p, "problem", s.Issues, all)
+	printIssues(p, "note", s.Notes, all)
 }
 
 // platforms says which ones were asked about.

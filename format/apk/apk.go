@@ -42,9 +42,15 @@ func Inspect(r io.ReaderAt, size int64) (*Info, error) {
 	return f.Info()
 }
 
-// Info reads the facts of the package. It does not resolve references that stand
-// for texts, which needs the resource table: see [File.Badging].
+// Info reads the facts of the package, once; the result must not be changed. It
+// does not resolve references that stand for texts, which needs the resource
+// table: see [File.Badging].
 func (f *File) Info() (*Info, error) {
+	f.infoOnce.Do(func() { f.info, f.infoErr = f.readInfo() })
+	return f.info, f.infoErr
+}
+
+func (f *File) readInfo() (*Info, error) {
 	root, err := f.ReadXML(ManifestName)
 	if err != nil {
 		return nil, err

@@ -112,11 +112,23 @@ func decodeUTF16(b []byte) (string, bool) {
 	if n > len(b)/2-1 || le.Uint16(b[2*n:]) != 0 {
 		return "", false
 	}
-	units := make([]uint16, n)
-	for i := range units {
-		units[i] = le.Uint16(b[2*i:])
+	text := make([]byte, n)
+	for i := range text {
+		unit := le.Uint16(b[2*i:])
+		if unit >= utf8.RuneSelf {
+			return decodeUnits(b[:2*n]), true
+		}
+		text[i] = byte(unit)
 	}
-	return string(utf16.Decode(units)), true
+	return string(text), true
+}
+
+func decodeUnits(b []byte) string {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(units))
 }
 
 // decodeUTF8 reads the length in UTF-16 units, which Android ignores, the

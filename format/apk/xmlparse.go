@@ -122,12 +122,13 @@ func (p *xmlParser) startElem(b []byte, off, line int) error {
 	if count > 0 && (size < attrSize || start < elemHeader || start+size*count > len(b)) {
 		return bad(int64(off+8), "element %s: %d attributes of %d bytes at %d, but %d bytes left", name, count, size, start, len(b))
 	}
-	for i := range count {
-		a, err := p.attr(b[start+i*size:])
-		if err != nil {
+	if count > 0 {
+		e.Attrs = make([]Attr, count)
+	}
+	for i := range e.Attrs {
+		if e.Attrs[i], err = p.attr(b[start+i*size:]); err != nil {
 			return err
 		}
-		e.Attrs = append(e.Attrs, a)
 	}
 	switch {
 	case len(p.open) > 0:

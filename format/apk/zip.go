@@ -38,9 +38,10 @@ type File struct {
 	r     io.ReaderAt
 	index map[string]int32 // of Entries, by name
 
-	resOnce sync.Once
-	res     *Resources
-	resErr  error
+	resOnce, infoOnce sync.Once
+	res               *Resources
+	info              *Info
+	resErr, infoErr   error
 }
 
 // An Entry is one file of a package.

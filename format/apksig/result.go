@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mios"
+	"mios/format/apk"
 )
 
 // A Scheme is a way to sign an Android package.
@@ -33,6 +34,7 @@ type Options struct {
 	MinSDK int       // 0: the manifest's
 	MaxSDK int       // 0: no end
 	IDSig  io.Reader // the .idsig file beside the package, for scheme v4; nil: none
+	File   *apk.File // the package, if it is open already; nil: it will be opened
 
 	keep bool // for Inspect: the opened package is wanted
 }

@@ -70,7 +70,7 @@ func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err
 // findSections finds the parts of the package that signatures cover.
 func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
 	v = &verifier{
-		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, keep: o.keep,
+		least: o.MinSDK, most: o.MaxSDK, res: new(Result), idsig: o.IDSig, file: o.File, keep: o.keep,
 		found: make(map[Scheme]bool), digests: make(map[Scheme]map[digestKind][]byte),
 	}
 	v.layout, badZip = apk.FindLayout(r, size)
@@ -95,7 +95,7 @@ func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, er
 
 // open reads the package's directory and manifest.
 func (v *verifier) open(r io.ReaderAt, size int64, badZip *error) error {
-	if *badZip == nil {
+	if *badZip == nil && v.file == nil {
 		f, err := apk.Open(r, size)
 		if err != nil && !isFormat(err) {
 			return err
@@ -135,7 +135,7 @@ type verifier struct {
 	found       map[Scheme]bool // schemes of which there is a signature, whether it verifies or not
 	rotation    int             // the first SDK version of the v3.1 block; 0: there is none
 	keep        bool            // file is wanted
-	file        *apk.File       // nil: it is not wanted, or the package can be read in several ways
+	file        *apk.File       // nil: it is not wanted or not open yet, or the package can be read in several ways
 	entries     *jar            // the package as v1 sees it; nil: not read yet
 	read        *apk.Manifest   // nil: not read yet
 	idsig       io.Reader       // nil: none
@@ -181,6 +181,14 @@ func (v *verifier) jar() (*jar, error) {
 // ZIP file that can be read in one way only.
 func (v *verifier) manifest() (*apk.Manifest, error) {
 	if v.read != nil {
+		return v.read, nil
+	}
+	if v.file != nil {
+		info, err := v.file.Info()
+		if err != nil {
+			return nil, err
+		}
+		v.read = &info.Manifest
 		return v.read, nil
 	}
 	j, err := v.jar()

@@ -80,7 +80,7 @@ func Compare(ctx context.Context, older, newer Package, o Options) (*Diff, error
 	for i, p := range []Package{older, newer} {
 		f, err := apk.Open(p, p.Size)
 		if err == nil {
-			apps[i], err = Describe(ctx, p, p.Size, o)
+			apps[i], err = describe(ctx, f, p, o)
 		}
 		if err == nil {
 			code[i], err = Code(f)

@@ -93,16 +93,31 @@ type Options struct {
 	SkipVerify bool   // leave the signature unjudged
 }
 
-// Describe reads the package in the first size bytes of r. What is wrong with
-// its signature stands in the result; an error is of a file that is no package.
+// Describe reads the package in the first size bytes of r. It judges the
+// signature as platforms from [TodaySDK] on do. What is wrong with it stands in
+// the result; an error is of a file that is no package.
 func Describe(ctx context.Context, r io.ReaderAt, size int64, o Options) (*App, error) {
+	f, err := apk.Open(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return describe(ctx, f, Package{ReaderAt: r, Size: size}, o)
+}
+
+// describe describes the opened package. Its signature is verified beside the
+// rest, which takes about as long for a small package.
+func describe(ctx context.Context, f *apk.File, p Package, o Options) (*App, error) {
+	info, err := f.Info()
+	if err != nil {
+		return nil, err
+	}
 	var sig *Signature
 	var sigErr error
 	var wg sync.WaitGroup
-	if !o.SkipVerify { // beside the rest, which takes about as long for a small package
-		wg.Go(func() { sig, sigErr = Verify(ctx, r, size, VerifyOptions{}) })
+	if !o.SkipVerify {
+		wg.Go(func() { sig, sigErr = verifyToday(ctx, f, p, info.MinSDK) })
 	}
-	a, err := describe(r, size, o)
+	a, err := facts(f, info, p.Size, o)
 	wg.Wait()
 	if err = cmp.Or(err, sigErr); err != nil {
 		return nil, err
@@ -111,16 +126,8 @@ func Describe(ctx context.Context, r io.ReaderAt, size int64, o Options) (*App, 
 	return a, nil
 }
 
-// describe is Describe without the signature.
-func describe(r io.ReaderAt, size int64, o Options) (*App, error) {
-	f, err := apk.Open(r, size)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Info()
-	if err != nil {
-		return nil, err
-	}
+// facts are what describe says of all but the signature.
+func facts(f *apk.File, info *apk.Info, size int64, o Options) (*App, error) {
 	m := &info.Manifest
 	a := &App{
 		Package: m.Package, VersionCode: m.VersionCode, VersionName: m.VersionName, Split: m.Split,
@@ -132,6 +139,7 @@ func describe(r io.ReaderAt, size int64, o Options) (*App, error) {
 	if err := a.resolve(f, m, o.Locale); err != nil {
 		return nil, err
 	}
+	var err error
 	if a.Native, err = nativeFiles(f); err != nil {
 		return nil, err
 	}
@@ -222,7 +230,9 @@ func components(m *apk.Manifest) []Component {
 		out.Links = slices.Compact(out.Links)
 		list = append(list, out)
 	}
-	slices.SortStableFunc(list, func(a, b Component) int { return strings.Compare(a.key(), b.key()) })
+	slices.SortStableFunc(list, func(a, b Component) int {
+		return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Name, b.Name))
+	})
 	return list
 }
 

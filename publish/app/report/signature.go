@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/key"
 )
@@ -22,7 +23,7 @@ import (
 // A Signature says who signed a package, and whether it is as they signed it.
 type Signature struct {
 	Verified bool     `json:"verified"`
-	MinSDK   int      `json:"min_sdk,omitempty"` // the platforms that were asked about; 0: the package's
+	MinSDK   int      `json:"min_sdk,omitempty"` // the platforms that it was judged for; 0: the package's
 	MaxSDK   int      `json:"max_sdk,omitempty"` // 0: all from there on
 	Schemes  []string `json:"schemes"`           // that verify: "v1", "v2", "v3", "v3.1", "v4"
 	Signers  []Signer `json:"signers"`           // who counts on the newest platform first
@@ -95,6 +96,10 @@ type VerifyOptions struct {
 	IDSig          io.Reader // the .idsig file beside the package; nil: none
 }
 
+// TodaySDK is the oldest platform, Android 7.0, that heeds JAR signatures only if
+// there is none of a newer scheme.
+const TodaySDK = 24
+
 // Verify verifies the package in the first size bytes of r. What is wrong with
 // its signature stands in the result; an error is of a file that is no package.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*Signature, error) {
@@ -102,8 +107,24 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*S
 	if err != nil {
 		return nil, err
 	}
+	return newSignature(res, o.MinSDK, o.MaxSDK), nil
+}
+
+// verifyToday verifies the opened package, which is for platforms from minSDK on,
+// as those of today do: [TodaySDK] and newer.
+func verifyToday(ctx context.Context, f *apk.File, p Package, minSDK int) (*Signature, error) {
+	least := max(minSDK, TodaySDK)
+	res, err := apksig.Verify(ctx, p, p.Size, apksig.Options{MinSDK: least, File: f})
+	if err != nil {
+		return nil, err
+	}
+	return newSignature(res, least, 0), nil
+}
+
+// newSignature says what verification for those platforms found.
+func newSignature(res *apksig.Result, least, most int) *Signature {
 	s := &Signature{
-		Verified: res.Verified(), MinSDK: o.MinSDK, MaxSDK: o.MaxSDK, Schemes: []string{}, Signers: []Signer{},
+		Verified: res.Verified(), MinSDK: least, MaxSDK: most, Schemes: []string{}, Signers: []Signer{},
 		Errors: issues(res.Errors), Warnings: issues(res.Warnings), Stamp: stamp(res.Stamp),
 	}
 	for _, scheme := range []apksig.Scheme{apksig.V1, apksig.V2, apksig.V3, apksig.V31, apksig.V4} {
@@ -122,7 +143,7 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*S
 		s.Signers[i].Current = current[s.Signers[i].Digest]
 	}
 	slices.SortStableFunc(s.Signers, func(a, b Signer) int { return rank(a) - rank(b) })
-	return s, nil
+	return s
 }
 
 func rank(s Signer) int {

@@ -27,7 +27,7 @@ type Split struct {
 // with the others in Splits. With a device it says which ones that needs.
 func DescribeSet(ctx context.Context, packages []Package, o Options, device *apk.Device) (*App, error) {
 	var list []*apk.Badging
-	files := make(map[*apk.Badging]Package)
+	files := make(map[*apk.Badging]opened)
 	for _, p := range packages {
 		f, err := apk.Open(p, p.Size)
 		if err != nil {
@@ -37,14 +37,14 @@ func DescribeSet(ctx context.Context, packages []Package, o Options, device *apk
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		list, files[b] = append(list, b), p
+		list, files[b] = append(list, b), opened{f, p}
 	}
 	set, err := apk.NewSplitSet(list)
 	if err != nil {
 		return nil, err
 	}
 	base := files[set.Base.Badging]
-	a, err := Describe(ctx, base, base.Size, o)
+	a, err := describe(ctx, base.f, base.Package, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", base.Name, err)
 	}
@@ -57,7 +57,7 @@ func DescribeSet(ctx context.Context, packages []Package, o Options, device *apk
 	for _, s := range set.Splits {
 		p := files[s.Badging]
 		out := Split{File: p.Name, Name: s.Split, Feature: s.Feature, ABIs: s.ABIs, Density: int(s.Density), Locales: s.Locales, Size: p.Size}
-		if out.SameSigner, err = sameSigner(ctx, a.Signature, p); err != nil {
+		if out.SameSigner, err = sameSigner(ctx, a.Signature, p, s.MinSDK); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if device != nil {
@@ -69,12 +69,19 @@ func DescribeSet(ctx context.Context, packages []Package, o Options, device *apk
 	return a, nil
 }
 
-// sameSigner reports whether the package verifies, by the signers of base.
-func sameSigner(ctx context.Context, base *Signature, p Package) (bool, error) {
+// An opened package.
+type opened struct {
+	f *apk.File
+	Package
+}
+
+// sameSigner reports whether the package, which is for platforms from minSDK on,
+// verifies, by the signers of base.
+func sameSigner(ctx context.Context, base *Signature, p opened, minSDK int) (bool, error) {
 	if base == nil {
 		return false, nil
 	}
-	s, err := Verify(ctx, p, p.Size, VerifyOptions{})
+	s, err := verifyToday(ctx, p.f, p.Package, minSDK)
 	if err != nil {
 		return false, err
 	}
