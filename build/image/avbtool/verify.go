@@ -227,3 +227,25 @@ func keySHA1(key []byte) string {
 	sum := sha1.Sum(key)
 	return hex.EncodeToString(sum[:])
 }
+
+// WriteAVBTool writes what "avbtool verify_image" prints of it.
+func (c Check) WriteAVBTool(w io.Writer) {
+	switch c.Kind {
+	case "vbmeta":
+		footer := ""
+		if c.Footer {
+			footer = "footer and "
+		}
+		fmt.Fprintf(w, "vbmeta: Successfully verified %s%s vbmeta struct in %s\n", footer, c.Algorithm, c.File)
+	case "hash", "hashtree":
+		if c.Zeroed {
+			fmt.Fprintf(w, "%s: skipping verification since hashtree is zeroed and --accept_zeroed_hashtree was given\n", c.Partition)
+			return
+		}
+		fmt.Fprintf(w, "%s: Successfully verified %s %s of %s for image of %d bytes\n", c.Partition, c.Algorithm, c.Kind, c.File, c.Size)
+	case "chain":
+		fmt.Fprintf(w, "%s: Successfully verified chain partition descriptor matches expected data\n", c.Partition)
+	case "chained":
+		fmt.Fprintf(w, "%s: Chained but ROLLBACK_SLOT (which is %d) and KEY (which has sha1 %s) not specified\n", c.Partition, c.Location, c.KeySHA1)
+	}
+}
