@@ -15,6 +15,14 @@ type Spec struct {
 	BlockSize       uint32 // bytes; 0 is 4096
 	Groups          []Group
 	Partitions      []PartitionSpec
+
+	// Devices, if there are any, take the place of Size and Alignment: block
+	// devices that the partitions are spread over, of which the one called Name
+	// holds the metadata (a retrofit). Its FirstSector is set by Build.
+	Devices []Device
+	// SlotSuffixed marks names that need a slot's suffix, as lpmake's
+	// --auto-slot-suffixing; VirtualAB marks a device with Virtual A/B.
+	SlotSuffixed, VirtualAB bool
 }
 
 // A PartitionSpec is a logical partition to be made.
@@ -25,44 +33,35 @@ type PartitionSpec struct {
 	Size       int64 // bytes, rounded up to the block size
 }
 
-// Build lays the partitions out in their order, each one linear extent, and
-// returns the metadata, the same in all slots. It refuses what does not fit in
-// its group or in the partition.
+// Build lays the partitions out in their order, each at the first free place,
+// as AOSP's lpmake does, and returns the metadata, the same in all slots. It
+// refuses what does not fit in its group or in the partition.
 func Build(s Spec) (*Image, error) {
 	s.defaults()
 	g := Geometry{s.MetadataMaxSize, s.Slots, s.BlockSize}
 	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("super: %w", err)
 	}
-	if s.Alignment%s.BlockSize != 0 || s.Size < g.MetadataSize() || s.Size%int64(s.BlockSize) != 0 {
-		return nil, fmt.Errorf("super: size %d, alignment %d: want multiples of the block of %d bytes", s.Size, s.Alignment, s.BlockSize)
+	m := &Metadata{Groups: append([]Group{{Name: DefaultGroup}}, s.Groups...)}
+	if s.VirtualAB {
+		m.Minor, m.Flags = 2, FlagVirtualAB
 	}
-	align := int64(s.Alignment)
-	next := roundUp(g.MetadataSize(), align)
-	m := &Metadata{
-		Groups:  append([]Group{{Name: "default"}}, s.Groups...),
-		Devices: []Device{{Name: s.Name, FirstSector: uint64(next / SectorSize), Alignment: s.Alignment, Size: uint64(s.Size)}},
+	if err := m.addDevices(g, &s); err != nil {
+		return nil, err
 	}
-	used := map[string]uint64{}
 	for _, p := range s.Partitions {
 		if p.Group == "" {
-			p.Group = "default"
+			p.Group = DefaultGroup
 		}
-		size := roundUp(p.Size, int64(s.BlockSize))
-		if size < 0 || size > s.Size-next {
-			return nil, fmt.Errorf("super: %s: %d bytes do not fit after %d of %d: make super larger", p.Name, p.Size, next, s.Size)
+		if err := m.Add(Partition{Name: p.Name, Attributes: p.Attributes, Group: p.Group}); err != nil {
+			return nil, err
 		}
-		used[p.Group] += uint64(size)
-		i := slices.IndexFunc(m.Groups, func(g Group) bool { return g.Name == p.Group })
-		if i >= 0 && m.Groups[i].MaxSize > 0 && used[p.Group] > m.Groups[i].MaxSize {
-			return nil, fmt.Errorf("super: %s: its group %s holds %d bytes, now %d: make the group larger", p.Name, p.Group, m.Groups[i].MaxSize, used[p.Group])
+		if err := m.Resize(p.Name, p.Size, g); err != nil {
+			return nil, err
 		}
-		part := Partition{Name: p.Name, Attributes: p.Attributes, Group: p.Group}
-		if size > 0 {
-			part.Extents = []Extent{{Sectors: uint64(size / SectorSize), Physical: uint64(next / SectorSize)}}
-		}
-		m.Partitions = append(m.Partitions, part)
-		next = min(roundUp(next+size, align), s.Size)
+	}
+	if s.SlotSuffixed {
+		m.markSuffixed()
 	}
 	if _, err := g.encode(m); err != nil {
 		return nil, err
@@ -85,6 +84,56 @@ func (s *Spec) defaults() {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
+	}
+	if len(s.Devices) == 0 {
+		s.Devices = []Device{{Name: s.Name, Size: uint64(max(0, s.Size)), Alignment: s.Alignment}}
+	}
+}
+
+// addDevices adds the block devices, the one with the metadata first, and sets
+// where each has room for partitions.
+func (m *Metadata) addDevices(g Geometry, s *Spec) error {
+	for _, d := range s.Devices {
+		block := uint64(g.BlockSize)
+		if d.Size%block != 0 || d.Size > 1<<58 || d.Alignment%SectorSize != 0 || d.AlignmentOffset%SectorSize != 0 {
+			return fmt.Errorf("super: %s: size %d, alignment %d, offset %d: want a size of whole blocks of %d bytes, and the others of whole sectors of %d",
+				d.Name, d.Size, d.Alignment, d.AlignmentOffset, block, SectorSize)
+		}
+		start, align := int64(SectorSize), int64(d.Alignment)
+		if d.Name == s.Name {
+			start = g.MetadataSize()
+		}
+		if align == 0 {
+			align = int64(block)
+		}
+		d.FirstSector = uint64(roundUp(start, align) / SectorSize)
+		if d.Size < d.FirstSector*SectorSize+block {
+			return fmt.Errorf("super: %s: %d bytes are too few: the first partition begins after %d", d.Name, d.Size, d.FirstSector*SectorSize)
+		}
+		if d.Name == s.Name {
+			m.Devices = slices.Insert(m.Devices, 0, d)
+		} else {
+			m.Devices = append(m.Devices, d)
+		}
+	}
+	if m.Devices[0].Name != s.Name {
+		return fmt.Errorf("super: no block device is called %s, which the metadata goes to", s.Name)
+	}
+	return nil
+}
+
+// markSuffixed marks all names but the default group's.
+func (m *Metadata) markSuffixed() {
+	for i := range m.Devices {
+		m.Devices[i].Flags |= FlagSlotSuffixed
+	}
+	for i := range m.Groups {
+		if m.Groups[i].Name != DefaultGroup {
+			m.Groups[i].Flags |= FlagSlotSuffixed
+		}
+	}
+	for i := range m.Partitions {
+		m.Partitions[i].Attributes |= AttrSlotSuffixed
 	}
 }
 

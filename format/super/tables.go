@@ -2,6 +2,7 @@ package super
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -218,14 +219,16 @@ func (m *Metadata) onDevice(e Extent) error {
 	return nil
 }
 
+// sortExtents sorts by place.
+func sortExtents(list []Extent) {
+	slices.SortFunc(list, func(a, b Extent) int {
+		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Physical, b.Physical))
+	})
+}
+
 // overlap refuses extents that share a sector.
 func overlap(used []Extent) error {
-	slices.SortFunc(used, func(a, b Extent) int {
-		if a.Device < b.Device || a.Device == b.Device && a.Physical < b.Physical {
-			return -1
-		}
-		return 1
-	})
+	sortExtents(used)
 	for i := 1; i < len(used); i++ {
 		a, b := used[i-1], used[i]
 		if a.Device == b.Device && b.Physical < a.Physical+a.Sectors {
