@@ -119,7 +119,7 @@ type FS struct {
 // [ErrUnsupported].
 func Open(r io.ReaderAt, size int64) (*FS, error) {
 	f := &FS{size: size, cache: fsimage.NewCache(r, size)}
-	f.FS = fsimage.New(source{f}, r)
+	f.FS = fsimage.New("erofs", source{f}, r)
 	f.metaboxOnce, f.packedOnce = sync.OnceValues(f.readMetabox), sync.OnceValues(f.readPacked)
 	if err := f.super(); err != nil {
 		return nil, err

@@ -142,7 +142,7 @@ type FS struct {
 // reading is a [*FormatError], or wraps [ErrUnsupported] or [ErrJournal].
 func Open(r io.ReaderAt, size int64) (*FS, error) {
 	f := &FS{size: size, cache: fsimage.NewCache(r, size)}
-	f.FS = fsimage.New(source{f}, r)
+	f.FS = fsimage.New("ext4", source{f}, r)
 	if size < superOffset+superSize {
 		return nil, bad(superOffset, "superblock: the image has %d bytes, want %d", size, superOffset+superSize)
 	}

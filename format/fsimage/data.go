@@ -65,7 +65,7 @@ func (f *FS) ReadExtent(e Extent, p []byte, from int64) error {
 	case e.Codec == Plain:
 		return ReadFull(f.image, p, e.At+from)
 	case e.Full > MaxUnpacked || e.Skip+e.Len > e.Full:
-		return fmt.Errorf("fsimage: extent of %d bytes that unpack to %d", e.Size, e.Full)
+		return &FormatError{f.format, e.At, fmt.Sprintf("%d bytes that unpack to %d, of which %d are used", e.Size, e.Full, e.Skip+e.Len)}
 	case e.Skip+from == 0 && n == e.Full:
 		return f.unpack(e, p)
 	}

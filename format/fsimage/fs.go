@@ -14,13 +14,21 @@ import (
 // An FS is a view of a file system image as an [fs.FS], with what that has no
 // words for. Symbolic links are followed within the image: / is its root.
 type FS struct {
-	src   Source
-	image io.ReaderAt
-	kept  store
+	format string
+	src    Source
+	image  io.ReaderAt
+	kept   store
 }
 
-// New returns a view of what src reads from image.
-func New(src Source, image io.ReaderAt) *FS { return &FS{src: src, image: image} }
+// New returns a view of what src reads from an image of that format.
+func New(format string, src Source, image io.ReaderAt) *FS {
+	return &FS{format: format, src: src, image: image}
+}
+
+// bad says what is wrong with an inode.
+func (f *FS) bad(n Node, format string, args ...any) error {
+	return &FormatError{Format: f.format, Off: n.Info().Off, Msg: fmt.Sprintf("inode %d: ", n.Info().Num) + fmt.Sprintf(format, args...)}
+}
 
 var _ interface {
 	fs.ReadDirFS
@@ -32,7 +40,7 @@ var _ interface {
 func (f *FS) Root() (Node, error) {
 	n, err := f.src.Node(f.src.Root())
 	if err == nil && !n.Info().Mode.IsDir() {
-		return nil, fmt.Errorf("root: inode %d is of mode %v, not a folder", n.Info().Num, n.Info().Mode)
+		return nil, f.bad(n, "the root is of mode %v, not a folder", n.Info().Mode)
 	}
 	return n, err
 }

@@ -33,9 +33,9 @@ func (w *walker) walk(name string, n Node, depth int) error {
 	if info.Mode.IsDir() {
 		switch {
 		case w.seen[info.Num]:
-			return fmt.Errorf("%s: inode %d is a folder in two places, or in itself", name, info.Num)
+			return fmt.Errorf("%s: %w", name, w.f.bad(n, "a folder in two places, or in itself"))
 		case depth > maxDepth:
-			return fmt.Errorf("%s: folders lie deeper than %d", name, maxDepth)
+			return fmt.Errorf("%s: %w", name, w.f.bad(n, "folders lie deeper than %d", maxDepth))
 		}
 		w.seen[info.Num] = true
 	}
@@ -57,7 +57,7 @@ func (w *walker) walk(name string, n Node, depth int) error {
 			return fmt.Errorf("%s: %w", full, err)
 		}
 		if t := child.Info().Mode.Type(); e.Type != fs.ModeIrregular && t != e.Type {
-			return fmt.Errorf("%s: inode %d is of type %v, its entry says %v", full, e.Num, t, e.Type)
+			return fmt.Errorf("%s: %w", full, w.f.bad(child, "of type %v, its entry says %v", t, e.Type))
 		}
 		if err := w.walk(full, child, depth+1); err != nil {
 			return err
@@ -79,7 +79,7 @@ func (f *FS) Entries(dir Node) ([]Entry, error) {
 	slices.SortFunc(list, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	for i := 1; i < len(list); i++ {
 		if list[i].Name == list[i-1].Name {
-			return nil, fmt.Errorf("two entries are named %q", list[i].Name)
+			return nil, f.bad(dir, "two entries are named %q", list[i].Name)
 		}
 	}
 	return list, nil
