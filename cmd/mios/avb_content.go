@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -35,7 +34,10 @@ func (c *contentFlags) add(fs *flag.FlagSet) {
 		c.release, c.ownRelease = s, true
 		return nil
 	})
-	fs.StringVar(&c.appendRelease, "append_to_release_string", "", "`text` to add to the release string")
+	fs.Func("append_to_release_string", "`text` to add to the release string, after a space", func(s string) error {
+		c.appendRelease = " " + s
+		return nil
+	})
 	listFlag(fs, &c.props, "prop", "a property, `KEY:VALUE`; again for more")
 	listFlag(fs, &c.propFiles, "prop_from_file", "a property whose value is a file, `KEY:FILE`; again for more")
 	listFlag(fs, &c.cmdlines, "kernel_cmdline", "`text` for the kernel's command line; again for more")
@@ -58,8 +60,9 @@ func (c *contentFlags) content(e env) (o avbtool.Content, err error) {
 	if c.ownRelease {
 		o.Release = c.release
 	}
-	if c.appendRelease != "" {
-		o.Release += " " + c.appendRelease
+	if o.Release += c.appendRelease; len(o.Release) > avb.MaxReleaseLen {
+		o.Release = o.Release[:avb.MaxReleaseLen] // as avbtool has it
+		fmt.Fprintf(e.stderr, "mios: the release string is cut to %q\n", o.Release)
 	}
 	if c.treeDisabled {
 		o.Flags |= avb.FlagHashtreeDisabled
@@ -155,12 +158,12 @@ func parseChain(e env, s string) (*avb.ChainPartitionDescriptor, error) {
 	if err != nil || location == 0 {
 		return nil, fmt.Errorf("%w: chain partition %q: rollback index location %q: want a number from 1 on", errUsage, s, words[1])
 	}
-	if _, err := os.Stat(words[2]); err != nil {
-		return nil, err
-	}
 	b, err := avbKeyBytes(e, words[2])
-	if err != nil {
-		return nil, err
+	if err != nil { // avbtool takes any file, for loaders with keys of their own
+		if b, err = readSmall(words[2]); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(e.stderr, "mios: chain partition %s: %s holds no key that AVB knows: its %d bytes are taken as they are\n", words[0], words[2], len(b))
 	}
 	return &avb.ChainPartitionDescriptor{PartitionName: words[0], RollbackIndexLocation: uint32(location), PublicKey: b}, nil
 }

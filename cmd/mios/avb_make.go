@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"strings"
 
 	"mios/build/image/avbtool"
 	"mios/format/avb"
@@ -166,6 +167,8 @@ var avbAddHashtree = command{"avb add-hashtree", "[flags] FILE", "add a hash tre
 		f.add(fs)
 		fs.Lookup("hash_algorithm").Usage = "`name`: sha256, sha512 or blake2b-256, sha1 for old images"
 		fs.BoolVar(&f.noFEC, "do_not_generate_fec", false, "no FEC")
+		fs.BoolVar(&f.o.FECOfFile, "fec_of_sparse_file", false, "FEC of a sparse image as avbtool makes it: over the bytes of the sparse file,\n"+
+			strings.Repeat(" ", 26)+"with which no device can repair anything (default: over the image)")
 		numberFlag(fs, &f.fecRoots, "fec_num_roots", "parity bytes of 255: a `number` from 2 to 24 (default: 2)")
 		numberFlag(fs, &f.blockSize, "block_size", "`bytes` of a block: 4096")
 		fs.BoolVar(&f.o.NoHashtree, "no_hashtree", false, "the tree's root is computed, but the tree is not stored")

@@ -27,7 +27,10 @@ type FooterOptions struct {
 	NoVBMeta         bool   // the image gets no vbmeta image and no footer
 
 	// Of hash trees only:
-	FECRoots      int  // 2 is AOSP's; 0 for none
+	FECRoots int // 2 is AOSP's; 0 for none
+	// FECOfFile makes the FEC of a sparse image as avbtool does: over the bytes
+	// of the sparse file, with which no device can do anything.
+	FECOfFile     bool
 	NoHashtree    bool // the tree is computed, but not stored
 	SetupAsRootfs bool // kernel command lines that mount the image are added
 }
@@ -289,6 +292,12 @@ func (o *FooterOptions) appendFEC(t *draft, r io.ReaderAt, d *avb.HashtreeDescri
 	}
 	covered := t.size
 	d.FECRoots, d.FECOffset = uint32(o.FECRoots), uint64(covered)
+	if o.FECOfFile && t.old.Sparse() {
+		if err := t.finish(); err != nil { // the header is part of what is covered
+			return err
+		}
+		r, covered = tail{t.f, t.end}, roundUp(t.end, avb.BlockSize)
+	}
 	if !o.NoHashtree {
 		d.FECSize = uint64(avb.FECSize(covered, o.FECRoots))
 	}
@@ -297,6 +306,23 @@ func (o *FooterOptions) appendFEC(t *draft, r io.ReaderAt, d *avb.HashtreeDescri
 		return err
 	}
 	return avb.WriteFEC(w, r, covered, o.FECRoots)
+}
+
+// tail reads a file of size bytes, and zeros behind it.
+type tail struct {
+	f    io.ReaderAt
+	size int64
+}
+
+func (t tail) ReadAt(b []byte, off int64) (int, error) {
+	n := max(0, min(int64(len(b)), t.size-off))
+	clear(b[n:])
+	if n > 0 {
+		if _, err := t.f.ReadAt(b[:n], off); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
 }
 
 // discard is an [io.WriterAt] that keeps nothing.
