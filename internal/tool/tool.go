@@ -30,6 +30,7 @@ var Tools = []Tool{
 	{"apt-get", "apt", "fetching the kernel's package", false},
 	{"bzip2", "bzip2", "tests of payloads", true},
 	{"cpio", "cpio", "tests of ramdisks", true},
+	{"debugfs", "e2fsprogs", "tests of data partitions", true},
 	{"depmod", "kmod", "tests of module order", true},
 	{"dexdump", "dexdump", "tests of DEX files", true},
 	{"dpkg-deb", "dpkg", "tests of packages", true},
