@@ -14,11 +14,11 @@ import (
 
 // Entry returns the entry with that name, or nil.
 func (f *File) Entry(name string) *Entry {
-	i, ok := f.index[name]
-	if !ok {
+	i := *f.index.find(f.Entries, name)
+	if i == 0 {
 		return nil
 	}
-	return &f.Entries[i]
+	return &f.Entries[i-1]
 }
 
 // OpenEntry returns the uncompressed data of e, never more than its Size.

@@ -36,7 +36,7 @@ type File struct {
 	Entries []Entry // in the order of the central directory
 
 	r     io.ReaderAt
-	index map[string]int32 // of Entries, by name
+	index nameIndex
 
 	resOnce, infoOnce sync.Once
 	res               *Resources
@@ -103,7 +103,7 @@ func (f *File) readDirectory() error {
 		return bad(f.EndOff+10, "%d entries in a central directory of %d bytes", f.Layout.Entries, f.DirSize)
 	}
 	f.Entries = make([]Entry, 0, f.Layout.Entries)
-	f.index = make(map[string]int32, f.Layout.Entries)
+	f.index = newNameIndex(f.Layout.Entries)
 	w := window{r: f.r, end: f.EndOff}
 	off, names := f.DirOff, 0
 	for i := range f.Layout.Entries {
@@ -118,14 +118,15 @@ func (f *File) readDirectory() error {
 		if err != nil {
 			return err
 		}
-		if _, twice := f.index[e.Name]; twice {
+		slot := f.index.find(f.Entries, e.Name)
+		if *slot != 0 {
 			return bad(off, "entry %d: a second %q", i, e.Name)
 		}
 		if names += len(e.Name); names > maxNames {
 			return bad(off, "entry %d: more than %d bytes of names", i, maxNames)
 		}
-		f.index[e.Name] = int32(i)
 		f.Entries = append(f.Entries, e)
+		*slot = int32(len(f.Entries))
 		off += int64(n)
 	}
 	if off != f.EndOff {

@@ -2,6 +2,7 @@ package apksig
 
 import (
 	"bufio"
+	"bytes"
 	"compress/flate"
 	"encoding/binary"
 	"errors"
@@ -27,13 +28,30 @@ const (
 type jar struct {
 	r       io.ReaderAt
 	dirOff  int64
-	entries []jarEntry // without folders, in the order of the directory
+	names   string      // of all entries, one after the other
+	records []jarRecord // without folders, in the order of the directory
+}
+
+// A jarRecord is what is kept of an entry, of which a package has up to 65535: no
+// pointers.
+type jarRecord struct {
+	nameOff                uint32 // in the names
+	off, csize, size, crc  uint32
+	method, flags, nameLen uint16
 }
 
 type jarEntry struct {
-	name                   string
-	off, csize, size, crc  uint32
-	method, flags, nameLen uint16
+	name string
+	jarRecord
+}
+
+// entry returns the entry with that number.
+func (j *jar) entry(i int32) *jarEntry { return &jarEntry{j.name(i), j.records[i]} }
+
+// name returns its name.
+func (j *jar) name(i int32) string {
+	r := &j.records[i]
+	return j.names[r.nameOff:][:r.nameLen]
 }
 
 // looseLayout finds the parts of a package that package apk refuses, as AOSP
@@ -77,7 +95,7 @@ func readJar(r io.ReaderAt, l *apk.Layout) (*jar, error) {
 	if int64(l.Entries)*dirHeaderSize > l.DirSize {
 		return nil, badJar(l.EndOff+10, "%d entries in a central directory of %d bytes", l.Entries, l.DirSize)
 	}
-	j := &jar{r: r, dirOff: l.DirOff, entries: make([]jarEntry, 0, l.Entries)}
+	j := &jar{r: r, dirOff: l.DirOff, records: make([]jarRecord, 0, l.Entries)}
 	dir := bufio.NewReaderSize(io.NewSectionReader(r, l.DirOff, l.DirSize), 128<<10)
 	var names strings.Builder
 	names.Grow(int(l.DirSize) - l.Entries*dirHeaderSize)
@@ -91,8 +109,8 @@ func readJar(r io.ReaderAt, l *apk.Layout) (*jar, error) {
 			return nil, badJar(off, "entry %d: no entry of the central directory", i)
 		}
 		le := binary.LittleEndian
-		e := jarEntry{
-			flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]), csize: le.Uint32(h[20:]),
+		e := jarRecord{
+			nameOff: uint32(names.Len()), flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]), csize: le.Uint32(h[20:]),
 			size: le.Uint32(h[24:]), nameLen: le.Uint16(h[28:]), off: le.Uint32(h[42:]),
 		}
 		n := dirHeaderSize + int(e.nameLen) + int(le.Uint16(h[30:])) + int(le.Uint16(h[32:]))
@@ -102,24 +120,24 @@ func readJar(r io.ReaderAt, l *apk.Layout) (*jar, error) {
 		if h, err = dir.Peek(dirHeaderSize + int(e.nameLen)); err != nil {
 			return nil, err
 		}
-		names.Write(h[dirHeaderSize:])
-		e.name = names.String()[names.Len()-int(e.nameLen):]
-		if !strings.HasSuffix(e.name, "/") {
-			j.entries = append(j.entries, e)
+		if !bytes.HasSuffix(h[dirHeaderSize:], []byte("/")) {
+			names.Write(h[dirHeaderSize:])
+			j.records = append(j.records, e)
 		}
 		if _, err := dir.Discard(n); err != nil {
 			return nil, err
 		}
 		off += int64(n)
 	}
+	j.names = names.String()
 	return j, nil
 }
 
 // find returns the first entry of that name, or nil.
 func (j *jar) find(name string) *jarEntry {
-	for i := range j.entries {
-		if j.entries[i].name == name {
-			return &j.entries[i]
+	for i := range int32(len(j.records)) {
+		if j.name(i) == name {
+			return j.entry(i)
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func (v *verifier) v1(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &jarCheck{v: v, x: &extractor{j: j}, order: make([]int32, len(j.entries))}
+	c := &jarCheck{v: v, x: &extractor{j: j}, order: make([]int32, len(j.records))}
 	if c.duplicates(); len(v.res.Errors) > 0 {
 		return nil
 	}
@@ -69,31 +69,40 @@ type jarCheck struct {
 	x        *extractor
 	order    []int32 // the package's entries in the order of their names
 	manifest content
-	main     section   // the manifest's main section
-	section  []section // of each entry of the package; without text: none
-	signed   []uint16  // of each entry of the package, a bit for each signer whose signature file names it
+	main     section  // the manifest's main section
+	spans    []span   // where the manifest has the section of each entry of the package
+	signed   []uint16 // of each entry of the package, a bit for each signer whose signature file names it
 	signer   []*jarSigner
+}
+
+// A span is where a section lies in a manifest; the zero one is none.
+type span struct{ off, n uint32 }
+
+// section returns the manifest's section of the entry with that number; without
+// text there is none.
+func (c *jarCheck) section(i int32) section {
+	at := c.spans[i]
+	return section{int(at.off), c.manifest.text[at.off:][:at.n]}
 }
 
 // duplicates tells of names that several entries have, and puts them in order.
 func (c *jarCheck) duplicates() {
-	entries := c.x.j.entries
-	for i := range entries {
+	j := c.x.j
+	for i := range c.order {
 		c.order[i] = int32(i)
 	}
-	slices.SortStableFunc(c.order, func(a, b int32) int { return strings.Compare(entries[a].name, entries[b].name) })
-	same := func(i, k int) bool { return entries[c.order[i]].name == entries[c.order[k]].name }
+	slices.SortStableFunc(c.order, func(a, b int32) int { return strings.Compare(j.name(a), j.name(b)) })
+	same := func(i, k int) bool { return j.name(c.order[i]) == j.name(c.order[k]) }
 	for i := 1; i < len(c.order); i++ {
 		if same(i, i-1) && (i == 1 || !same(i-1, i-2)) {
-			c.v.fail("JAR_SIG_DUPLICATE_ZIP_ENTRY", "%q", entries[c.order[i]].name)
+			c.v.fail("JAR_SIG_DUPLICATE_ZIP_ENTRY", "%q", j.name(c.order[i]))
 		}
 	}
 }
 
 // index returns which of the package's entries has that name.
 func (c *jarCheck) index(name string) (int32, bool) {
-	entries := c.x.j.entries
-	i, ok := slices.BinarySearchFunc(c.order, name, func(at int32, name string) int { return strings.Compare(entries[at].name, name) })
+	i, ok := slices.BinarySearchFunc(c.order, name, func(at int32, name string) int { return strings.Compare(c.x.j.name(at), name) })
 	if !ok {
 		return 0, false
 	}
@@ -103,7 +112,7 @@ func (c *jarCheck) index(name string) (int32, bool) {
 // sections finds the manifest's section of each entry. Those that it has must
 // be in the package.
 func (c *jarCheck) sections(context.Context) error {
-	c.section = make([]section, len(c.x.j.entries))
+	c.spans = make([]span, len(c.x.j.records))
 	r := sectionReader{text: c.manifest.text}
 	c.main, _ = r.next()
 	missing := make(map[string]bool)
@@ -121,7 +130,7 @@ func (c *jarCheck) sections(context.Context) error {
 		}
 		i, ok := c.index(name)
 		switch {
-		case !ok && missing[name], ok && c.section[i].text != "":
+		case !ok && missing[name], ok && c.spans[i].n > 0:
 			c.v.fail("JAR_SIG_DUPLICATE_MANIFEST_SECTION", "%q", name)
 		case !ok:
 			if len(missing) < maxIssues {
@@ -129,7 +138,7 @@ func (c *jarCheck) sections(context.Context) error {
 			}
 			c.v.fail("JAR_SIG_MISSING_ZIP_ENTRY_REFERENCED_IN_MANIFEST", "%q", name)
 		default:
-			c.section[i] = s
+			c.spans[i] = span{uint32(s.off), uint32(len(s.text))}
 		}
 	}
 }
@@ -165,7 +174,7 @@ func (c *jarCheck) signers(ctx context.Context) error {
 		c.v.fail("JAR_SIG_MAX_SIGNATURES_EXCEEDED", "%d signers, at most %d", n, maxV1Signers)
 		return nil
 	}
-	c.signed = make([]uint16, len(c.x.j.entries))
+	c.signed = make([]uint16, len(c.x.j.records))
 	broken := false
 	for _, s := range c.signer {
 		if err := ctx.Err(); err != nil {
@@ -204,9 +213,9 @@ func (c *jarCheck) signers(ctx context.Context) error {
 
 // findSigners finds the signature blocks that have a signature file.
 func (c *jarCheck) findSigners() {
-	entries := c.x.j.entries
-	for i := range entries {
-		name := entries[i].name
+	j := c.x.j
+	for i := range int32(len(j.records)) {
+		name := j.name(i)
 		if !strings.HasPrefix(name, metaInf) || !slices.Contains([]string{".RSA", ".DSA", ".EC"}, path.Ext(name)) {
 			continue
 		}
@@ -214,7 +223,7 @@ func (c *jarCheck) findSigners() {
 		if at, ok := c.index(file); !ok {
 			c.v.warn("JAR_SIG_MISSING_FILE", "%s has no %s", name, file)
 		} else {
-			c.signer = append(c.signer, &jarSigner{bit: 1 << min(len(c.signer), 15), block: &entries[i], file: &entries[at]})
+			c.signer = append(c.signer, &jarSigner{bit: 1 << min(len(c.signer), 15), block: j.entry(i), file: j.entry(at)})
 		}
 	}
 }

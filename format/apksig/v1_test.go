@@ -193,8 +193,8 @@ func FuzzSignedData(f *testing.F) {
 			f.Fatal(err)
 		}
 		n := 0
-		for i := range j.entries {
-			if e := &j.entries[i]; strings.HasPrefix(e.name, metaInf) && strings.Contains(e.name, ".") {
+		for i := range int32(len(j.records)) {
+			if e := j.entry(i); strings.HasPrefix(e.name, metaInf) && strings.Contains(e.name, ".") {
 				text, err := (&extractor{j: j}).read(e, maxBlockFile)
 				if err != nil {
 					f.Fatal(err)

@@ -50,7 +50,7 @@ func (c *jarCheck) verifyMain(s *jarSigner, head []jarAttribute) {
 // verifySection verifies the digest of the manifest's section of an entry.
 func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute, signtool bool) {
 	i, ok := c.index(name)
-	if !ok || c.section[i].text == "" {
+	if !ok || c.spans[i].n == 0 {
 		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q of %s is not in %s", name, s.file.name, manifestName)
 		s.ignore()
 		return
@@ -60,7 +60,7 @@ func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute
 		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q in %s", name, s.file.name)
 		return
 	}
-	text := c.section[i].text
+	text := c.section(i).text
 	if signtool && strings.HasSuffix(text, "\n\n") {
 		text = text[:len(text)-1]
 	}
@@ -100,9 +100,9 @@ func (c *jarCheck) entries(ctx context.Context) error {
 			Scheme: V1, Name: s.block.name, MinSDK: c.v.least, MaxSDK: c.v.most, Certificates: s.certs,
 		})
 	}
-	for _, e := range c.x.j.entries {
-		if strings.HasPrefix(e.name, metaInf) && !own[e.name] {
-			c.v.warn("JAR_SIG_UNPROTECTED_ZIP_ENTRY", "%s: no JAR signature covers what is in META-INF", e.name)
+	for i := range int32(len(c.x.j.records)) {
+		if name := c.x.j.name(i); strings.HasPrefix(name, metaInf) && !own[name] {
+			c.v.warn("JAR_SIG_UNPROTECTED_ZIP_ENTRY", "%s: no JAR signature covers what is in META-INF", name)
 		}
 	}
 	return nil
@@ -111,13 +111,13 @@ func (c *jarCheck) entries(ctx context.Context) error {
 // checkEntries returns the entries whose digest is to be verified, in the order
 // of the file, and the signers of the first.
 func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
-	entries := c.x.j.entries
-	for i := range entries {
-		if !strings.HasPrefix(entries[i].name, metaInf) {
-			order = append(order, int32(i))
+	j := c.x.j
+	for i := range int32(len(j.records)) {
+		if !strings.HasPrefix(j.name(i), metaInf) {
+			order = append(order, i)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(entries[a].off, entries[b].off) })
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(j.records[a].off, j.records[b].off) })
 	var kept uint16
 	for _, s := range c.signer {
 		kept |= s.bit
@@ -125,9 +125,9 @@ func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
 	first := ""
 	var attrs []jarAttribute
 	order = slices.DeleteFunc(order, func(i int32) bool {
-		name, by := entries[i].name, c.signed[i]&kept
+		name, by := j.name(i), c.signed[i]&kept
 		switch {
-		case c.section[i].text == "":
+		case c.spans[i].n == 0:
 			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
 			return true
 		case by == 0:
@@ -139,7 +139,7 @@ func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
 			c.v.fail("JAR_SIG_ZIP_ENTRY_SIGNERS_MISMATCH", "%s has %d signers, and %s others: %d", first, bits.OnesCount16(signers), name, bits.OnesCount16(by))
 			return true
 		}
-		attrs = c.section[i].attributes(attrs[:0])
+		attrs = c.section(i).attributes(attrs[:0])
 		if len(statedDigests(attrs, "-Digest", c.v.least, c.v.most)) == 0 {
 			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
 			return true
@@ -194,8 +194,8 @@ func (d *entryDigester) verify(ctx context.Context, i int32) ([]Issue, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	e := &d.c.x.j.entries[i]
-	d.attrs = d.c.section[i].attributes(d.attrs[:0])
+	e := d.c.x.j.entry(i)
+	d.attrs = d.c.section(i).attributes(d.attrs[:0])
 	digests := statedDigests(d.attrs, "-Digest", d.c.v.least, d.c.v.most)
 	hashes, writers := make([]hash.Hash, len(digests)), make([]io.Writer, len(digests))
 	for n, stated := range digests {
