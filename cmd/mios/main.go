@@ -49,6 +49,7 @@ var commands = []struct {
 	{"Make signed artifacts", []command{buildCmd, otaFull, kernelPin}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
 	{"Boot images", bootCommands},
+	{"Super partitions", superCommands},
 	{"Verified boot: vbmeta images, footers and hash trees", avbCommands},
 	{"The repository that devices trust", []command{
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,

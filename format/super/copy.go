@@ -20,6 +20,40 @@ const (
 // the blocks of zeros: w must read as zeros where nothing is written. Progress
 // may be nil.
 func CopyData(ctx context.Context, w io.WriterAt, r io.ReaderAt, size int64, progress sparse.Progress) error {
+	return eachPiece(ctx, size, progress, func(p []byte, at int64) error {
+		if err := readFull(r, p, at); err != nil {
+			return err
+		}
+		return writeData(w, p, at)
+	})
+}
+
+// CopyAll writes c to w, and zeros behind it up to size bytes, on all
+// processors. Progress may be nil.
+func CopyAll(ctx context.Context, w io.WriterAt, c Content, size int64, progress sparse.Progress) error {
+	return eachPiece(ctx, size, progress, func(p []byte, at int64) error {
+		n := min(max(c.Size-at, 0), int64(len(p)))
+		if err := readFull(c.R, p[:n], at); err != nil {
+			return err
+		}
+		clear(p[n:])
+		_, err := w.WriteAt(p, at)
+		return err
+	})
+}
+
+func readFull(r io.ReaderAt, p []byte, at int64) error {
+	if n, err := r.ReadAt(p, at); n < len(p) {
+		if err == io.EOF || err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	return nil
+}
+
+// eachPiece calls do for all pieces of size bytes, several at a time.
+func eachPiece(ctx context.Context, size int64, progress sparse.Progress, do func(p []byte, at int64) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var taken, done atomic.Int64
@@ -33,7 +67,7 @@ func CopyData(ctx context.Context, w io.WriterAt, r io.ReaderAt, size int64, pro
 					return
 				}
 				p := buf[:min(copyPiece, size-at)]
-				if err := copyAt(w, r, p, at); err != nil {
+				if err := do(p, at); err != nil {
 					cancel(err)
 					return
 				}
@@ -49,14 +83,8 @@ func CopyData(ctx context.Context, w io.WriterAt, r io.ReaderAt, size int64, pro
 
 var zeroBlock [copyBlock]byte
 
-// copyAt copies what fills p, from the same place to the same place.
-func copyAt(w io.WriterAt, r io.ReaderAt, p []byte, at int64) error {
-	if n, err := r.ReadAt(p, at); n < len(p) {
-		if err == io.EOF || err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
+// writeData writes p at its place, without blocks of zeros.
+func writeData(w io.WriterAt, p []byte, at int64) error {
 	zero := func(off int) bool {
 		b := p[off:min(off+copyBlock, len(p))]
 		return bytes.Equal(b, zeroBlock[:len(b)])

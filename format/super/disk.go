@@ -114,10 +114,7 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 		s := &d.parts[i]
 		from, to := max(s.off, off), min(s.off+s.size, off+int64(len(p)))
 		b := p[from-off : to-off]
-		if n, err := s.r.ReadAt(b, s.at+from-s.off); n < len(b) {
-			if err == io.EOF || err == nil {
-				err = io.ErrUnexpectedEOF
-			}
+		if err := readFull(s.r, b, s.at+from-s.off); err != nil {
 			return 0, err
 		}
 	}

@@ -164,11 +164,8 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 			b := p[done:min(int64(len(p)), int64(done)+n-in)]
 			if e.Zero {
 				clear(b)
-			} else if k, err := r.devices[e.Device].ReadAt(b, int64(e.Physical)*SectorSize+in); k < len(b) {
-				if err == io.EOF || err == nil {
-					err = io.ErrUnexpectedEOF
-				}
-				return done + k, err
+			} else if err := readFull(r.devices[e.Device], b, int64(e.Physical)*SectorSize+in); err != nil {
+				return done, err
 			}
 			done += len(b)
 		}
