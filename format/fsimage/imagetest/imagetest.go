@@ -87,7 +87,7 @@ func New(tb testing.TB) *Tree {
 	t.Symlink(strings.Repeat("../", 30)+"etc", "system/short")
 	t.Symlink(strings.Repeat("d/", 500)+"end", "system/far")
 	t.check(os.Link(t.path("system/same"), t.path("system/link")))
-	t.sparse("system/sparse", 5<<20+123)
+	t.Sparse("system/sparse", 5<<20+123)
 	t.check(syscall.Mkfifo(t.path("system/fifo"), 0o622))
 	t.attributes()
 	t.ages()
@@ -118,8 +118,9 @@ func (t *Tree) File(name string, mode fs.FileMode, data []byte) {
 // Symlink makes a symbolic link.
 func (t *Tree) Symlink(target, name string) { t.check(os.Symlink(target, t.path(name))) }
 
-// sparse makes a file with data in few places.
-func (t *Tree) sparse(name string, size int64) {
+// Sparse makes a file with data in few places: "not a hole" at its beginning, at
+// 1 MiB, at 3 MiB and 7, and at its end.
+func (t *Tree) Sparse(name string, size int64) {
 	f, err := os.Create(t.path(name))
 	t.check(err)
 	defer f.Close()
@@ -183,19 +184,28 @@ func noise(r *rand.Rand, n int) []byte {
 	return p
 }
 
-// Run runs a program of a Debian package and returns what it prints.
-func Run(tb testing.TB, name string, args ...string) string {
+// Command is a program of a Debian package, to be run.
+func Command(tb testing.TB, name string, args ...string) *exec.Cmd {
 	tb.Helper()
 	path, err := tool.Look(name)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	out, err := exec.CommandContext(tb.Context(), path, args...).CombinedOutput()
+	return exec.CommandContext(tb.Context(), path, args...)
+}
+
+// Run runs a program of a Debian package and returns what it prints.
+func Run(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
+	out, err := Command(tb, name, args...).CombinedOutput()
 	if err != nil {
 		tb.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
+
+// Setxattr gives a file of the host an extended attribute.
+func Setxattr(path, name string, value []byte) error { return syscall.Setxattr(path, name, value, 0) }
 
 // Compare compares a file system with the folder that it was made of: names,
 // types, modes, owners, sizes, times, targets, data and attributes. It leaves
@@ -224,7 +234,10 @@ func (t *Tree) Compare(tb testing.TB, f *fsimage.FS, skip ...string) {
 		tb.Error(err)
 	}
 	want := 0
-	t.check(filepath.WalkDir(t.Dir, func(_ string, _ fs.DirEntry, err error) error { want++; return err }))
+	err = filepath.WalkDir(t.Dir, func(_ string, _ fs.DirEntry, err error) error { want++; return err })
+	if err != nil {
+		tb.Error(err)
+	}
 	if seen != want {
 		tb.Errorf("%d files, want %d", seen, want)
 	}
