@@ -362,6 +362,7 @@ func normal(out string) string {
 // TestLineageApksigner: Debian's apksigner reads what is made here, with keys
 // of several kinds, and what it makes is read here.
 func TestLineageApksigner(t *testing.T) {
+	needJava(t)
 	t.Parallel()
 	dir := t.TempDir()
 	key := func(k crypto.Signer, err error) apksig.Signer {

@@ -135,8 +135,9 @@ func signCases(tb testing.TB) []signCase {
 	return out
 }
 
-// TestSignMatrix signs with each kind of key in each scheme, and lets Debian's
-// apksigner judge what it knows, and zipalign, and this package.
+// TestSignMatrix signs with each kind of key in each scheme, and lets this
+// package judge, zipalign, and Debian's apksigner what it knows: with -short the
+// first row alone.
 func TestSignMatrix(t *testing.T) {
 	dir := t.TempDir()
 	if *keep != "" {
@@ -175,13 +176,23 @@ func TestSignMatrix(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if !c.unknown {
+			if !c.unknown && (i == 0 || !testing.Short()) {
 				c.apksigner(t, path, idsig.Len() > 0, cert)
 			}
 			checkAligned(t, out, c.o)
 			runTool(t, "zipalign", "-c", "-v", "-p", "4", path)
 		})
 	}
+}
+
+// needJava skips a test that starts Java, which takes a second each time, or runs
+// it beside others.
+func needJava(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts Java, again and again: without -short")
+	}
+	t.Parallel()
 }
 
 // runTool runs a program with no more of Java than it needs.

@@ -203,6 +203,7 @@ func TestPins(t *testing.T) {
 // TestApksignerSigns compares with Debian's apksigner: its packages verify here
 // and, where the algorithm gives the same signature each time, they are ours.
 func TestApksignerSigns(t *testing.T) {
+	needJava(t)
 	dir := t.TempDir()
 	rsa2, p256, dsa := rsaSigner(t, 2048), ecSigner(t, elliptic.P256()), testSigner(t, "dsa2048")
 	text, err := os.ReadFile("testdata/dsa2048.pem")

@@ -65,6 +65,7 @@ func TestStamp(t *testing.T) {
 // one that it makes is verified here. It is of 2021: it does not know the time
 // in stamps, and makes them with RSA keys only.
 func TestStampApksigner(t *testing.T) {
+	needJava(t)
 	t.Parallel()
 	dir := t.TempDir()
 	s := ecSigners(t, 2)

@@ -207,6 +207,7 @@ func rewrite(t *testing.T, b []byte, change func(string, []byte) (string, []byte
 // TestApksignerSigned verifies what Debian's apksigner signed, by each scheme
 // that it knows.
 func TestApksignerSigned(t *testing.T) {
+	needJava(t)
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in.apk")
 	if err := os.WriteFile(in, unsigned(t, 100<<10), 0o600); err != nil {

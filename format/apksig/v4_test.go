@@ -67,6 +67,7 @@ func TestV4(t *testing.T) {
 // TestV4Apksigner: Debian's apksigner verifies what is signed here, and what it
 // signs is verified here, and has the same tree and the same root.
 func TestV4Apksigner(t *testing.T) {
+	needJava(t)
 	t.Parallel()
 	dir := t.TempDir()
 	key := func(k crypto.Signer, err error) apksig.Signer {
