@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ var testsMay = map[string]string{
 // else.
 var codecs = []string{
 	"github.com/dsnet/compress", "github.com/ulikunitz/xz", "github.com/therootcompany/xz",
-	"google.golang.org/protobuf", "github.com/andybalholm/brotli", "github.com/klauspost/compress",
+	"github.com/andybalholm/brotli", "github.com/klauspost/compress",
 	"github.com/pierrec/lz4", "golang.org/x/crypto/blake2b",
 }
 
@@ -93,6 +94,41 @@ func TestLayers(t *testing.T) {
 		for to := range strings.FieldsSeq(list) {
 			if !used[from+" "+to] {
 				t.Errorf("testsMay lets the tests of %s import %s, and none does: take it out", from, to)
+			}
+		}
+	}
+}
+
+// programs are what is linked for people and devices.
+var programs = []string{"./cmd/mios", "./cmd/miosd"}
+
+// slow are modules that no program may link, and why. Tests may: go-tuf is the
+// judge of format/tuf.
+var slow = []struct{ prefix, why string }{
+	{"github.com/theupdateframework/go-tuf", "it brings sigstore and protobuf: take mios/format/tuf"},
+	{"github.com/sigstore", "its protobuf types register in every process that starts, on devices too"},
+	{"github.com/secure-systems-lab", "mios/format/tuf has canonical JSON"},
+	{"github.com/opencontainers/go-digest", "its regular expressions are compiled in every process that starts"},
+	{"github.com/google/go-containerregistry", "its regular expressions are compiled in every process that starts"},
+	{"google.golang.org/genproto", "its types register in every process that starts"},
+	{"google.golang.org/protobuf", "it reads the program's own file in every process that starts: take mios/internal/protowire"},
+}
+
+// TestPrograms keeps what starts slowly out of what is started often: a command
+// of 4 ms, and each process of a device.
+func TestPrograms(t *testing.T) {
+	out, err := exec.Command("go", append([]string{"list", "-deps"}, programs...)...).Output()
+	if err != nil {
+		t.Fatalf("go list -deps: %v", err)
+	}
+	deps := strings.Fields(string(out))
+	if len(deps) < 200 {
+		t.Errorf("go list names %d packages: %v", len(deps), deps)
+	}
+	for _, dep := range deps {
+		for _, s := range slow {
+			if strings.HasPrefix(dep+"/", s.prefix+"/") {
+				t.Errorf("a program links %s: %s", dep, s.why)
 			}
 		}
 	}

@@ -21,7 +21,6 @@ var licenses = map[string]string{
 	"golang.org/x/sync":              "BSD-3-Clause",
 	"golang.org/x/sys":               "BSD-3-Clause",
 	"golang.org/x/term":              "BSD-3-Clause",
-	"google.golang.org/protobuf":     "BSD-3-Clause",
 	"mvdan.cc/sh/v3":                 "BSD-3-Clause",
 }
 

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"syscall"
 
 	"mios"
 	"mios/format/apk"
 	"mios/format/apksig"
+	"mios/internal/lazyregexp"
 )
 
 // Limits on a package, in bytes.
@@ -118,7 +118,7 @@ func inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*apksig.P
 	return p, err
 }
 
-var executableName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+var executableName = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 
 // checkFacts refuses what cannot run here, and what is not what the repository
 // said, and chooses ABI and executable.

@@ -11,10 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"mios"
 	"mios/internal/atomicfile"
+	"mios/internal/protowire"
 )
 
 // maxPersistent is the most bytes that the file of persistent properties may
@@ -79,13 +78,9 @@ func (s *Store) save(name, value string) error {
 func formatPersistent(values map[string]string) []byte {
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		var rec []byte
-		rec = protowire.AppendTag(rec, 1, protowire.BytesType)
-		rec = protowire.AppendString(rec, name)
-		rec = protowire.AppendTag(rec, 2, protowire.BytesType)
-		rec = protowire.AppendString(rec, values[name])
-		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendBytes(b, rec)
+		rec := protowire.AppendBytes(nil, 1, name)
+		rec = protowire.AppendBytes(rec, 2, values[name])
+		b = protowire.AppendBytes(b, 1, rec)
 	}
 	return b
 }
@@ -148,26 +143,16 @@ func parsePersistent(b []byte) ([]Property, error) {
 // eachField calls f for each length-delimited field and skips others.
 func eachField(b []byte, f func(protowire.Number, []byte) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return protowire.ParseError(n)
-			}
-			b = b[n:]
-			continue
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if err := f(num, v); err != nil {
+		x, err := protowire.Next(b)
+		if err != nil {
 			return err
 		}
-		b = b[n:]
+		if x.Type == protowire.Bytes {
+			if err := f(x.Num, x.B); err != nil {
+				return err
+			}
+		}
+		b = b[len(x.Raw):]
 	}
 	return nil
 }

@@ -5,10 +5,11 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"mios/internal/lazyregexp"
 )
 
 func sortLines(ctx context.Context, e *Env, args []string) error {
@@ -54,7 +55,7 @@ func sortLines(ctx context.Context, e *Env, args []string) error {
 	return err
 }
 
-var number = regexp.MustCompile(`^\s*-?[0-9]+(\.[0-9]+)?`)
+var number = lazyregexp.New(`^\s*-?[0-9]+(\.[0-9]+)?`)
 
 // leading returns the number that a line starts with, or 0.
 func leading(line string) float64 {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"mios/internal/protowire"
 )
 
 // counts bounds how much larger than its bytes a manifest may become.
@@ -253,7 +253,7 @@ func (g *Group) decode(b []byte, off int64) error {
 		case 2:
 			return number(d, &x, &g.Size)
 		case 3:
-			if err := x.want(protowire.BytesType); err != nil {
+			if err := x.want(protowire.Bytes); err != nil {
 				return err
 			}
 			g.Partitions = append(g.Partitions, string(x.b))
@@ -310,7 +310,7 @@ func (s *Signature) decode(b []byte, off int64) error {
 		case 2:
 			return octets(d, &x, &s.Data)
 		case 3:
-			if err := x.want(protowire.Fixed32Type); err != nil {
+			if err := x.want(protowire.Fixed32); err != nil {
 				return err
 			}
 			s.UnpaddedSize = uint32(x.u)

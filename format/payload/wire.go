@@ -1,8 +1,6 @@
 package payload
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "mios/internal/protowire"
 
 // A field is one field of a message as it stands there.
 type field struct {
@@ -17,34 +15,17 @@ type field struct {
 // each calls f for the fields of the message b, which stands at offset off.
 func each(b []byte, off int64, f func(field) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return bad(off, "tag: %v", protowire.ParseError(n))
+		x, err := protowire.Next(b)
+		switch {
+		case err != nil && x.Num == 0:
+			return bad(off, "tag: %v", err)
+		case err != nil:
+			return bad(off+int64(x.Value), "field %d: %v", x.Num, err)
 		}
-		x := field{num: num, typ: typ, off: off + int64(n)}
-		v := b[n:]
-		var k int
-		switch typ {
-		case protowire.VarintType:
-			x.u, k = protowire.ConsumeVarint(v)
-		case protowire.Fixed32Type:
-			var u uint32
-			u, k = protowire.ConsumeFixed32(v)
-			x.u = uint64(u)
-		case protowire.BytesType:
-			x.b, k = protowire.ConsumeBytes(v)
-			x.off += int64(k - len(x.b))
-		default:
-			k = protowire.ConsumeFieldValue(num, typ, v)
-		}
-		if k < 0 {
-			return bad(x.off, "field %d: %v", num, protowire.ParseError(k))
-		}
-		x.raw = b[:n+k]
-		if err := f(x); err != nil {
+		if err := f(field{num: x.Num, typ: x.Type, off: off + int64(x.Value), raw: x.Raw, u: x.U, b: x.B}); err != nil {
 			return err
 		}
-		b, off = b[n+k:], off+int64(n+k)
+		b, off = b[len(x.Raw):], off+int64(len(x.Raw))
 	}
 	return nil
 }
@@ -72,7 +53,7 @@ func (d decoder) keep(x *field) error {
 }
 
 func number[T ~uint32 | ~uint64 | ~int64](d decoder, x *field, to *T) error {
-	if err := x.want(protowire.VarintType); err != nil {
+	if err := x.want(protowire.Varint); err != nil {
 		return err
 	}
 	*to = T(x.u)
@@ -84,7 +65,7 @@ func number[T ~uint32 | ~uint64 | ~int64](d decoder, x *field, to *T) error {
 }
 
 func boolean(d decoder, x *field, to *bool) error {
-	if err := x.want(protowire.VarintType); err != nil {
+	if err := x.want(protowire.Varint); err != nil {
 		return err
 	}
 	if x.u > 1 {
@@ -96,7 +77,7 @@ func boolean(d decoder, x *field, to *bool) error {
 }
 
 func octets[T ~string | ~[]byte](d decoder, x *field, to *T) error {
-	if err := x.want(protowire.BytesType); err != nil {
+	if err := x.want(protowire.Bytes); err != nil {
 		return err
 	}
 	*to = T(append([]byte(nil), x.b...))
@@ -106,7 +87,7 @@ func octets[T ~string | ~[]byte](d decoder, x *field, to *T) error {
 
 // message decodes a nested message with f into a new T.
 func message[T any](x *field, to **T, f func(*T, []byte, int64) error) error {
-	if err := x.want(protowire.BytesType); err != nil {
+	if err := x.want(protowire.Bytes); err != nil {
 		return err
 	}
 	*to = new(T)
@@ -115,7 +96,7 @@ func message[T any](x *field, to **T, f func(*T, []byte, int64) error) error {
 
 // messages is [message] for a repeated field.
 func messages[T any](x *field, to *[]T, f func(*T, []byte, int64) error) error {
-	if err := x.want(protowire.BytesType); err != nil {
+	if err := x.want(protowire.Bytes); err != nil {
 		return err
 	}
 	var v T
@@ -139,17 +120,21 @@ func (e *encoder) has(num protowire.Number, zero bool) bool {
 
 func (e *encoder) uint(num protowire.Number, v uint64) {
 	if e.has(num, v == 0) {
-		e.b = protowire.AppendTag(e.b, num, protowire.VarintType)
-		e.b = protowire.AppendVarint(e.b, v)
+		e.b = protowire.AppendUint(e.b, num, v)
 	}
 }
 
-func (e *encoder) bool(num protowire.Number, v bool) { e.uint(num, protowire.EncodeBool(v)) }
+func (e *encoder) bool(num protowire.Number, v bool) {
+	var u uint64
+	if v {
+		u = 1
+	}
+	e.uint(num, u)
+}
 
 func (e *encoder) fixed32(num protowire.Number, v uint32) {
 	if e.has(num, v == 0) {
-		e.b = protowire.AppendTag(e.b, num, protowire.Fixed32Type)
-		e.b = protowire.AppendFixed32(e.b, v)
+		e.b = protowire.AppendFixed32(e.b, num, v)
 	}
 }
 
@@ -163,8 +148,7 @@ func (e *encoder) string(num protowire.Number, v string) { e.bytes(num, []byte(v
 
 // put writes a length-delimited field, empty or not.
 func (e *encoder) put(num protowire.Number, v []byte) {
-	e.b = protowire.AppendTag(e.b, num, protowire.BytesType)
-	e.b = protowire.AppendBytes(e.b, v)
+	e.b = protowire.AppendBytes(e.b, num, v)
 }
 
 func (e *encoder) extent(num protowire.Number, x *Extent) {

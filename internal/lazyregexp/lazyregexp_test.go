@@ -10,6 +10,9 @@ func TestRegexp(t *testing.T) {
 	if m := r.FindStringSubmatch("abb"); len(m) != 2 || m[1] != "bb" {
 		t.Errorf("FindStringSubmatch = %q", m)
 	}
+	if got := New("b+").FindString("abbc"); got != "bb" {
+		t.Errorf("FindString = %q", got)
+	}
 	if got := r.ReplaceAllString("ab", "c$1"); got != "cb" {
 		t.Errorf("ReplaceAllString = %q", got)
 	}

@@ -112,11 +112,14 @@ func (s *Service) file(w http.ResponseWriter, r *http.Request) error {
 //go:embed index.html
 var indexHTML string
 
-var indexPage = template.Must(template.New("index").Funcs(template.FuncMap{
-	"bytes": size,
-	"date":  func(sec int64) string { return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04") },
-	"join":  func(list []string) string { return strings.Join(list, ", ") },
-}).Parse(indexHTML))
+// indexPage is parsed when it is first asked for, and not by every command.
+var indexPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("index").Funcs(template.FuncMap{
+		"bytes": size,
+		"date":  func(sec int64) string { return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04") },
+		"join":  func(list []string) string { return strings.Join(list, ", ") },
+	}).Parse(indexHTML))
+})
 
 // size is a number of bytes for a person.
 func size(n int64) string {
@@ -160,7 +163,7 @@ func (s *Service) indexPage(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	var page bytes.Buffer
-	if err := indexPage.Execute(&page, status); err != nil {
+	if err := indexPage().Execute(&page, status); err != nil {
 		return nil, err
 	}
 	// What was published since is shown the next time.
