@@ -363,7 +363,6 @@ func normal(out string) string {
 // of several kinds, and what it makes is read here.
 func TestLineageApksigner(t *testing.T) {
 	needJava(t)
-	t.Parallel()
 	dir := t.TempDir()
 	key := func(k crypto.Signer, err error) apksig.Signer {
 		if err != nil {

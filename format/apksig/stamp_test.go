@@ -66,7 +66,6 @@ func TestStamp(t *testing.T) {
 // in stamps, and makes them with RSA keys only.
 func TestStampApksigner(t *testing.T) {
 	needJava(t)
-	t.Parallel()
 	dir := t.TempDir()
 	s := ecSigners(t, 2)
 	for range 2 {

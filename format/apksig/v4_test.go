@@ -68,7 +68,6 @@ func TestV4(t *testing.T) {
 // signs is verified here, and has the same tree and the same root.
 func TestV4Apksigner(t *testing.T) {
 	needJava(t)
-	t.Parallel()
 	dir := t.TempDir()
 	key := func(k crypto.Signer, err error) apksig.Signer {
 		if err != nil {
