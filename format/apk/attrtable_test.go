@@ -44,8 +44,8 @@ func TestAttributes(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString(`<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="a.b">` + "\n")
-	for _, name := range slices.Sorted(maps.Keys(androidAttrs)) {
-		def := androidAttrs[name]
+	for _, name := range slices.Sorted(maps.Keys(androidAttrs())) {
+		def := androidAttrs()[name]
 		if def.id >= firstAfter29 {
 			continue
 		}

@@ -35,7 +35,7 @@ func (e *Element) set(name string, v Value) {
 }
 
 func mustKnow(name string) uint32 {
-	def, ok := androidAttrs[name]
+	def, ok := androidAttrs()[name]
 	if !ok {
 		panic("apk: no attribute android:" + name)
 	}

@@ -124,7 +124,7 @@ func (p *textParser) attr(a xml.Attr) (Attr, error) {
 	default:
 		return out, p.bad("attribute %s: unknown namespace or undeclared prefix %q", out.Name, out.Namespace)
 	}
-	def, ok := androidAttrs[out.Name]
+	def, ok := androidAttrs()[out.Name]
 	if !ok {
 		return out, p.bad("attribute android:%s is not known here; leave it out", out.Name)
 	}
