@@ -1,6 +1,7 @@
 package fstree
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type output struct {
 	name string
 	n    fsimage.Node
 	fd   int
+	end  int64 // of what is written, of a file that one goroutine writes
 	refs atomic.Int64
 }
 
@@ -100,7 +102,6 @@ func (o *output) write(from, to int64) error {
 	if size == 0 {
 		return nil
 	}
-	written := int64(0)
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for e, err := range o.n.Extents(from) {
@@ -122,9 +123,8 @@ func (o *output) write(from, to int64) error {
 		if err := o.copy(e, off, end, buf); err != nil {
 			return err
 		}
-		written = end
 	}
-	if size <= partSize && written < size {
+	if size <= partSize && o.end < size {
 		return unix.Ftruncate(o.fd, size)
 	}
 	return nil
@@ -144,12 +144,8 @@ func (o *output) copy(e fsimage.Extent, off, end int64, buf *[]byte) error {
 		if err := o.x.f.ReadExtent(e, p, off-e.Off); err != nil {
 			return err
 		}
-		for at := off; len(p) > 0; {
-			w, err := unix.Pwrite(o.fd, p, at)
-			if err != nil {
-				return err
-			}
-			p, at = p[w:], at+int64(w)
+		if err := o.put(p, off); err != nil {
+			return err
 		}
 		off += n
 		if o.x.o.Progress != nil {
@@ -160,4 +156,33 @@ func (o *output) copy(e fsimage.Extent, off, end int64, buf *[]byte) error {
 		}
 	}
 	return nil
+}
+
+// holeSize is how many zeros make a hole, in bytes.
+const holeSize = 64 << 10
+
+// put writes p at off, and leaves out long runs of zeros.
+func (o *output) put(p []byte, off int64) error {
+	for from := 0; from < len(p); {
+		to := from
+		for to < len(p) && !zero(p[to:min(to+holeSize, len(p))]) {
+			to = min(to+holeSize, len(p))
+		}
+		for from < to {
+			n, err := unix.Pwrite(o.fd, p[from:to], off+int64(from))
+			if err != nil {
+				return err
+			}
+			from += n
+			if o.n.Info().Size <= partSize {
+				o.end = off + int64(from)
+			}
+		}
+		from = min(to+holeSize, len(p))
+	}
+	return nil
+}
+
+func zero(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[:len(p)-1], p[1:])
 }
