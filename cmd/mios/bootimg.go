@@ -14,7 +14,7 @@ import (
 )
 
 // bootCommands are what mkbootimg and its company do, with their flags' names.
-var bootCommands = []command{bootInfo, bootMake, bootUnpack, bootCertify}
+var bootCommands = []command{bootInfo, bootMake, bootUnpack, bootRepack, bootCertify, dtboInfo, dtboMake, dtboUnpack}
 
 // maxBootImage is the largest boot image, and part of one, that is read, in
 // bytes: they are held in memory.

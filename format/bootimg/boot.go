@@ -37,10 +37,11 @@ func parseV3(r *reader) (*Image, error) {
 		}
 		size = v4Size
 	}
-	if h.HeaderSize != size || h.Reserved != [4]uint32{} {
+	old := h.Version == 3 && h.HeaderSize == oldV3Size
+	if h.HeaderSize != size && !old || h.Reserved != [4]uint32{} {
 		return nil, bad(20, "header of %d bytes with %v reserved, want %d and zeros", h.HeaderSize, h.Reserved, size)
 	}
-	m := &Image{Version: h.Version, PageSize: PageSize}
+	m := &Image{Version: h.Version, PageSize: PageSize, OldHeader: old}
 	var err error
 	if m.OS, err = parseOS(h.OSVersion, 16); err != nil {
 		return nil, err
@@ -183,6 +184,8 @@ func (m *Image) fits() error {
 		return fmt.Errorf("bootimg: version %d has no second stage, name, id, addresses or device trees", m.Version)
 	case m.Version < 2 && len(m.DTB) > 0, m.Version < 1 && len(m.RecoveryDTBO) > 0, m.Version < 2 && m.DTBAddr > 0:
 		return fmt.Errorf("bootimg: version %d has no device tree of that kind", m.Version)
+	case m.Version != 3 && m.OldHeader:
+		return fmt.Errorf("bootimg: version %d has no other size of its header", m.Version)
 	case m.Version != 4 && len(m.Signature) > 0:
 		return fmt.Errorf("bootimg: version %d has no signature", m.Version)
 	}
@@ -198,8 +201,11 @@ func (m *Image) header() ([]byte, error) {
 	b := bytes.NewBufferString(bootMagic)
 	if m.Version >= 3 {
 		h := v3Header{KernelSize: uint32(len(m.Kernel)), RamdiskSize: uint32(len(m.Ramdisk)), OSVersion: os, HeaderSize: v3Size, Version: m.Version}
-		if m.Version == 4 {
+		switch {
+		case m.Version == 4:
 			h.HeaderSize = v4Size
+		case m.OldHeader:
+			h.HeaderSize = oldV3Size
 		}
 		if err := setStr(h.Cmdline[:], m.Cmdline, "command line", len(h.Cmdline)-1); err != nil {
 			return nil, err

@@ -48,6 +48,10 @@ type Image struct {
 	DTB          []byte // version 2
 	DTBAddr      uint64 // version 2
 
+	// OldHeader: the header of version 3 says that it has 1596 bytes, as Android
+	// 11's mkbootimg wrote, and not 1580. Nothing else differs.
+	OldHeader bool
+
 	// Signature is the GKI boot signature that version 4 may end with.
 	Signature []byte
 }

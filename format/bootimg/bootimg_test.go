@@ -35,6 +35,8 @@ func samples() map[string]fmt.Stringer {
 	signed.Signature = fill(3, 4096)
 	v3 := *v4
 	v3.Version = 3
+	old3 := v3
+	old3.OldHeader = true
 	legacy := bootimg.Image{PageSize: 2048, OS: android11, Cmdline: "a", ExtraCmdline: "b", Name: "board", ID: [32]byte{9},
 		Kernel: kernel, Ramdisk: ramdisk, Second: fill(4, 100), KernelAddr: 0x8000, RamdiskAddr: 0x1000000, SecondAddr: 1, TagsAddr: 0x100}
 	v1, v2 := legacy, legacy
@@ -45,7 +47,7 @@ func samples() map[string]fmt.Stringer {
 		Bootconfig: []byte("androidboot.x=1\n")}
 	vendor3 := bootimg.Vendor{Version: 3, PageSize: 2048, Cmdline: "x=y", Ramdisk: ramdisk, DTB: fill(7, 300)}
 	return map[string]fmt.Stringer{
-		"v0": boot{&legacy}, "v1": boot{&v1}, "v2": boot{&v2}, "v3": boot{&v3}, "v4": boot{v4}, "v4-signed": boot{signed},
+		"v0": boot{&legacy}, "v1": boot{&v1}, "v2": boot{&v2}, "v3": boot{&v3}, "v3-old": boot{&old3}, "v4": boot{v4}, "v4-signed": boot{signed},
 		"init_boot": boot{bootimg.New(nil, ramdisk, "", bootimg.OSVersion{})},
 		"vendor3":   vendor{&vendor3}, "vendor4": vendor{&vendor4},
 	}

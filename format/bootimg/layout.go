@@ -86,6 +86,7 @@ type tableEntry struct {
 const (
 	v0Size, v1Size, v2Size = 1632, 1648, 1660
 	v3Size, v4Size         = 1580, 1584
+	oldV3Size              = 1596
 	vendor3Size            = 2112
 	vendor4Size            = 2128
 	entrySize              = 108
