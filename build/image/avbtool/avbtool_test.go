@@ -230,8 +230,8 @@ func TestVerify(t *testing.T) {
 		err = avbtool.Verify(ctx, top, avbtool.VerifyOptions{Follow: true, Key: pub}, nil, func(c avbtool.Check) { kinds = append(kinds, c.Kind) })
 		return kinds, err
 	}
-	if kinds, err := verify(); err != nil || len(kinds) != 5 {
-		t.Fatalf("Verify found %v, %v, want vbmeta, chained, vbmeta, hashtree, hash", kinds, err)
+	if kinds, err := verify(); err != nil || len(kinds) != 6 {
+		t.Fatalf("Verify found %v, %v, want vbmeta, chained, follow, vbmeta, hashtree, hash", kinds, err)
 	}
 	for file, off := range map[string]int64{system: 7 * block, boot: 5, top: 300} {
 		f, err := os.OpenFile(file, os.O_RDWR, 0)

@@ -28,8 +28,10 @@ type VerifyOptions struct {
 
 // A Check is something that holds of an image.
 type Check struct {
-	Kind      string `json:"kind"`                // vbmeta, hash, hashtree, chain, or chained: a chain that nothing was expected of
-	File      string `json:"file"`                //
+	// Kind is vbmeta, hash, hashtree, chain, chained (a chain of which nothing
+	// was expected) or follow (a chain's image comes next).
+	Kind      string `json:"kind"`
+	File      string `json:"file"`
 	Partition string `json:"partition,omitempty"` // of a descriptor
 	Algorithm string `json:"algorithm,omitempty"` // of a signature or digest
 	Size      uint64 `json:"size,omitempty"`      // bytes that the digest is over
@@ -142,8 +144,9 @@ func verifyTree(ctx context.Context, m *Image, d *avb.HashtreeDescriptor, accept
 	}
 	r := counted(ctx, m, int64(d.ImageSize), p)
 	mark := make([]byte, len(zeroMark))
-	_, _ = m.ReadAt(mark, int64(d.TreeOffset)) // too little is no mark
-	c.Zeroed = d.TreeSize == 0 || string(mark) == zeroMark
+	_, _ = m.ReadAt(mark, int64(d.TreeOffset))                                  // too little is no mark
+	leftOut := d.TreeSize == 0 && (acceptZeroed || d.ImageSize > avb.BlockSize) // one block has no tree
+	c.Zeroed = leftOut || string(mark) == zeroMark
 	var err error
 	switch {
 	case c.Zeroed && !acceptZeroed:
@@ -216,6 +219,7 @@ func verifyChain(ctx context.Context, m *Image, d *avb.ChainPartitionDescriptor,
 	if err != nil {
 		return err
 	}
+	found(Check{Kind: "follow", File: name, Partition: d.PartitionName})
 	// A chained image has no chains of its own that a loader would follow.
 	return Verify(ctx, name, VerifyOptions{Key: d.PublicKey, AcceptZeroed: o.AcceptZeroed}, p, found)
 }
@@ -245,6 +249,8 @@ func (c Check) WriteAVBTool(w io.Writer) {
 		fmt.Fprintf(w, "%s: Successfully verified %s %s of %s for image of %d bytes\n", c.Partition, c.Algorithm, c.Kind, c.File, c.Size)
 	case "chain":
 		fmt.Fprintf(w, "%s: Successfully verified chain partition descriptor matches expected data\n", c.Partition)
+	case "follow":
+		fmt.Fprintf(w, "--\nVerifying image %s using embedded public key\n", c.File)
 	case "chained":
 		fmt.Fprintf(w, "%s: Chained but ROLLBACK_SLOT (which is %d) and KEY (which has sha1 %s) not specified\n", c.Partition, c.Location, c.KeySHA1)
 	}
