@@ -9,7 +9,7 @@
 // package does not know are kept, since they are signed too.
 //
 // It is stricter than the specification wants: member names are unique and
-// spelt exactly, null stands for nothing, hexadecimal is in lower case.
+// spelt exactly, null takes the place of no value, hexadecimal is in lower case.
 package tuf
 
 import (
