@@ -12,7 +12,7 @@ import (
 // TestApplets holds the links that an image has against what there is.
 func TestApplets(t *testing.T) {
 	var have []string
-	for _, a := range applets {
+	for a := range applets {
 		have = append(have, a.name)
 	}
 	slices.Sort(have)

@@ -26,13 +26,13 @@ func main() {
 	if name == "miosd" && len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	for _, a := range applets {
+	for a := range applets {
 		if a.name == name {
 			os.Exit(a.run(context.Background(), args))
 		}
 	}
 	fmt.Fprintf(os.Stderr, "miosd: no applet %q; there are:\n", name)
-	for _, a := range applets {
+	for a := range applets {
 		fmt.Fprintf(os.Stderr, "  %s\n", a.name)
 	}
 	os.Exit(2)
