@@ -106,12 +106,26 @@ func (t *tree) offset(level int) (off int64) {
 type hasher struct {
 	h    hash.Hash
 	salt []byte
+	zero []byte // digest of a block of zeros, of which images have many
 }
 
-func (t *tree) hasher() *hasher { return &hasher{t.hash.New(), t.salt} }
+func (t *tree) hasher() *hasher {
+	h := &hasher{h: t.hash.New(), salt: t.salt}
+	zero := make([]byte, h.h.Size())
+	h.sum(zero, zeroBlock[:])
+	h.zero = zero
+	return h
+}
+
+// zeroBlock is what a hole reads as.
+var zeroBlock [BlockSize]byte
 
 // sum writes the digest of the block to dst.
 func (h *hasher) sum(dst, block []byte) {
+	if h.zero != nil && bytes.Equal(block, zeroBlock[:]) {
+		copy(dst, h.zero)
+		return
+	}
 	h.h.Reset()
 	h.h.Write(h.salt)
 	h.h.Write(block)
