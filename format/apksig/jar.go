@@ -190,7 +190,8 @@ type extractor struct {
 	flate io.ReadCloser
 }
 
-// open returns the data of e, uncompressed, until the next call.
+// open returns the data of e, uncompressed, until the next call. Reading fails
+// unless it is as long as the directory promises.
 func (x *extractor) open(e *jarEntry) (io.Reader, error) {
 	off, n, err := x.j.locate(e)
 	if err != nil {
@@ -198,7 +199,7 @@ func (x *extractor) open(e *jarEntry) (io.Reader, error) {
 	}
 	data := io.NewSectionReader(x.j.r, off, n)
 	if e.method == 0 {
-		return data, nil
+		return &jarReader{data, e, int64(e.size)}, nil
 	}
 	if x.in == nil {
 		x.in = bufio.NewReaderSize(data, 32<<10)
@@ -209,11 +210,29 @@ func (x *extractor) open(e *jarEntry) (io.Reader, error) {
 			return nil, err
 		}
 	}
-	return x.flate, nil
+	return &jarReader{x.flate, e, int64(e.size)}, nil
 }
 
-// copy writes the data of e, uncompressed, to w, and never more than the
-// directory promises.
+// A jarReader reads the data of an entry.
+type jarReader struct {
+	r    io.Reader
+	e    *jarEntry
+	left int64
+}
+
+func (r *jarReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.left -= int64(n)
+	switch {
+	case r.left < 0:
+		return 0, badJar(int64(r.e.off), "%s: more than the %d bytes that the directory promises", r.e.name, r.e.size)
+	case err == nil, err == io.EOF && r.left == 0:
+		return n, err
+	}
+	return n, r.e.broken(err, r.left)
+}
+
+// copy writes the data of e, uncompressed, to w.
 func (x *extractor) copy(w io.Writer, e *jarEntry) error {
 	r, err := x.open(e)
 	if err != nil {
@@ -222,20 +241,16 @@ func (x *extractor) copy(w io.Writer, e *jarEntry) error {
 	if x.buf == nil {
 		x.buf = make([]byte, 32<<10)
 	}
-	left := int64(e.size)
 	for {
 		n, err := r.Read(x.buf)
-		if left -= int64(n); left < 0 {
-			return badJar(int64(e.off), "%s: more than the %d bytes that the directory promises", e.name, e.size)
-		}
 		if _, err := w.Write(x.buf[:n]); err != nil {
 			return err
 		}
-		if err == io.EOF && left == 0 {
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return e.broken(err, left)
+			return err
 		}
 	}
 }
@@ -251,12 +266,19 @@ func (e *jarEntry) broken(err error, left int64) error {
 	return err
 }
 
+// check fails if e cannot have what it claims, or claims more than limit bytes:
+// before anything is allocated.
+func (x *extractor) check(e *jarEntry, limit int64) error {
+	if int64(e.size) > limit {
+		return badJar(int64(e.off), "%s: %d bytes, at most %d are read", e.name, e.size, limit)
+	}
+	_, _, err := x.j.locate(e)
+	return err
+}
+
 // read returns the data of e, of at most limit bytes.
 func (x *extractor) read(e *jarEntry, limit int64) (string, error) {
-	if int64(e.size) > limit {
-		return "", badJar(int64(e.off), "%s: %d bytes, at most %d are read", e.name, e.size, limit)
-	}
-	if _, _, err := x.j.locate(e); err != nil { // before anything is allocated
+	if err := x.check(e, limit); err != nil {
 		return "", err
 	}
 	var b strings.Builder

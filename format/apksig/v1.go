@@ -46,15 +46,12 @@ func (v *verifier) v1(ctx context.Context) error {
 	if c.duplicates(); len(v.res.Errors) > 0 {
 		return nil
 	}
-	manifest := j.find(manifestName)
-	if manifest == nil {
+	e := j.find(manifestName)
+	if e == nil {
 		v.fail("JAR_SIG_NO_MANIFEST", "no JAR signature, and none of another scheme that counts")
 		return nil
 	}
-	if c.manifest.text, err = c.x.read(manifest, maxManifestFile); err != nil {
-		return err
-	}
-	v.digests[V1] = map[digestKind][]byte{chunkedSHA256: c.manifest.sum(crypto.SHA256)}
+	c.manifest = &jarManifest{x: &extractor{j: j}, e: e}
 	for _, step := range []func(context.Context) error{c.sections, c.signers, c.entries} {
 		if err := step(ctx); err != nil || len(v.res.Errors) > 0 {
 			return err
@@ -68,22 +65,22 @@ type jarCheck struct {
 	v        *verifier
 	x        *extractor
 	order    []int32 // the package's entries in the order of their names
-	manifest content
+	manifest *jarManifest
 	main     section  // the manifest's main section
-	spans    []span   // where the manifest has the section of each entry of the package
+	listed   []listed // of each entry of the package, what the manifest has of it
 	signed   []uint16 // of each entry of the package, a bit for each signer whose signature file names it
+	text     string   // of the manifest, if its sections are wanted
+	spans    []span   // of the entries' sections in it
 	signer   []*jarSigner
 }
 
-// A span is where a section lies in a manifest; the zero one is none.
-type span struct{ off, n uint32 }
+// listed says what the manifest has of an entry.
+type listed uint8
 
-// section returns the manifest's section of the entry with that number; without
-// text there is none.
-func (c *jarCheck) section(i int32) section {
-	at := c.spans[i]
-	return section{int(at.off), c.manifest.text[at.off:][:at.n]}
-}
+const (
+	inManifest listed = 1 << iota // a section
+	hasDigest                     // a digest in it that platforms of the range verify
+)
 
 // duplicates tells of names that several entries have, and puts them in order.
 func (c *jarCheck) duplicates() {
@@ -109,28 +106,26 @@ func (c *jarCheck) index(name string) (int32, bool) {
 	return c.order[i], true
 }
 
-// sections finds the manifest's section of each entry. Those that it has must
-// be in the package.
+// sections reads which entries the manifest has a section of. Those must be in
+// the package.
 func (c *jarCheck) sections(context.Context) error {
-	c.spans = make([]span, len(c.x.j.records))
-	r := sectionReader{text: c.manifest.text}
-	c.main, _ = r.next()
+	c.listed = make([]listed, len(c.x.j.records))
 	missing := make(map[string]bool)
 	var attrs []jarAttribute
-	for n := 1; ; n++ {
-		s, ok := r.next()
-		if !ok {
+	err := c.manifest.each(func(n int, s section) error {
+		if n == 0 {
+			c.main = s
 			return nil
 		}
 		attrs = s.attributes(attrs[:0])
 		name, ok := entryName(attrs)
 		if !ok {
 			c.v.fail("JAR_SIG_UNNNAMED_MANIFEST_SECTION", "section %d of %s", n, manifestName)
-			continue
+			return nil
 		}
 		i, ok := c.index(name)
 		switch {
-		case !ok && missing[name], ok && c.spans[i].n > 0:
+		case !ok && missing[name], ok && c.listed[i] != 0:
 			c.v.fail("JAR_SIG_DUPLICATE_MANIFEST_SECTION", "%q", name)
 		case !ok:
 			if len(missing) < maxIssues {
@@ -138,9 +133,17 @@ func (c *jarCheck) sections(context.Context) error {
 			}
 			c.v.fail("JAR_SIG_MISSING_ZIP_ENTRY_REFERENCED_IN_MANIFEST", "%q", name)
 		default:
-			c.spans[i] = span{uint32(s.off), uint32(len(s.text))}
+			c.listed[i] = inManifest
+			if len(statedDigests(attrs, "-Digest", c.v.least, c.v.most)) > 0 {
+				c.listed[i] |= hasDigest
+			}
 		}
+		return nil
+	})
+	if err == nil {
+		c.v.digests[V1] = map[digestKind][]byte{chunkedSHA256: c.manifest.sums[crypto.SHA256]}
 	}
+	return err
 }
 
 // A jarSigner is a signature block and the signature file that it signs.
@@ -311,13 +314,15 @@ func (c *jarCheck) verifyFile(s *jarSigner, sum []byte) error {
 		return err
 	}
 	h := sha256.New()
-	r := &sectionStream{r: bufio.NewReader(io.TeeReader(io.LimitReader(data, int64(s.file.size)), h))}
-	c.verifySections(s, r)
+	r := &sectionStream{r: bufio.NewReader(io.TeeReader(data, h))}
+	if err := c.verifySections(s, r); err != nil {
+		return err
+	}
 	for r.err == nil { // what is left of it
 		r.next()
 	}
 	if r.err != io.EOF {
-		return s.file.broken(r.err, 0)
+		return r.err
 	}
 	if !bytes.Equal(h.Sum(nil), sum) {
 		return fmt.Errorf("%s: it changes while it is read", s.file.name)
@@ -325,55 +330,61 @@ func (c *jarCheck) verifyFile(s *jarSigner, sum []byte) error {
 	return nil
 }
 
-func (c *jarCheck) verifySections(s *jarSigner, r *sectionStream) {
+func (c *jarCheck) verifySections(s *jarSigner, r *sectionStream) error {
 	first, _ := r.next()
 	head := first.attributes(nil)
 	if _, ok := find(head, "Signature-Version"); !ok {
 		s.fail("JAR_SIG_MISSING_VERSION_ATTR_IN_SIG_FILE", "%s", s.file.name)
 		s.ignore()
-		return
+		return nil
 	}
 	if c.v.most >= sdkV2 {
 		if c.checkStripped(s, head); len(s.errors) > 0 {
-			return
+			return nil
 		}
 	}
 	by, _ := find(head, "Created-By")
 	signtool := strings.Contains(by, "signtool")
-	whole := c.verifyManifest(s, head, signtool)
+	whole, err := c.verifyManifest(s, head, signtool)
+	if err != nil {
+		return err
+	}
 	if !signtool {
 		c.verifyMain(s, head)
 	}
 	if len(s.errors) > 0 {
-		return
+		return nil
 	}
 	unknown := make(map[string]bool) // names that are not in the package
 	var attrs []jarAttribute
 	for n := 1; ; n++ {
 		sec, ok := r.next()
 		if !ok {
-			return
+			return nil
 		}
 		attrs = sec.attributes(attrs[:0])
 		name, ok := entryName(attrs)
 		if !ok {
 			s.fail("JAR_SIG_UNNNAMED_SIG_FILE_SECTION", "section %d of %s", n, s.file.name)
 			s.ignore()
-			return
+			return nil
 		}
 		i, known := c.index(name)
 		if known && c.signed[i]&s.bit != 0 || unknown[name] || len(unknown) > 1<<16 {
 			s.fail("JAR_SIG_DUPLICATE_SIG_FILE_SECTION", "%q in %s", name, s.file.name)
 			s.ignore()
-			return
+			return nil
 		}
 		if known {
 			c.signed[i] |= s.bit
 		} else {
 			unknown[name] = true
 		}
-		if !whole {
-			c.verifySection(s, name, attrs, signtool)
+		if whole {
+			continue
+		}
+		if err := c.verifySection(s, name, attrs, signtool); err != nil {
+			return err
 		}
 	}
 }

@@ -12,12 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // verifyManifest reports whether the signature file has the digest of the
 // manifest as a whole. If not, its sections count.
-func (c *jarCheck) verifyManifest(s *jarSigner, head []jarAttribute, signtool bool) bool {
+func (c *jarCheck) verifyManifest(s *jarSigner, head []jarAttribute, signtool bool) (bool, error) {
 	suffix := "-Digest-Manifest"
 	if signtool {
 		suffix = "-Digest"
@@ -25,16 +24,20 @@ func (c *jarCheck) verifyManifest(s *jarSigner, head []jarAttribute, signtool bo
 	digests := statedDigests(head, suffix, c.v.least, c.v.most)
 	if len(digests) == 0 {
 		s.warn("JAR_SIG_NO_MANIFEST_DIGEST_IN_SIG_FILE", "%s", s.file.name)
-		return false
+		return false, nil
 	}
 	ok := true
 	for _, d := range digests {
-		if sum := c.manifest.sum(d.hash); !d.is(sum) {
+		sum, err := c.manifest.sum(d.hash)
+		if err != nil {
+			return false, err
+		}
+		if !d.is(sum) {
 			s.warn("JAR_SIG_ZIP_ENTRY_DIGEST_DID_NOT_VERIFY", "%s", mismatch(manifestName, d, sum, s.file.name))
 			ok = false
 		}
 	}
-	return ok
+	return ok, nil
 }
 
 // verifyMain verifies the digest of the manifest's main section, if the
@@ -48,19 +51,22 @@ func (c *jarCheck) verifyMain(s *jarSigner, head []jarAttribute) {
 }
 
 // verifySection verifies the digest of the manifest's section of an entry.
-func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute, signtool bool) {
+func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute, signtool bool) error {
 	i, ok := c.index(name)
-	if !ok || c.spans[i].n == 0 {
+	if !ok || c.listed[i] == 0 {
 		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q of %s is not in %s", name, s.file.name, manifestName)
 		s.ignore()
-		return
+		return nil
 	}
 	digests := statedDigests(attrs, "-Digest", c.v.least, c.v.most)
 	if len(digests) == 0 {
 		s.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_SIG_FILE", "%q in %s", name, s.file.name)
-		return
+		return nil
 	}
-	text := c.section(i).text
+	text, err := c.sectionText(i)
+	if err != nil {
+		return err
+	}
 	if signtool && strings.HasSuffix(text, "\n\n") {
 		text = text[:len(text)-1]
 	}
@@ -69,6 +75,7 @@ func (c *jarCheck) verifySection(s *jarSigner, name string, attrs []jarAttribute
 			s.fail("JAR_SIG_MANIFEST_SECTION_DIGEST_DID_NOT_VERIFY", "%s", mismatch("the section of "+name+" in "+manifestName, d, sum, s.file.name))
 		}
 	}
+	return nil
 }
 
 func mismatch(what string, d namedDigest, sum []byte, where string) string {
@@ -123,11 +130,10 @@ func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
 		kept |= s.bit
 	}
 	first := ""
-	var attrs []jarAttribute
 	order = slices.DeleteFunc(order, func(i int32) bool {
 		name, by := j.name(i), c.signed[i]&kept
 		switch {
-		case c.spans[i].n == 0:
+		case c.listed[i] == 0:
 			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
 			return true
 		case by == 0:
@@ -139,8 +145,7 @@ func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
 			c.v.fail("JAR_SIG_ZIP_ENTRY_SIGNERS_MISMATCH", "%s has %d signers, and %s others: %d", first, bits.OnesCount16(signers), name, bits.OnesCount16(by))
 			return true
 		}
-		attrs = c.section(i).attributes(attrs[:0])
-		if len(statedDigests(attrs, "-Digest", c.v.least, c.v.most)) == 0 {
+		if c.listed[i]&hasDigest == 0 {
 			c.v.fail("JAR_SIG_NO_ZIP_ENTRY_DIGEST_IN_MANIFEST", "%s", name)
 			return true
 		}
@@ -149,64 +154,108 @@ func (c *jarCheck) checkEntries() (order []int32, signers uint16) {
 	return order, signers
 }
 
-// digestEntries verifies the digests of those entries, on all processors.
+// digestEntries verifies the digests of those entries, on all processors, in the
+// order of the manifest.
 func (c *jarCheck) digestEntries(ctx context.Context, order []int32) error {
-	var next atomic.Int64
-	var mu sync.Mutex
-	failed := make(map[int32][]Issue)
-	errs := make([]error, min(runtime.GOMAXPROCS(0), len(order)))
+	wanted := make([]bool, len(c.listed))
+	for _, i := range order {
+		wanted[i] = true
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work := make(chan digestWork, 64)
+	d := &entryDigester{c: c, work: work, failed: make(map[int32][]Issue)}
+	errs := make([]error, 1+runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
-	for w := range errs {
+	for w := range errs[1:] {
 		wg.Go(func() {
-			d := &entryDigester{c: c, x: &extractor{j: c.x.j}}
-			for errs[w] == nil {
-				at := next.Add(1) - 1
-				if at >= int64(len(order)) {
-					return
-				}
-				issues, err := d.verify(ctx, order[at])
-				if errs[w] = err; len(issues) > 0 {
-					mu.Lock()
-					if len(failed) < maxIssues {
-						failed[order[at]] = issues
-					}
-					mu.Unlock()
-				}
+			if errs[w+1] = d.run(ctx); errs[w+1] != nil {
+				cancel() // the others need not go on
 			}
-			next.Store(int64(len(order))) // the others need not go on
 		})
 	}
+	errs[0] = d.hand(ctx, wanted, work)
+	close(work)
 	wg.Wait()
 	for _, i := range order {
-		c.v.res.report(failed[i], nil)
+		c.v.res.report(d.failed[i], nil)
+	}
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil && !errors.Is(err, context.Canceled) }); i >= 0 {
+		return errs[i]
 	}
 	return errors.Join(errs...)
 }
 
-// An entryDigester verifies entries one after the other.
-type entryDigester struct {
-	c     *jarCheck
-	x     *extractor
-	attrs []jarAttribute
+// digestWork is an entry and what it must digest to.
+type digestWork struct {
+	entry   int32
+	digests []namedDigest
 }
 
-func (d *entryDigester) verify(ctx context.Context, i int32) ([]Issue, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+// An entryDigester verifies entries by what the manifest says of them.
+type entryDigester struct {
+	c      *jarCheck
+	work   <-chan digestWork
+	mu     sync.Mutex
+	failed map[int32][]Issue // guarded by mu
+}
+
+// hand reads the manifest and hands out the entries that are wanted.
+func (d *entryDigester) hand(ctx context.Context, wanted []bool, work chan<- digestWork) error {
+	var attrs []jarAttribute
+	return d.c.manifest.each(func(n int, s section) error {
+		if n == 0 {
+			return nil
+		}
+		attrs = s.attributes(attrs[:0])
+		name, _ := entryName(attrs)
+		i, ok := d.c.index(name)
+		if !ok || !wanted[i] {
+			return nil
+		}
+		select {
+		case work <- digestWork{i, statedDigests(attrs, "-Digest", d.c.v.least, d.c.v.most)}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// run verifies entries until there are no more.
+func (d *entryDigester) run(ctx context.Context) error {
+	x := &extractor{j: d.c.x.j}
+	for w := range d.work {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		issues, err := verifyEntry(x, w)
+		if err != nil {
+			return err
+		}
+		if len(issues) > 0 {
+			d.mu.Lock()
+			if len(d.failed) < maxIssues {
+				d.failed[w.entry] = issues
+			}
+			d.mu.Unlock()
+		}
 	}
-	e := d.c.x.j.entry(i)
-	d.attrs = d.c.section(i).attributes(d.attrs[:0])
-	digests := statedDigests(d.attrs, "-Digest", d.c.v.least, d.c.v.most)
-	hashes, writers := make([]hash.Hash, len(digests)), make([]io.Writer, len(digests))
-	for n, stated := range digests {
+	return nil
+}
+
+func verifyEntry(x *extractor, w digestWork) ([]Issue, error) {
+	e := x.j.entry(w.entry)
+	hashes, writers := make([]hash.Hash, len(w.digests)), make([]io.Writer, len(w.digests))
+	for n, stated := range w.digests {
 		hashes[n] = stated.hash.New()
 		writers[n] = hashes[n]
 	}
-	if err := d.x.copy(io.MultiWriter(writers...), e); err != nil {
+	if err := x.copy(io.MultiWriter(writers...), e); err != nil {
 		return nil, err
 	}
 	var issues []Issue
-	for n, stated := range digests {
+	for n, stated := range w.digests {
 		if sum := hashes[n].Sum(nil); !stated.is(sum) {
 			issues = append(issues, newIssue(V1, "", "JAR_SIG_ZIP_ENTRY_DIGEST_DID_NOT_VERIFY", "%s", mismatch(e.name, stated, sum, manifestName)))
 		}
