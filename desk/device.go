@@ -137,12 +137,12 @@ func (d *Device) Close() error {
 }
 
 // health matches the whole line: a wait sees it grow.
-var health = regexp.MustCompile(`mios: (healthy|health check failed).*after [0-9.]+ s\)`)
+const health = `mios: (healthy|health check failed).*after [0-9.]+ s\)`
 
 // Healthy waits until the device says on its console that its boot is good,
 // and returns that line. A boot that is not good is an error.
 func (d *Device) Healthy(ctx context.Context) (string, error) {
-	line, err := d.WaitFor(ctx, health)
+	line, err := d.WaitFor(ctx, regexp.MustCompile(health))
 	if err != nil {
 		return "", err
 	}
