@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -108,7 +109,7 @@ func printBoot(p *page, name string, r *bootReport) {
 		p.fact("cmdline", "%s", r.Cmdline)
 	}
 	if r.ID != "" {
-		p.fact("id", "%s", strings.TrimRight(r.ID, "0"))
+		p.fact("id", "%s", r.ID[:2*sha1.Size])
 	}
 	var places []string
 	for _, part := range []string{"kernel", "ramdisk", "second", "tags", "dtb"} {
@@ -117,7 +118,7 @@ func printBoot(p *page, name string, r *bootReport) {
 		}
 	}
 	if len(places) > 0 {
-		p.list("  loaded at  ", places)
+		p.list("  loaded    ", places)
 	}
 	p.section("Parts")
 	for _, part := range r.Parts {

@@ -43,6 +43,9 @@ func (c *superChange) run(ctx context.Context, e env, name string) error {
 		return err
 	}
 	defer s.Close()
+	if s.empty && c.content.R != nil {
+		return fmt.Errorf("%s: it holds no partitions' data: make a full one with mios super make --force-full-image", name)
+	}
 	old, err := s.slot(slot)
 	if err != nil {
 		return err
@@ -72,9 +75,6 @@ func (c *superChange) run(ctx context.Context, e env, name string) error {
 
 // empty writes an image without partitions' data anew.
 func (c *superChange) empty(s *superFile, now *super.Metadata) error {
-	if c.content.R != nil {
-		return errors.New("the image holds no partitions' data: make a full one with mios super make --force-full-image")
-	}
 	var b bytes.Buffer
 	if err := super.WriteEmpty(&b, s.Geometry, now); err != nil {
 		return err

@@ -10,12 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 
 	"mios/format/super"
-	"mios/internal/conformance"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -109,8 +107,6 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-// TestDamage flips a byte of each copy: the other one must do, and both
-// together must be refused.
 // TestLongNames: a name that does not fit its field is not cut off.
 func TestLongNames(t *testing.T) {
 	for _, n := range []int{36, 37, 40, 43} {
@@ -123,6 +119,8 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
+// TestDamage flips a byte of each copy: the other one must do, and both
+// together must be refused.
 func TestDamage(t *testing.T) {
 	img, good := build(t)
 	for _, tt := range []struct {
@@ -243,115 +241,6 @@ func TestVolume(t *testing.T) {
 	}
 }
 
-func TestConformance(t *testing.T) {
-	dir := conformance.Dir(t, "liblp")
-	tally := conformance.New(t, "liblp")
-	read := func(name string) []byte {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	raw := disk(read("super.img"))
-	img, damage, err := super.Read(raw)
-	if err != nil || damage != nil {
-		t.Fatalf("super.img: %v, %v", damage, err)
-	}
-	again := disk(bytes.Clone(raw))
-	clear(again[:img.Geometry.MetadataSize()])
-	tally.Case(img.WriteDisk(again) == nil && bytes.Equal(again, raw))
-	if !bytes.Equal(again, raw) {
-		t.Error("super.img is not written as it was read")
-	}
-	tally.Case(checkDump(t, img.Slots[0], read("super.img.lpdump.json")))
-	v, err := img.Slots[0].Open("system_a", raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content := make([]byte, v.Size())
-	_, err = v.ReadAt(content, 0)
-	tally.Case(err == nil && bytes.Equal(content, read("system.img")))
-	if !bytes.Equal(content, read("system.img")) {
-		t.Error("system_a is not system.img")
-	}
-	m := img.Slots[0]
-	tally.Case(checkText(t, fmt.Sprintf("Metadata version: 10.%d\nMetadata size: 316 bytes\nMetadata max size: %d bytes\nMetadata slot count: %d\n",
-		m.Minor, img.Geometry.MetadataMaxSize, img.Geometry.SlotCount), read("super.img.lpdump.txt")))
-
-	empty := read("super_empty.img")
-	g, m, err := super.ReadEmpty(empty)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	tally.Case(super.WriteEmpty(&out, g, m) == nil && bytes.Equal(out.Bytes(), empty))
-	if !bytes.Equal(out.Bytes(), empty) {
-		t.Error("super_empty.img is not written as it was read")
-	}
-	tally.Case(len(m.Partitions) == 1 && m.Partitions[0].Size() == 0 && checkText(t,
-		fmt.Sprintf("  Partition name: %s\n  First sector: %d\n  Size: %d bytes\n", m.Devices[0].Name, m.Devices[0].FirstSector, m.Devices[0].Size), read("super_empty.img.lpdump.txt")))
-}
-
-// checkText reports whether lpdump's text has the lines.
-func checkText(t *testing.T, lines string, text []byte) bool {
-	ok := strings.Contains(string(text), lines)
-	if !ok {
-		t.Errorf("lpdump printed\n%s\nwant\n%s", text, lines)
-	}
-	return ok
-}
-
-// checkDump compares metadata with lpdump's JSON.
-func checkDump(t *testing.T, m *super.Metadata, dump []byte) bool {
-	type partition struct {
-		Name      string `json:"name"`
-		GroupName string `json:"group_name"`
-		IsDynamic bool   `json:"is_dynamic"`
-		Size      string `json:"size"`
-	}
-	type group struct {
-		Name string `json:"name"`
-	}
-	type device struct {
-		Name, Size, BlockSize, Alignment string
-	}
-	var want struct {
-		Partitions   []partition
-		Groups       []group
-		BlockDevices []struct {
-			Name, Size, Alignment string
-			BlockSize             string `json:"block_size"`
-		} `json:"block_devices"`
-	}
-	if err := json.Unmarshal(dump, &want); err != nil {
-		t.Fatal(err)
-	}
-	got := want
-	got.Partitions, got.Groups = nil, nil
-	for _, p := range m.Partitions {
-		got.Partitions = append(got.Partitions, partition{p.Name, p.Group, true, strconv.FormatInt(p.Size(), 10)})
-	}
-	for _, g := range m.Groups {
-		got.Groups = append(got.Groups, group{g.Name})
-	}
-	var devices, wantDevices []device
-	for _, d := range m.Devices {
-		devices = append(devices, device{d.Name, strconv.FormatUint(d.Size, 10), "4096", strconv.FormatUint(uint64(d.Alignment), 10)})
-	}
-	for _, d := range want.BlockDevices {
-		wantDevices = append(wantDevices, device{d.Name, d.Size, d.BlockSize, d.Alignment})
-	}
-	ok := reflect.DeepEqual(got, want) && reflect.DeepEqual(devices, wantDevices)
-	if !ok {
-		t.Errorf("metadata %+v %v, lpdump says %+v", got, devices, want)
-	}
-	return ok
-}
-
-// FuzzReadEmpty checks that nothing makes the parser panic, and that what it
-// accepts has one encoding. Checksums are put right first, or the fuzzer would
-// never get past them.
 // FuzzRead reads the metadata area of a whole partition.
 func FuzzRead(f *testing.F) {
 	img, d := build(f)
@@ -371,6 +260,9 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// FuzzReadEmpty checks that nothing makes the parser panic, and that what it
+// accepts has one encoding. Checksums are put right first, or the fuzzer would
+// never get past them.
 func FuzzReadEmpty(f *testing.F) {
 	img, _ := build(f)
 	for _, minor := range []uint16{0, 2} {
