@@ -3,6 +3,8 @@ package erofs
 import (
 	"encoding/binary"
 	"errors"
+
+	lz4block "github.com/pierrec/lz4/v4"
 )
 
 var (
@@ -14,6 +16,21 @@ var (
 // unpackLZ4 unpacks a block (lz4_Block_format.md) into dst, which it must fill.
 // If whole, the block must end there; otherwise what follows is not looked at.
 func unpackLZ4(dst, src []byte, whole bool) error {
+	if !whole {
+		return unpackLZ4Part(dst, src)
+	}
+	switch n, err := lz4block.UncompressBlock(src, dst); {
+	case err != nil:
+		return errData
+	case n < len(dst):
+		return errShort
+	}
+	return nil
+}
+
+// unpackLZ4Part unpacks the beginning of a block, which lz4 modules have no
+// function for.
+func unpackLZ4Part(dst, src []byte) error {
 	s, d := 0, 0
 	for s < len(src) {
 		token := int(src[s])
@@ -31,16 +48,11 @@ func unpackLZ4(dst, src []byte, whole bool) error {
 			if n > len(src)-s {
 				return errLiterals
 			}
-			if n > len(dst)-d {
-				if whole {
-					return errLiterals
-				}
-				n = len(dst) - d
-			}
+			n = min(n, len(dst)-d)
 			copy(dst[d:d+n], src[s:s+n])
 		}
 		s, d = s+n, d+n
-		if s == len(src) || d == len(dst) && !whole {
+		if s == len(src) || d == len(dst) {
 			break
 		}
 		if len(src)-s < 2 {
@@ -59,15 +71,10 @@ func unpackLZ4(dst, src []byte, whole bool) error {
 		if back == 0 || back > d {
 			return errMatch
 		}
-		if n > len(dst)-d {
-			if whole {
-				return errMatch
-			}
-			n = len(dst) - d
-		}
+		n = min(n, len(dst)-d)
 		copyMatch(dst, d, back, n)
 		d += n
-		if d == len(dst) && !whole {
+		if d == len(dst) {
 			break
 		}
 	}

@@ -165,10 +165,19 @@ func newSigner(b *testing.B) apksig.Signer {
 // it had at a time, in KiB.
 func program(b *testing.B, args ...string) (time.Duration, int64) {
 	b.Helper()
-	name := filepath.Join(os.Getenv(image.ProgramsEnv), "mios")
-	took := command(b, name, args...)
-	// Once more for the memory, for watching takes time. The rusage of a child
-	// counts the memory of the process that started it as well, so it is of no use.
+	took := command(b, miosProgram(), args...)
+	return took, peak(b, args...) // once more, for watching takes time
+}
+
+// miosProgram is the path of mios.
+func miosProgram() string { return filepath.Join(os.Getenv(image.ProgramsEnv), "mios") }
+
+// peak runs mios and returns the most memory that it had at a time, in KiB. The
+// rusage of a child counts the memory of the process that started it as well, so
+// it is of no use.
+func peak(b *testing.B, args ...string) int64 {
+	b.Helper()
+	name := miosProgram()
 	cmd := exec.CommandContext(b.Context(), name, args...)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -189,11 +198,11 @@ func program(b *testing.B, args ...string) (time.Duration, int64) {
 	}()
 	err := cmd.Wait()
 	close(stop)
-	peak := <-done
+	most := <-done
 	if err != nil {
 		b.Fatal(err)
 	}
-	return took, peak
+	return most
 }
 
 // highWater returns the most memory that a process had so far, in KiB; 0 if it
