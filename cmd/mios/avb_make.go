@@ -167,6 +167,8 @@ var avbAddHashtree = command{"avb add-hashtree", "[flags] FILE", "add a hash tre
 		f.add(fs)
 		fs.Lookup("hash_algorithm").Usage = "`name`: sha256, sha512 or blake2b-256, sha1 for old images"
 		fs.BoolVar(&f.noFEC, "do_not_generate_fec", false, "no FEC")
+		fs.BoolVar(&f.o.InPlace, "in_place", false, "write behind the image in FILE itself, without a copy of a plain image without a footer:\n"+
+			strings.Repeat(" ", 26)+"faster, but a power cut may leave a part of it")
 		fs.BoolVar(&f.o.FECOfFile, "fec_of_sparse_file", false, "FEC of a sparse image as avbtool makes it: over the bytes of the sparse file,\n"+
 			strings.Repeat(" ", 26)+"with which no device can repair anything (default: over the image)")
 		numberFlag(fs, &f.fecRoots, "fec_num_roots", "parity bytes of 255: a `number` from 2 to 24 (default: 2)")

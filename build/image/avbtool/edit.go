@@ -67,6 +67,29 @@ func rewrite(ctx context.Context, old *Image, out string, keep, total int64, p P
 	})
 }
 
+// extend is rewrite of a plain image of which all is kept, in its own file. On an
+// error that has its old size again.
+func extend(ctx context.Context, old *Image, _ string, keep, total int64, p Progress, fill func(d *draft) error) (err error) {
+	f, err := os.OpenFile(old.Name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var done atomic.Int64
+	d := &draft{f: f, old: old, keep: keep, size: keep, end: keep, ctx: ctx, step: func(n int) {
+		if p != nil {
+			p(min(done.Add(int64(n)), total), total)
+		}
+	}}
+	if err = fill(d); err == nil {
+		err = errors.Join(d.finish(), f.Sync())
+	}
+	if err != nil {
+		err = errors.Join(err, f.Truncate(keep))
+	}
+	return err
+}
+
 // begin writes the beginning.
 func (d *draft) begin(keep int64) error {
 	if d.old.sparse == nil {

@@ -28,6 +28,10 @@ type FooterOptions struct {
 
 	// Of hash trees only:
 	FECRoots int // 2 is AOSP's; 0 for none
+	// InPlace writes behind the image in its own file, without a copy, if that is
+	// a plain image without a footer. An error leaves the file as it was; a
+	// power cut may leave a part behind the image.
+	InPlace bool
 	// FECOfFile makes the FEC of a sparse image as avbtool does: over the bytes
 	// of the sparse file, with which no device can do anything.
 	FECOfFile     bool
@@ -224,7 +228,11 @@ func AddHashtree(ctx context.Context, name string, o FooterOptions, p Progress) 
 	if o.FECRoots > 0 && !o.NoHashtree {
 		total *= 2
 	}
-	err = rewrite(ctx, m, o.Output, original, total, p, func(t *draft) (err error) {
+	write := rewrite
+	if o.InPlace && o.Output == "" && !m.Sparse() && original == m.Size {
+		write = extend
+	}
+	err = write(ctx, m, o.Output, original, total, p, func(t *draft) (err error) {
 		if err := t.pad(avb.BlockSize); err != nil {
 			return err
 		}
