@@ -68,7 +68,7 @@ func TestExtract(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Files < 700 || r.Bytes < 6<<20 {
+			if r.Files < 250 || r.Bytes < 5<<20 {
 				t.Errorf("%+v", r)
 			}
 			got := &imagetest.Tree{Dir: out, AnyOwner: !o.Owner}
@@ -116,7 +116,7 @@ func sameFiles(t *testing.T, want, got string) {
 		}
 		return err
 	})
-	if err != nil || files < 700 {
+	if err != nil || files < 250 {
 		t.Errorf("%d files, %v", files, err)
 	}
 }

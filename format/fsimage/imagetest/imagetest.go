@@ -80,14 +80,14 @@ func New(tb testing.TB) *Tree {
 	t.File("system/shifted", 0o644, slices.Concat([]byte("shift"), same[5_000:], noise(r, 300), same[:77_777]))
 	t.File("system/bin/su", 0o755|fs.ModeSetuid, text(r, 30_000))
 	t.File("system/etc/ünï—code", 0o444, []byte("x"))
-	for i := range 700 {
+	for i := range 200 {
 		t.File(fmt.Sprintf("many/a rather long name of file number %d", i), 0o644, text(r, r.IntN(200)))
 	}
 	t.Symlink("/system/bin/su", "system/bin/long-"+strings.Repeat("x", 200))
 	t.Symlink(strings.Repeat("../", 30)+"etc", "system/short")
 	t.Symlink(strings.Repeat("d/", 500)+"end", "system/far")
 	t.check(os.Link(t.path("system/same"), t.path("system/link")))
-	t.Sparse("system/sparse", 5<<20+123)
+	t.Sparse("system/sparse", 4<<20+123)
 	t.check(syscall.Mkfifo(t.path("system/fifo"), 0o622))
 	t.attributes()
 	t.ages()
