@@ -108,20 +108,7 @@ func (c *Config) dirLocale() string {
 		}
 		return unpack(c.Language, 'a') + "-r" + unpack(c.Country, '0')
 	}
-	parts := []string{"b", unpack(c.Language, 'a')}
-	if script {
-		parts = append(parts, text(c.Script[:]))
-	}
-	if c.Country[0] != 0 {
-		parts = append(parts, unpack(c.Country, '0'))
-	}
-	if c.Variant[0] != 0 {
-		parts = append(parts, text(c.Variant[:]))
-	}
-	if c.NumberingSystem[0] != 0 {
-		parts = append(parts, "u", "nu", text(c.NumberingSystem[:]))
-	}
-	return strings.Join(parts, "+")
+	return "b+" + strings.Join(c.localeParts(), "+")
 }
 
 // Locale returns the BCP 47 tag as aapt writes it, such as "en-GB" or
@@ -130,6 +117,11 @@ func (c *Config) Locale() string {
 	if c.Language[0] == 0 && c.Country[0] == 0 {
 		return ""
 	}
+	return strings.Join(c.localeParts(), "-")
+}
+
+// localeParts returns what a locale is made of.
+func (c *Config) localeParts() []string {
 	var parts []string
 	if c.Language[0] != 0 {
 		parts = append(parts, unpack(c.Language, 'a'))
@@ -146,7 +138,7 @@ func (c *Config) Locale() string {
 	if c.NumberingSystem[0] != 0 {
 		parts = append(parts, "u", "nu", text(c.NumberingSystem[:]))
 	}
-	return strings.Join(parts, "-")
+	return parts
 }
 
 // text returns b up to its first NUL.

@@ -31,13 +31,13 @@ func tsv(t *testing.T, dir, name string) [][]string {
 	return rows
 }
 
-func verifyFile(t *testing.T, path string, least, most string) (*apksig.Result, error) {
+// openFile opens a package of the set for the SDK versions of a row.
+func openFile(t *testing.T, path, least, most string) (*os.File, int64, apksig.Options) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,14 @@ func verifyFile(t *testing.T, path string, least, most string) (*apksig.Result, 
 	var o apksig.Options
 	o.MinSDK, _ = strconv.Atoi(least)
 	o.MaxSDK, _ = strconv.Atoi(most)
-	return apksig.Verify(t.Context(), f, fi.Size(), o)
+	return f, fi.Size(), o
+}
+
+func verifyFile(t *testing.T, path, least, most string) (*apksig.Result, error) {
+	t.Helper()
+	f, size, o := openFile(t, path, least, most)
+	defer f.Close()
+	return apksig.Verify(t.Context(), f, size, o)
 }
 
 // scheme names the scheme that a package of AOSP's suite is about.

@@ -3,11 +3,7 @@ package apksig_test
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -32,11 +28,7 @@ func ecSigners(tb testing.TB, n int) []apksig.Signer {
 	tb.Helper()
 	out := make([]apksig.Signer, n)
 	for i := range out {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		out[i] = newSigner(tb, key)
+		out[i] = ecSigner(tb, elliptic.P256())
 	}
 	return out
 }
@@ -364,15 +356,7 @@ func normal(out string) string {
 func TestLineageApksigner(t *testing.T) {
 	needJava(t)
 	dir := t.TempDir()
-	key := func(k crypto.Signer, err error) apksig.Signer {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return newSigner(t, k)
-	}
-	rsaSigner := func(bits int) apksig.Signer { k, err := rsa.GenerateKey(rand.Reader, bits); return key(k, err) }
-	ecSigner := func(c elliptic.Curve) apksig.Signer { k, err := ecdsa.GenerateKey(c, rand.Reader); return key(k, err) }
-	s := []apksig.Signer{rsaSigner(2048), ecSigner(elliptic.P256()), rsaSigner(4096), ecSigner(elliptic.P384()), ecSigner(elliptic.P521())}
+	s := []apksig.Signer{rsaSigner(t, 2048), ecSigner(t, elliptic.P256()), rsaSigner(t, 4096), ecSigner(t, elliptic.P384()), ecSigner(t, elliptic.P521())}
 	ours := chain(t, s...)
 	for i, caps := range []apksig.Capabilities{apksig.InstalledData, apksig.SharedUID | apksig.Rollback, apksig.Permission, everything, 0} {
 		var err error
@@ -389,7 +373,7 @@ func TestLineageApksigner(t *testing.T) {
 	}
 
 	oldKey, oldCert := keyFiles(t, dir, "old", s[4])
-	newer := ecSigner(elliptic.P256())
+	newer := ecSigner(t, elliptic.P256())
 	newKey, newCert := keyFiles(t, dir, "new", newer)
 	theirs := filepath.Join(dir, "theirs")
 	run(t, "apksigner", "rotate", "--in", file, "--out", theirs,

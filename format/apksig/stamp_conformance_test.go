@@ -2,7 +2,6 @@ package apksig_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,19 +14,9 @@ import (
 
 func verifyStampFile(t *testing.T, path, least, most string) (*apksig.Stamp, error) {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, size, o := openFile(t, path, least, most)
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var o apksig.StampOptions
-	o.MinSDK, _ = strconv.Atoi(least)
-	o.MaxSDK, _ = strconv.Atoi(most)
-	return apksig.VerifyStamp(t.Context(), f, fi.Size(), o)
+	return apksig.VerifyStamp(t.Context(), f, size, apksig.StampOptions{MinSDK: o.MinSDK, MaxSDK: o.MaxSDK})
 }
 
 func named(issues []apksig.Issue, name string) bool {

@@ -67,14 +67,7 @@ func TestStamp(t *testing.T) {
 func TestStampApksigner(t *testing.T) {
 	needJava(t)
 	dir := t.TempDir()
-	s := ecSigners(t, 2)
-	for range 2 {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s = append(s, newSigner(t, key))
-	}
+	s := append(ecSigners(t, 2), rsaSigner(t, 2048), rsaSigner(t, 2048))
 	b := sign(t, unsigned(t, 9000), apksig.SignOptions{Signers: s[:1], V1: true, V2: true, V3: true, MinSDK: 24,
 		Stamp: &apksig.StampSigner{Signer: s[1], Lineage: chain(t, s[2], s[1])}})
 	name := filepath.Join(dir, "a.apk")

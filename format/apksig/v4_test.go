@@ -3,10 +3,8 @@ package apksig_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
@@ -69,17 +67,7 @@ func TestV4(t *testing.T) {
 func TestV4Apksigner(t *testing.T) {
 	needJava(t)
 	dir := t.TempDir()
-	key := func(k crypto.Signer, err error) apksig.Signer {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return newSigner(t, k)
-	}
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 3080)
-	signers := []apksig.Signer{key(rsaKey, err)}
-	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	signers = append(signers, key(ecKey, err))
-	for i, s := range signers {
+	for i, s := range []apksig.Signer{rsaSigner(t, 3080), ecSigner(t, elliptic.P256())} {
 		b := sign(t, unsigned(t, 3<<20+i), apksig.SignOptions{Signers: []apksig.Signer{s}, V2: true, V3: i > 0})
 		name := filepath.Join(dir, "a.apk")
 		ours := signV4(t, b, s)
@@ -96,7 +84,8 @@ func TestV4Apksigner(t *testing.T) {
 		keyFile, cert := keyFiles(t, dir, "key", s)
 		theirs := filepath.Join(dir, "theirs.apk")
 		run(t, "apksigner", "sign", "--v4-signing-enabled", "true", "--key", keyFile, "--cert", cert, "--out", theirs, name)
-		if b, err = os.ReadFile(theirs); err != nil {
+		b, err := os.ReadFile(theirs)
+		if err != nil {
 			t.Fatal(err)
 		}
 		idsig, err := os.ReadFile(theirs + ".idsig")

@@ -79,15 +79,9 @@ type Issue struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// String gives the issue in one line.
+// String gives the name, the signer and the detail in one line.
 func (i Issue) String() string {
-	s := i.Name
-	for _, part := range []string{i.Signer, i.Detail} {
-		if part != "" {
-			s += ": " + part
-		}
-	}
-	return s
+	return apksig.Issue{Name: i.Name, Signer: i.Signer, Detail: i.Detail}.String()
 }
 
 // VerifyOptions say for which platforms a package is to be verified.
