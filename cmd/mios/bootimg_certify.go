@@ -19,7 +19,6 @@ import (
 	"mios/format/avb"
 	"mios/format/bootimg"
 	"mios/internal/atomicfile"
-	"mios/key"
 )
 
 // Sizes of GKI certificates in a boot image, in bytes: mkbootimg's, and what
@@ -119,6 +118,7 @@ type gkiFlags struct{ key, algorithm, args string }
 func (g *gkiFlags) add(fs *flag.FlagSet) {
 	fs.StringVar(&g.key, "gki_signing_key", "", "sign with the RSA key in this `file` (version 4; mios boot certify is what came after)")
 	fs.StringVar(&g.algorithm, "gki_signing_algorithm", "", "`algorithm` of that signature, such as SHA256_RSA2048")
+	fs.String("gki_signing_avbtool_path", "", "`program` that is not needed here")
 	fs.StringVar(&g.args, "gki_signing_signature_args", "", "more `arguments` for avbtool add_hash_footer, such as --prop KEY:VALUE")
 }
 
@@ -154,20 +154,8 @@ func rsaSigner(e env, file, algorithm string) (crypto.Signer, avb.Algorithm, err
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %v", errUsage, err)
 	}
-	k, err := bootKey(e, file)
+	k, err := avbPrivate(e, file)
 	return k, alg, err
-}
-
-// bootKey reads a private key: as all are kept here, or as openssl keeps it.
-func bootKey(e env, file string) (crypto.Signer, error) {
-	if strings.HasSuffix(file, ".age") || strings.HasSuffix(file, ".helper") {
-		return key.Load(file, passphrase(e))
-	}
-	_, k, err := avbtool.LoadKey(file)
-	if err == nil && k == nil {
-		err = fmt.Errorf("key %s: a public key cannot sign: give the private one", file)
-	}
-	return k, err
 }
 
 var bootCertify = command{"boot certify", "[flags] --boot_img FILE --algorithm ALGORITHM --key FILE --output FILE",
@@ -304,7 +292,7 @@ func (o *certifier) write(e env, b []byte, partition int64, out string) error {
 	}
 	var signer crypto.Signer
 	if v.key != "" {
-		if signer, err = bootKey(e, v.key); err != nil {
+		if signer, err = avbPrivate(e, v.key); err != nil {
 			return err
 		}
 	}

@@ -222,5 +222,18 @@ func FuzzParse(f *testing.F) {
 		if out := encode(t, m); len(out) > len(in) || !bytes.Equal(out, in[:len(out)]) {
 			t.Error("what was parsed is not written as it was read")
 		}
+		x := m.(interface {
+			Text() string
+			Args(dir string) []string
+			Parts() []bootimg.Part
+		})
+		if x.Text() == "" || len(x.Args("")) < 4 {
+			t.Error("nothing is told of it")
+		}
+		for _, p := range x.Parts() {
+			if len(p.Data) > len(in) {
+				t.Errorf("%s has %d bytes", p.Name, len(p.Data))
+			}
+		}
 	})
 }
