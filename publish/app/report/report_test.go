@@ -348,6 +348,41 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestToday describes apps for old platforms as those of today see them: JAR
+// signatures count where there is nothing newer.
+func TestToday(t *testing.T) {
+	for _, tt := range []struct {
+		set, file string
+		schemes   []string
+		warnings  bool // of v1, which Verify has
+	}{
+		{"apps", "ApiDemos-debug.apk", []string{"v2"}, true},
+		{"apksig", "apks/v1-only-two-signers.apk", []string{"v1"}, false},
+	} {
+		f, err := os.Open(filepath.Join(conformance.Dir(t, tt.set), tt.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fi, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := Describe(t.Context(), f, fi.Size(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := a.Signature
+		if a.MinSDK >= TodaySDK || !s.Verified || s.MinSDK != TodaySDK || !slices.Equal(s.Schemes, tt.schemes) || len(s.Warnings) > 0 {
+			t.Errorf("%s, for SDK %d: %v for SDK %d by %v, warnings %v", tt.file, a.MinSDK, s.Verified, s.MinSDK, s.Schemes, s.Warnings)
+		}
+		whole, err := Verify(t.Context(), f, fi.Size(), VerifyOptions{})
+		if err != nil || !slices.Contains(whole.Schemes, "v1") || len(whole.Warnings) > 0 != tt.warnings {
+			t.Errorf("%s: Verify = %+v, %v", tt.file, whole, err)
+		}
+	}
+}
+
 func TestELFAlign(t *testing.T) {
 	for _, align := range []uint64{4096, 16384, 65536} {
 		if got := elfAlignOf(library(align)); got != int64(align) {
