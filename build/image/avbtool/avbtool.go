@@ -107,8 +107,8 @@ func (m *Image) Footer() (*avb.Footer, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
-	case f.OriginalImageSize > uint64(m.Size) || f.VBMetaOffset > uint64(m.Size):
-		return nil, fmt.Errorf("%s: footer: image of %d bytes, vbmeta image at %d: they pass its end at %d", m.Name, f.OriginalImageSize, f.VBMetaOffset, m.Size)
+	case f.OriginalImageSize > uint64(m.Size) || f.VBMetaOffset > uint64(m.Size) || f.VBMetaSize > uint64(m.Size)-f.VBMetaOffset:
+		return nil, fmt.Errorf("%s: footer: image of %d bytes, vbmeta image of %d at %d: they pass its end at %d", m.Name, f.OriginalImageSize, f.VBMetaSize, f.VBMetaOffset, m.Size)
 	}
 	return f, nil
 }
