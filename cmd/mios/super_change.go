@@ -19,7 +19,7 @@ type superChange struct {
 	slot *string // "": slot 0, and those that hold the same
 	// metadata changes it; places in taken are not free.
 	metadata func(m *super.Metadata, g super.Geometry, taken []super.Extent) error
-	// partition gets content, if R is set.
+	// partition is a new one, and gets content, if R is set.
 	partition string
 	content   super.Content
 }
@@ -93,7 +93,7 @@ func (c *superChange) sparse(ctx context.Context, t *progress.Task, s *superFile
 	contents := map[string]super.Content{}
 	for _, p := range now.Partitions {
 		old := s.Slots[0].Find(p.Name)
-		if old == nil || old.Size() == 0 || p.Size() == 0 || p.Name == c.partition && c.content.R != nil {
+		if old == nil || old.Size() == 0 || p.Size() == 0 || p.Name == c.partition {
 			continue
 		}
 		r, err := s.Slots[0].Reader(p.Name, s.r)

@@ -19,6 +19,7 @@ const (
 	// Limits on what a geometry may claim, far above what devices use.
 	maxMetadata = 1 << 20
 	maxSlots    = 8
+	maxDevice   = 1 << 58 // bytes
 
 	targetLinear = 0
 	targetZero   = 1

@@ -158,6 +158,9 @@ func (m *Metadata) check() error {
 	}
 	n := names{seen: map[string]bool{}}
 	for _, d := range m.Devices {
+		if d.Size > maxDevice || d.FirstSector > d.Size/SectorSize {
+			return fmt.Errorf("block device %q: sector %d of %d bytes, of which there may be %d", d.Name, d.FirstSector, d.Size, uint64(maxDevice))
+		}
 		n.add("block device", d.Name)
 	}
 	for _, g := range m.Groups {
