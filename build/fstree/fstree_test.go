@@ -44,7 +44,7 @@ func images(t *testing.T, dir string) map[string]string {
 	out := map[string]string{}
 	for name, args := range map[string][]string{
 		"erofs-lz4":   {"mkfs.erofs", "-zlz4hc", "-C65536", "--quiet", "--preserve-mtime"},
-		"erofs-parts": {"mkfs.erofs", "-zlz4", "-Efragments,dedupe", "--quiet", "--preserve-mtime"},
+		"erofs-parts": {"mkfs.erofs", "-zlz4", "-Eztailpacking", "--quiet", "--preserve-mtime"},
 		"erofs-plain": {"mkfs.erofs", "--quiet", "--preserve-mtime"},
 	} {
 		out[name] = filepath.Join(t.TempDir(), name)

@@ -73,8 +73,9 @@ func checkExtent(t *testing.T, n fsimage.Node, x [4]int64) {
 func TestVectorFeatures(t *testing.T) {
 	all := vectors(t)
 	for name, want := range map[string]string{
+		"lz4-fragments": "lz4 fragments skip", "lz4-legacy": "lz4 dedupe skip", "lz4-dedupe": "lz4 dedupe", "prefixes": "xattr_prefixes",
 		"lzma": "lzma ztailpacking", "lzma-fragments": "lzma fragments skip", "deflate": "deflate", "deflate-dedupe": "deflate dedupe",
-		"zstd": "zstd ztailpacking", "zstd-dedupe": "zstd dedupe", "two": "lz4", "48bit": "48bit zstd", "48bit-plain": "48bit lz4",
+		"zstd": "zstd ztailpacking", "zstd-dedupe": "zstd dedupe", "48bit": "48bit zstd", "48bit-plain": "48bit lz4",
 		"metabox": "metabox lz4", "blocks-512": "lz4",
 	} {
 		b, ok := all[name]
@@ -109,6 +110,24 @@ func TestVectorFeatures(t *testing.T) {
 			if !strings.Contains(has, word) {
 				t.Errorf("%s: no %s in %s", name, word, has)
 			}
+		}
+	}
+}
+
+// TestPrefixes reads an attribute whose name begins as the image defines.
+func TestPrefixes(t *testing.T) {
+	for name, b := range vectors(t) {
+		f, err := erofs.Open(strings.NewReader(string(b)), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := f.Lookup("folder/log", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := n.Xattrs()
+		if err != nil || len(list) != 1 || list[0].Name != "user.mios.comment" || string(list[0].Value) != "a long prefix" {
+			t.Errorf("%s: %q, %v", name, list, err)
 		}
 	}
 }
