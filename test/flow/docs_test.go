@@ -23,8 +23,8 @@ func documents(t *testing.T) []string {
 var (
 	code    = regexp.MustCompile("`([^`\n]+)`|(?m:^    (.+)$)") // inline, or an indented line
 	command = regexp.MustCompile(`^(?:bin/)?(mios|make|update_engine_client) ([a-z].*)$`)
-	verbs   = regexp.MustCompile(`^(?:[a-z]+ ?)+`)
-	flags   = regexp.MustCompile(`(?:^| )(--?[a-z][a-z-]*)`)
+	verbs   = regexp.MustCompile(`^(?:[a-z]+(?:-[a-z]+)* ?)+`)
+	flags   = regexp.MustCompile(`(?:^| )(--?[a-z][a-z_-]*)`)
 	links   = regexp.MustCompile(`\]\(([^)#:]+)\)`)
 )
 

@@ -145,7 +145,7 @@ func offer(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(c.Refresh(ctx))
-	rel, err := c.OSOffer(&api.Device{Arch: mios.AMD64, Channel: "stable", BuildTime: 1_700_000_000}, "a-device", "")
+	rel, err := c.OSOffer(&api.Device{Arch: mios.AMD64, Channel: "stable", Regions: []string{"CN"}, BuildTime: 1_700_000_000}, "a-device", "")
 	if args[1] == "none" {
 		if err == nil {
 			ts.Fatalf("the device is offered %s, want none", rel.Version)
