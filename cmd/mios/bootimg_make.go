@@ -137,18 +137,36 @@ func (o *bootMaker) run(e env) error {
 			return err
 		}
 	}
-	for _, m := range []io.WriterTo{vendor, boot} { // what is too large is refused before anything is written
-		if m, ok := m.(*bootimg.Vendor); ok && m != nil {
-			err = writeBootImage(o.vendorBoot, m)
-		}
-		if m, ok := m.(*bootimg.Image); ok && m != nil && err == nil {
-			err = writeBootImage(o.output, m)
-		}
+	if err := o.write(vendor, boot); err != nil {
+		return err
 	}
-	if err == nil && o.printID && boot != nil && boot.Version < 3 {
+	if o.printID && boot != nil && boot.Version < 3 {
 		_, err = fmt.Fprintf(e.stdout, "0x%x\n", boot.ID)
 	}
 	return err
+}
+
+// write writes the images that are not nil, once both are known to be right.
+func (o *bootMaker) write(vendor *bootimg.Vendor, boot *bootimg.Image) error {
+	var list []io.WriterTo
+	var names []string
+	if vendor != nil {
+		list, names = append(list, vendor), append(names, o.vendorBoot)
+	}
+	if boot != nil {
+		list, names = append(list, boot), append(names, o.output)
+	}
+	for _, m := range list {
+		if _, err := m.WriteTo(io.Discard); err != nil {
+			return err
+		}
+	}
+	for i, m := range list {
+		if err := writeBootImage(names[i], m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read reads the file that a flag names; nil if the flag was not given.

@@ -88,6 +88,9 @@ func TestConformanceBootloader(t *testing.T) {
 	dir := filepath.Join(conformance.Dir(t, "bootloader"), "libgbl", "testdata")
 	tally := conformance.New(t, "bootloader images")
 	infos, _ := filepath.Glob(filepath.Join(dir, "_ref", "*.img.info.txt"))
+	if len(infos) != 11 {
+		t.Errorf("%d images, want 11", len(infos))
+	}
 	for _, file := range infos {
 		name := strings.TrimSuffix(filepath.Base(file), ".info.txt")
 		sums := map[string]string{}
@@ -151,6 +154,7 @@ func TestConformanceMkbootimg(t *testing.T) {
 func TestConformanceMkbootimgOutputs(t *testing.T) {
 	blobs, _ := filepath.Glob(filepath.Join(conformance.Dir(t, "mkbootimg"), "blobs", "*"))
 	tally := conformance.New(t, "images among mkbootimg's files")
+	n := 0
 	for _, name := range blobs {
 		b := []byte(read(t, name))
 		if !bytes.HasPrefix(b, []byte("ANDROID!")) && !bytes.HasPrefix(b, []byte("VNDRBOOT")) {
@@ -162,6 +166,10 @@ func TestConformanceMkbootimgOutputs(t *testing.T) {
 			t.Errorf("%s: %v, or not the same bytes again", filepath.Base(name), err)
 		}
 		tally.Case(ok)
+		n++
+	}
+	if n != 19 {
+		t.Errorf("%d images, want 19", n)
 	}
 }
 
