@@ -254,7 +254,7 @@ func (o *superMaker) autoSize() uint64 {
 		n += o.align - n%o.align
 	}
 	for _, p := range o.spec.Partitions {
-		n += o.align + uint64(p.Size)
+		n += o.align + (uint64(p.Size)+o.block-1)/o.block*o.block
 	}
 	return n
 }
