@@ -261,7 +261,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // crc is the kernel's crc32c: it does not invert.
 func crc(seed uint32, p []byte) uint32 { return ^crc32.Update(^seed, castagnoli, p) }
 
-// crc32Of is [crc] of numbers.
+// crcOf is [crc] of numbers.
 func crcOf(seed uint32, numbers ...uint32) uint32 {
 	for _, n := range numbers {
 		seed = crc(seed, binary.LittleEndian.AppendUint32(nil, n))
