@@ -168,6 +168,12 @@ func (c recordedCall) replay(t *testing.T, blobs *blobCache) (differ []string) {
 	if got := strings.ReplaceAll(out.String(), filepath.Join(dir, "T")+"/", "$T/"); c.Stdout != "" && strings.TrimSuffix(strings.ReplaceAll(got, dir+"/", ""), "\n") != strings.TrimSuffix(c.Stdout, "\n") {
 		fail("it printed %q, want %q", got, c.Stdout)
 	}
+	return append(differ, otherFiles(dir, want)...)
+}
+
+// otherFiles tells what the files in a folder have that is not wanted.
+func otherFiles(dir string, want map[string]string) (differ []string) {
+	fail := func(format string, args ...any) { differ = append(differ, fmt.Sprintf(format, args...)) }
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

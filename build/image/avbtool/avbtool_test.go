@@ -199,6 +199,14 @@ func TestFailureLeavesFiles(t *testing.T) {
 	}
 }
 
+// flip changes a bit of a file.
+func flip(t *testing.T, name string, off int64) {
+	t.Helper()
+	b := read(t, name)
+	b[off] ^= 1
+	write(t, name, b)
+}
+
 // TestVerify verifies a chain of images, and damages of each kind.
 func TestVerify(t *testing.T) {
 	dir := t.TempDir()
@@ -234,24 +242,11 @@ func TestVerify(t *testing.T) {
 		t.Fatalf("Verify found %v, %v, want vbmeta, chained, follow, vbmeta, hashtree, hash", kinds, err)
 	}
 	for file, off := range map[string]int64{system: 7 * block, boot: 5, top: 300} {
-		f, err := os.OpenFile(file, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		one := make([]byte, 1)
-		flip := func() {
-			f.ReadAt(one, off)
-			one[0] ^= 1
-			if _, err := f.WriteAt(one, off); err != nil {
-				t.Fatal(err)
-			}
-		}
-		flip()
+		flip(t, file, off)
 		if _, err := verify(); !errors.Is(err, mios.ErrDenied) {
 			t.Errorf("%s damaged: Verify = %v, want a refusal", file, err)
 		}
-		flip()
-		f.Close()
+		flip(t, file, off)
 	}
 	if _, err := verify(); err != nil {
 		t.Error(err)
