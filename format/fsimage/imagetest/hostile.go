@@ -111,7 +111,11 @@ func Hostile(t *testing.T, image []byte, read func(b []byte) error, known ...err
 		if at%pick(at) != 0 || testing.Short() && at%7 != 0 {
 			continue
 		}
-		for _, v := range []byte{0, 0xff, old ^ 1, old ^ 0x80} {
+		values := []byte{0xff, old ^ 1}
+		if pick(at) > 1 {
+			values = []byte{0, 0xff, old ^ 1, old ^ 0x80}
+		}
+		for _, v := range values {
 			if b[at] = v; v != old {
 				try(b)
 			}
