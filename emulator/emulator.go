@@ -25,7 +25,7 @@ type Config struct {
 
 	Disk   *Disk // the first virtio disk, /dev/vda; nil: the machine has none
 	Memory int   // MiB; 0: 512
-	CPUs   int   // 0: 1
+	CPUs   int   // 0: 2
 	NoKVM  bool  // emulates the processor even where the host's could be used
 
 	// Forward leads TCP ports of this host's 127.0.0.1 to ports of the guest. A

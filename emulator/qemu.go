@@ -79,7 +79,7 @@ func (c *Config) arguments(a arch) []string {
 		cmdline = strings.TrimSpace("console=" + a.console + " " + cmdline)
 	}
 	args = append(args,
-		"-m", strconv.Itoa(orDefault(c.Memory, 512)), "-smp", strconv.Itoa(orDefault(c.CPUs, 1)),
+		"-m", strconv.Itoa(orDefault(c.Memory, 512)), "-smp", strconv.Itoa(orDefault(c.CPUs, 2)),
 		"-kernel", c.Kernel, "-append", cmdline,
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", fdConsole), "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=qmp,fd=%d", fdQMP), "-mon", "chardev=qmp,mode=control",
