@@ -60,36 +60,51 @@ func (v *slotVerifier) loadHashed(d *HashDescriptor) *SlotError {
 	return ret
 }
 
-// read reads the first size bytes of a partition, and hashes the first hashed
-// of them on the way.
+// read reads the first size bytes of a partition. The first hashed of them are
+// hashed while what follows them is read.
 func (v *slotVerifier) read(name string, size int64, sum hash.Hash, hashed int64) ([]byte, error) {
-	room, step := size, int64(16<<20) // few large reads: the memory is there anyway
+	room, step := size, int64(4<<20)
 	if v.req.Discard {
 		step = 1 << 20
-		room = min(size, step)
+		room = min(size, 2*step) // one is read while the other one is hashed
 	}
 	buf := make([]byte, room)
-	for off := int64(0); off < size; {
-		b := buf[:min(step, size-off)]
-		if !v.req.Discard {
-			b = buf[off:][:len(b)]
+	pieces, done := make(chan []byte), make(chan struct{})
+	go func() {
+		defer close(done)
+		for b := range pieces {
+			sum.Write(b)
 		}
-		n, err := v.ops.ReadPartition(name, off, b)
-		if err != nil {
-			return nil, fmt.Errorf("read at %#x: %w", off, err)
-		}
-		if err := shortRead(n, len(b)); err != nil {
-			return nil, fmt.Errorf("read at %#x: %w", off, err)
-		}
+	}()
+	err := v.readPieces(name, size, step, buf, func(b []byte, off int64) {
 		if sum != nil && off < hashed {
-			sum.Write(b[:min(int64(len(b)), hashed-off)])
+			pieces <- b[:min(int64(len(b)), hashed-off)]
 		}
-		off += int64(len(b))
-	}
-	if v.req.Discard {
-		return nil, nil
+	})
+	close(pieces)
+	<-done
+	if err != nil || v.req.Discard {
+		return nil, err
 	}
 	return buf, nil
+}
+
+// readPieces reads the first size bytes of a partition by pieces of step bytes
+// into buf, again from its start when that is full, and calls got for each.
+func (v *slotVerifier) readPieces(name string, size, step int64, buf []byte, got func(b []byte, off int64)) error {
+	for off := int64(0); off < size; {
+		b := buf[off%int64(len(buf)):][:min(step, size-off)]
+		n, err := v.ops.ReadPartition(name, off, b)
+		if err == nil {
+			err = shortRead(n, len(b))
+		}
+		if err != nil {
+			return fmt.Errorf("read at %#x: %w", off, err)
+		}
+		got(b, off)
+		off += int64(len(b))
+	}
+	return nil
 }
 
 // checkDigest compares with the descriptor's digest, or with the persistent
