@@ -71,16 +71,7 @@ func testTools(t *testing.T, mkfs string, list []string) {
 
 func open(t *testing.T, name string) *erofs.FS {
 	t.Helper()
-	file, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	fi, err := file.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := erofs.Open(file, fi.Size())
+	f, err := erofs.Open(imagetest.Open(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package ext4_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,16 +50,7 @@ func TestTools(t *testing.T) {
 
 func open(t *testing.T, name string) *ext4.FS {
 	t.Helper()
-	file, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	fi, err := file.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := ext4.Open(file, fi.Size())
+	f, err := ext4.Open(imagetest.Open(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,21 @@ import (
 	"mios/internal/tool"
 )
 
+// Open opens an image until the test ends, and tells its size in bytes.
+func Open(tb testing.TB, name string) (*os.File, int64) {
+	tb.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { f.Close() })
+	fi, err := f.Stat()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return f, fi.Size()
+}
+
 // A Tree is a folder with files of all kinds. Some are only there for root.
 type Tree struct {
 	Dir string
