@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"mios/internal/readat"
 )
 
 const chunkSize = 1 << 20
@@ -128,7 +130,7 @@ func hashChunks(ctx context.Context, parts []part, hashes []crypto.Hash, tops []
 		}
 		for end := off + n; off < end; {
 			b := buf[:min(int64(len(buf)), end-off)]
-			if err := readFull(p.r, b, off); err != nil {
+			if err := readat.Full(p.r, b, off); err != nil {
 				return err
 			}
 			for _, h := range hs {
@@ -152,17 +154,6 @@ func place(parts []part, i int) (part, int64) {
 		i -= n
 	}
 	panic("apksig: chunk number out of range") // the count is of the same parts
-}
-
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 var errVerityPage = errors.New("the signing block does not begin at a page, as its verity digest needs")

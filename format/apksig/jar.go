@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mios/format/apk"
+	"mios/internal/readat"
 )
 
 const (
@@ -63,7 +64,7 @@ func looseLayout(r io.ReaderAt, size int64) (*apk.Layout, error) {
 	for _, most := range []int64{0, maxComment} { // an end record without a comment comes first
 		tail := make([]byte, max(0, min(size, endSize+most)))
 		start := size - int64(len(tail))
-		if err := readFull(r, tail, start); err != nil {
+		if err := readat.Full(r, tail, start); err != nil {
 			return nil, err
 		}
 		for i := len(tail) - endSize; i >= 0; i-- {
@@ -150,7 +151,7 @@ func (j *jar) locate(e *jarEntry) (off, n int64, err error) {
 	if at+int64(len(b)) > j.dirOff {
 		return 0, 0, badJar(at, "%s: local header passes the central directory", e.name)
 	}
-	if err := readFull(j.r, b, at); err != nil {
+	if err := readat.Full(j.r, b, at); err != nil {
 		return 0, 0, err
 	}
 	le := binary.LittleEndian

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sort"
+
+	"mios/internal/readat"
 )
 
 // An assembly is a file on its way: runs of bytes out of another file, and new
@@ -68,7 +70,7 @@ func (a *assembly) ReadAt(b []byte, off int64) (int, error) {
 		part := b[n:min(int64(len(b)), int64(n)+p.size-skip)]
 		if p.b != nil {
 			copy(part, p.b[skip:])
-		} else if err := readFull(a.r, part, p.from+skip); err != nil {
+		} else if err := readat.Full(a.r, part, p.from+skip); err != nil {
 			return n, err
 		}
 		n += len(part)

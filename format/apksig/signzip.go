@@ -14,6 +14,7 @@ import (
 
 	"mios/format/apk"
 	"mios/format/apksig/internal/deflate"
+	"mios/internal/readat"
 )
 
 const (
@@ -85,7 +86,7 @@ func (z *zipSigner) entries() error {
 // readDirectory splits the directory into its records.
 func (z *zipSigner) readDirectory() ([][]byte, error) {
 	b := make([]byte, z.f.DirSize)
-	if err := readFull(z.out.r, b, z.f.DirOff); err != nil {
+	if err := readat.Full(z.out.r, b, z.f.DirOff); err != nil {
 		return nil, err
 	}
 	le := binary.LittleEndian
@@ -129,7 +130,7 @@ func (z *zipSigner) recordSize(i int) (int64, error) {
 		return n, nil
 	}
 	var magic [4]byte
-	if err := readFull(z.out.r, magic[:], e.HeaderOff+n); err != nil {
+	if err := readat.Full(z.out.r, magic[:], e.HeaderOff+n); err != nil {
 		return 0, err
 	}
 	if binary.LittleEndian.Uint32(magic[:]) == descriptorID {
@@ -170,7 +171,7 @@ func (z *zipSigner) copyAligned(e *apk.Entry, size int64) (int64, error) {
 		return whole()
 	}
 	head := make([]byte, header)
-	if err := readFull(z.out.r, head, e.HeaderOff); err != nil {
+	if err := readat.Full(z.out.r, head, e.HeaderOff); err != nil {
 		return 0, err
 	}
 	names := localHeader + len(e.Name)

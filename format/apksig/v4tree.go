@@ -9,6 +9,8 @@ import (
 	"hash"
 	"io"
 	"runtime"
+
+	"mios/internal/readat"
 )
 
 const (
@@ -74,7 +76,7 @@ func (t *hashTree) hashChunks(ctx context.Context, r io.ReaderAt, n int64, first
 	buf, h := make([]byte, min(treeChunk, (n+page-1)/page*page)), sha256.New()
 	for off := int64(first) * treeChunk; off < n; off += int64(step) * treeChunk {
 		b := buf[:min(treeChunk, n-off)]
-		if err := readFull(r, b, off); err != nil {
+		if err := readat.Full(r, b, off); err != nil {
 			return err
 		}
 		if pad := len(b) % page; pad > 0 {

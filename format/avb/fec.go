@@ -3,6 +3,8 @@ package avb
 import (
 	"fmt"
 	"io"
+
+	"mios/internal/readat"
 )
 
 const (
@@ -68,7 +70,7 @@ func readPadded(r io.ReaderAt, b []byte, off, size int64) error {
 	if n == 0 {
 		return nil
 	}
-	return readFull(r, b[:n], off)
+	return readat.Full(r, b[:n], off)
 }
 
 // encodeBlock shifts one data byte into each codeword. parity holds len(data)

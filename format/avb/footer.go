@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+
+	"mios/internal/readat"
 )
 
 // A Footer stands at the very end of a partition and says where its vbmeta
@@ -56,7 +58,7 @@ func (f *Footer) Bytes() []byte {
 func Read(r io.ReaderAt, size int64) ([]byte, *Footer, error) {
 	if size >= FooterSize {
 		tail := make([]byte, FooterSize)
-		if err := readFull(r, tail, size-FooterSize); err != nil {
+		if err := readat.Full(r, tail, size-FooterSize); err != nil {
 			return nil, nil, err
 		}
 		if bytes.HasPrefix(tail, []byte(footerMagic)) {
@@ -78,7 +80,7 @@ func Read(r io.ReaderAt, size int64) ([]byte, *Footer, error) {
 // readVBMeta reads the vbmeta image at off, of which at most max bytes exist.
 func readVBMeta(r io.ReaderAt, off, max int64) ([]byte, error) {
 	b := make([]byte, min(max, HeaderSize))
-	if err := readFull(r, b, off); err != nil {
+	if err := readat.Full(r, b, off); err != nil {
 		return nil, err
 	}
 	n, err := Size(b)
@@ -89,17 +91,5 @@ func readVBMeta(r io.ReaderAt, off, max int64) ([]byte, error) {
 		return nil, bad(12, "vbmeta image of %d bytes, %d left", n, max)
 	}
 	b = make([]byte, n)
-	return b, readFull(r, b, off)
-}
-
-// readFull reads len(b) bytes at off; fewer are [io.ErrUnexpectedEOF].
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	switch {
-	case n == len(b):
-		return nil
-	case err == nil || err == io.EOF:
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return b, readat.Full(r, b, off)
 }

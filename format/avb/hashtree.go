@@ -11,6 +11,8 @@ import (
 	"io"
 
 	_ "golang.org/x/crypto/blake2b"
+
+	"mios/internal/readat"
 )
 
 // hashByName returns the hash function that a descriptor of a digest names.
@@ -151,7 +153,7 @@ func WriteHashtree(w io.WriterAt, r io.ReaderAt, imageSize int64, hash string, s
 	if err != nil {
 		return nil, err
 	}
-	if err := readFull(r, make([]byte, 1), imageSize-1); err != nil { // before memory is taken for it
+	if err := readat.Full(r, make([]byte, 1), imageSize-1); err != nil { // before memory is taken for it
 		return nil, fmt.Errorf("avb: hash tree: %w", err)
 	}
 	level, err := t.writeLevel0(w, r)
@@ -186,7 +188,7 @@ const chunkTreeBlocks = 2
 func (t *tree) writeLevel0(w io.WriterAt, r io.ReaderAt) ([]byte, error) {
 	if len(t.sizes) == 0 {
 		block, root := make([]byte, BlockSize), make([]byte, t.hash.Size())
-		if err := readFull(r, block, 0); err != nil {
+		if err := readat.Full(r, block, 0); err != nil {
 			return nil, err
 		}
 		t.hasher().sum(root, block)
@@ -232,7 +234,7 @@ func (t *tree) readChunk(r io.ReaderAt, i int, c chunk) (level, data []byte, err
 	data = c.data[:min(int64(len(c.data)), t.blocks*BlockSize-dataOff)]
 	levelOff := int64(i) * chunkTreeBlocks * BlockSize
 	level = c.level[:min(int64(len(c.level)), t.sizes[0]-levelOff)]
-	return level, data, readFull(r, data, dataOff)
+	return level, data, readat.Full(r, data, dataOff)
 }
 
 // A CorruptError names the first block of a partition that does not match its
@@ -260,7 +262,7 @@ func VerifyHashtree(r io.ReaderAt, d *HashtreeDescriptor) error {
 	if err != nil {
 		return err
 	}
-	if err := readFull(r, make([]byte, 1), int64(d.ImageSize)-1); err != nil { // before memory is taken for it
+	if err := readat.Full(r, make([]byte, 1), int64(d.ImageSize)-1); err != nil { // before memory is taken for it
 		return fmt.Errorf("avb: partition %s: data of %d bytes: %w", d.PartitionName, d.ImageSize, err)
 	}
 	// digests holds what the blocks of the level below must hash to.
@@ -270,7 +272,7 @@ func VerifyHashtree(r io.ReaderAt, d *HashtreeDescriptor) error {
 	for i := len(t.sizes) - 1; i > 0; i-- {
 		off := int64(d.TreeOffset) + t.offset(i)
 		level := make([]byte, t.sizes[i])
-		if err := readFull(r, level, off); err != nil {
+		if err := readat.Full(r, level, off); err != nil {
 			return fmt.Errorf("avb: partition %s: hash tree: %w", d.PartitionName, err)
 		}
 		if bad := t.firstBad(h, sum, level, digests); bad >= 0 {
@@ -280,7 +282,7 @@ func VerifyHashtree(r io.ReaderAt, d *HashtreeDescriptor) error {
 	}
 	if len(t.sizes) == 0 {
 		block := make([]byte, BlockSize)
-		if err := readFull(r, block, 0); err != nil {
+		if err := readat.Full(r, block, 0); err != nil {
 			return fmt.Errorf("avb: partition %s: %w", d.PartitionName, err)
 		}
 		if t.firstBad(h, sum, block, digests) >= 0 {
@@ -304,7 +306,7 @@ func (t *tree) verifyLevel0(r io.ReaderAt, d *HashtreeDescriptor, digests []byte
 				return fmt.Errorf("avb: partition %s: %w", d.PartitionName, err)
 			}
 			off := base + int64(i)*chunkTreeBlocks*BlockSize
-			if err := readFull(r, level, off); err != nil {
+			if err := readat.Full(r, level, off); err != nil {
 				return fmt.Errorf("avb: partition %s: hash tree: %w", d.PartitionName, err)
 			}
 			if bad := t.firstBad(h, sum, level, digests[int64(i)*chunkTreeBlocks*t.stride:]); bad >= 0 {

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"mios/internal/readat"
 )
 
 // ErrNoFEC means that an image cannot be repaired, for want of parity or of a
@@ -131,7 +133,7 @@ func (r *repair) level(off, blocks int64, above io.ReaderAt, aboveOff int64) err
 			continue
 		}
 		digest := make([]byte, r.t.hash.Size())
-		if err := readFull(above, digest, at); err != nil {
+		if err := readat.Full(above, digest, at); err != nil {
 			return err
 		}
 		n := off/BlockSize + b
@@ -168,10 +170,10 @@ func (r *repair) bad(off, blocks int64, above io.ReaderAt, aboveOff int64) (list
 			}
 			first := int64(i) * step
 			n := min(step, blocks-first)
-			if err := readFull(r.f, data[:n*BlockSize], off+first*BlockSize); err != nil {
+			if err := readat.Full(r.f, data[:n*BlockSize], off+first*BlockSize); err != nil {
 				return err
 			}
-			if err := readFull(above, digests[:n*r.t.stride], aboveOff+first*r.t.stride); err != nil {
+			if err := readat.Full(above, digests[:n*r.t.stride], aboveOff+first*r.t.stride); err != nil {
 				return err
 			}
 			for j := range n {
@@ -198,7 +200,7 @@ func (r *repair) round(round int64, digests map[int64][]byte) error {
 		}
 	}
 	parity := make([]byte, BlockSize*int(r.d.FECRoots))
-	if err := readFull(r.f, parity, int64(r.d.FECOffset)+round*int64(len(parity))); err != nil {
+	if err := readat.Full(r.f, parity, int64(r.d.FECOffset)+round*int64(len(parity))); err != nil {
 		return err
 	}
 	for again := true; again && len(digests) > 0; {
@@ -273,7 +275,7 @@ type mender struct {
 
 func (m *mender) WriteAt(b []byte, off int64) (int, error) {
 	have := make([]byte, len(b))
-	if err := readFull(m.f, have, m.off+off); err != nil {
+	if err := readat.Full(m.f, have, m.off+off); err != nil {
 		return 0, err
 	}
 	if bytes.Equal(have, b) {

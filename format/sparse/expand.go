@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"mios/internal/readat"
 )
 
 // ReadAt reads the expanded image, holes as zeros. It makes an [Image] an
@@ -42,10 +44,10 @@ func (m *Image) ReadAt(p []byte, off int64) (int, error) {
 func (m *Image) readChunk(c *Chunk, p []byte, off int64) error {
 	switch c.Kind {
 	case Raw:
-		return readFull(m.r, p, c.Off+off)
+		return readat.Full(m.r, p, c.Off+off)
 	case Fill:
 		var four [4]byte
-		if err := readFull(m.r, four[:], c.Off); err != nil {
+		if err := readat.Full(m.r, four[:], c.Off); err != nil {
 			return err
 		}
 		fill(p, four, off)
@@ -63,16 +65,6 @@ func fill(p []byte, four [4]byte, off int64) {
 	for n := 4; n < len(p); n *= 2 {
 		copy(p[n:], p[:n])
 	}
-}
-
-func readFull(r io.ReaderAt, p []byte, off int64) error {
-	if n, err := r.ReadAt(p, off); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return nil
 }
 
 // pieceSize is what one worker copies at once, in bytes.
@@ -177,7 +169,7 @@ func (m *Image) Verify(ctx context.Context) error {
 		c := &m.Chunks[i]
 		if c.Kind == CRC {
 			var b [4]byte
-			if err := readFull(m.r, b[:], c.Off); err != nil {
+			if err := readat.Full(m.r, b[:], c.Off); err != nil {
 				return err
 			}
 			if want := binary.LittleEndian.Uint32(b[:]); want != sum.Sum32() {

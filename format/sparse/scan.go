@@ -8,6 +8,8 @@ import (
 	"io"
 	"math"
 	"sync/atomic"
+
+	"mios/internal/readat"
 )
 
 // Scan returns the sparse image of the plain image in the first size bytes of r,
@@ -38,7 +40,7 @@ func Scan(ctx context.Context, r io.ReaderAt, size int64, blockSize uint32, prog
 				return nil
 			}
 			p := buf[:min(per, blocks-i*per)*bs]
-			if err := readFull(padded, p, i*per*bs); err != nil {
+			if err := readat.Full(padded, p, i*per*bs); err != nil {
 				return err
 			}
 			pieces[i] = classify(p, int(bs))
@@ -112,7 +114,7 @@ func (m *Image) Encode(ctx context.Context, w io.WriterAt, progress Progress) er
 		b := c.appendHeader(nil, n)
 		if c.Kind != Raw && n > 0 {
 			b = append(b, make([]byte, n)...)
-			if err := readFull(m.r, b[chunkHeaderSize:], c.Off); err != nil {
+			if err := readat.Full(m.r, b[chunkHeaderSize:], c.Off); err != nil {
 				return err
 			}
 		}
@@ -127,7 +129,7 @@ func (m *Image) Encode(ctx context.Context, w io.WriterAt, progress Progress) er
 		if c.Kind != Raw {
 			return nil
 		}
-		if err := readFull(m.r, buf, c.Off+off); err != nil {
+		if err := readat.Full(m.r, buf, c.Off+off); err != nil {
 			return err
 		}
 		_, err := w.WriteAt(buf, data[i]+off)
@@ -143,7 +145,7 @@ type padding struct {
 
 func (r *padding) ReadAt(p []byte, off int64) (int, error) {
 	n := int(min(int64(len(p)), max(0, r.size-off)))
-	if err := readFull(r.r, p[:n], off); err != nil {
+	if err := readat.Full(r.r, p[:n], off); err != nil {
 		return 0, err
 	}
 	clear(p[n:])

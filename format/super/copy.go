@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"mios/format/sparse"
+	"mios/internal/readat"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // may be nil.
 func CopyData(ctx context.Context, w io.WriterAt, r io.ReaderAt, size int64, progress sparse.Progress) error {
 	return eachPiece(ctx, size, progress, func(p []byte, at int64) error {
-		if err := readFull(r, p, at); err != nil {
+		if err := readat.Full(r, p, at); err != nil {
 			return err
 		}
 		return writeData(w, p, at)
@@ -33,23 +34,13 @@ func CopyData(ctx context.Context, w io.WriterAt, r io.ReaderAt, size int64, pro
 func CopyAll(ctx context.Context, w io.WriterAt, c Content, size int64, progress sparse.Progress) error {
 	return eachPiece(ctx, size, progress, func(p []byte, at int64) error {
 		n := min(max(c.Size-at, 0), int64(len(p)))
-		if err := readFull(c.R, p[:n], at); err != nil {
+		if err := readat.Full(c.R, p[:n], at); err != nil {
 			return err
 		}
 		clear(p[n:])
 		_, err := w.WriteAt(p, at)
 		return err
 	})
-}
-
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	if n, err := r.ReadAt(p, at); n < len(p) {
-		if err == io.EOF || err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return nil
 }
 
 // eachPiece calls do for all pieces of size bytes, several at a time.

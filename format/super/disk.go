@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"mios/format/sparse"
+	"mios/internal/readat"
 )
 
 // A Content is what a logical partition holds: the first Size bytes of R. The
@@ -114,7 +115,7 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 		s := &d.parts[i]
 		from, to := max(s.off, off), min(s.off+s.size, off+int64(len(p)))
 		b := p[from-off : to-off]
-		if err := readFull(s.r, b, s.at+from-s.off); err != nil {
+		if err := readat.Full(s.r, b, s.at+from-s.off); err != nil {
 			return 0, err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"mios/internal/readat"
 )
 
 // Update replaces the metadata of slots of a super partition from which m was
@@ -164,7 +166,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 			b := p[done:min(int64(len(p)), int64(done)+n-in)]
 			if e.Zero {
 				clear(b)
-			} else if err := readFull(r.devices[e.Device], b, int64(e.Physical)*SectorSize+in); err != nil {
+			} else if err := readat.Full(r.devices[e.Device], b, int64(e.Physical)*SectorSize+in); err != nil {
 				return done, err
 			}
 			done += len(b)
