@@ -23,6 +23,10 @@ type Applier struct {
 	// Target opens a partition by its name, for writing; it is called when the
 	// first operation of it is due.
 	Target func(partition string) (io.WriterAt, error)
+	// Source opens the installed partition of that name, for reading; it is called
+	// only for partitions with operations that need it. Nil means that there is
+	// none: then only operations of full payloads are applied.
+	Source func(partition string) (io.ReaderAt, error)
 	// Done is called after each operation and after the payload's end, with
 	// where to go on. An error from it ends the apply.
 	Done func(Checkpoint) error

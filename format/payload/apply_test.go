@@ -136,7 +136,7 @@ func forge(op Operation, size uint64, data []byte) []byte {
 	m := &Manifest{BlockSize: DefaultBlockSize, Partitions: []Partition{{Name: "p", Operations: []Operation{op},
 		NewInfo: &PartitionInfo{Size: size, Hash: make([]byte, 32)}}}}
 	var b bytes.Buffer
-	if _, err := new(Full).assemble(&b, m, bytes.NewReader(data), 0); err != nil {
+	if _, err := assemble(&b, m, bytes.NewReader(data), nil, 0); err != nil {
 		panic(err)
 	}
 	return b.Bytes()

@@ -20,9 +20,9 @@ func BenchmarkEncode(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(ChunkSize)
-			var e encoders
+			var e Encoder
 			for b.Loop() {
-				if _, _, err := e.best(chunk); err != nil {
+				if _, _, err := e.Encode(chunk); err != nil {
 					b.Fatal(err)
 				}
 			}

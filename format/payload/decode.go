@@ -239,6 +239,23 @@ func (p *DynamicPartitions) decode(b []byte, off int64) error {
 			return octets(d, &x, &p.VABCCompressionParam)
 		case 5:
 			return number(d, &x, &p.CowVersion)
+		case 6:
+			return message(&x, &p.VABCFeatures, (*VABCFeatures).decode)
+		case 7:
+			return number(d, &x, &p.CompressionFactor)
+		}
+		return d.keep(&x)
+	})
+}
+
+func (f *VABCFeatures) decode(b []byte, off int64) error {
+	d := decoder{&f.rest}
+	return each(b, off, func(x field) error {
+		switch x.num {
+		case 1:
+			return boolean(d, &x, &f.Threaded)
+		case 2:
+			return boolean(d, &x, &f.BatchWrites)
 		}
 		return d.keep(&x)
 	})

@@ -116,6 +116,17 @@ func (p *DynamicPartitions) encode() []byte {
 	e.bool(3, p.VABCEnabled)
 	e.string(4, p.VABCCompressionParam)
 	e.uint(5, uint64(p.CowVersion))
+	if p.VABCFeatures != nil {
+		e.put(6, p.VABCFeatures.encode())
+	}
+	e.uint(7, p.CompressionFactor)
+	return e.end()
+}
+
+func (f *VABCFeatures) encode() []byte {
+	e := encoder{r: &f.rest}
+	e.bool(1, f.Threaded)
+	e.bool(2, f.BatchWrites)
 	return e.end()
 }
 

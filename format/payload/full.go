@@ -2,19 +2,13 @@ package payload
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"runtime"
 	"sync"
-
-	"github.com/dsnet/compress/bzip2"
-	"github.com/ulikunitz/xz"
 
 	"mios"
 )
@@ -46,27 +40,11 @@ type Full struct {
 	Workers int
 }
 
-// Properties is what payload_properties.txt says of a payload.
-type Properties struct {
-	FileHash     [sha256.Size]byte
-	FileSize     int64
-	MetadataHash [sha256.Size]byte
-	MetadataSize int64
-}
-
-// String returns the text of payload_properties.txt.
-func (p Properties) String() string {
-	b64 := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("FILE_HASH=%s\nFILE_SIZE=%d\nMETADATA_HASH=%s\nMETADATA_SIZE=%d\n",
-		b64(p.FileHash[:]), p.FileSize, b64(p.MetadataHash[:]), p.MetadataSize)
-}
-
 // Write writes the payload to w. The manifest stands before the data in a
 // payload and can only be written after it, so the data waits in spool, which is
 // empty at first. The same images, timestamp and keys give the same bytes.
 func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker) (Properties, error) {
 	m := &Manifest{BlockSize: DefaultBlockSize, MaxTimestamp: f.MaxTimestamp, SecurityPatch: f.SecurityPatch}
-	m.explicit = 1<<12 | 1<<14
 	if len(f.Groups) > 0 {
 		m.Dynamic = &DynamicPartitions{Groups: f.Groups}
 	}
@@ -80,79 +58,13 @@ func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker)
 	if err := m.check(0); err != nil {
 		return Properties{}, err
 	}
-	dataHash := sha256.New()
-	if err := f.compress(ctx, m, io.MultiWriter(spool, dataHash)); err != nil {
+	if err := f.compress(ctx, m, spool); err != nil {
 		return Properties{}, err
-	}
-	sigSize, err := signaturesSize(f.Signers)
-	if err != nil {
-		return Properties{}, err
-	}
-	if sigSize > 0 {
-		m.SignaturesOffset, m.SignaturesSize = m.DataSize(), uint64(sigSize)
-		m.explicit |= 1 << 4
 	}
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return Properties{}, err
 	}
-	return f.assemble(w, m, spool, sigSize)
-}
-
-// assemble writes header, manifest, signatures and data.
-func (f *Full) assemble(w io.Writer, m *Manifest, data io.Reader, sigSize int) (Properties, error) {
-	body := m.Encode()
-	if len(body) > MaxManifest {
-		return Properties{}, fmt.Errorf("manifest of %d bytes, want at most %d: %w", len(body), MaxManifest, mios.ErrInvalid)
-	}
-	raw := append([]byte(magic), make([]byte, HeaderSize-len(magic))...)
-	binary.BigEndian.PutUint64(raw[4:], majorVersion)
-	binary.BigEndian.PutUint64(raw[12:], uint64(len(body)))
-	binary.BigEndian.PutUint32(raw[20:], uint32(sigSize))
-	raw = append(raw, body...)
-	p := Properties{MetadataHash: sha256.Sum256(raw), MetadataSize: int64(len(raw))}
-
-	sign := func(digest []byte) ([]byte, error) {
-		s, err := Sign([sha256.Size]byte(digest), f.Signers)
-		if err != nil {
-			return nil, err
-		}
-		b := s.Encode()
-		if len(b) != sigSize {
-			return nil, fmt.Errorf("signatures of %d bytes, want %d", len(b), sigSize)
-		}
-		return b, nil
-	}
-	metaSig, err := sign(p.MetadataHash[:])
-	if err != nil {
-		return p, err
-	}
-	file, signed := sha256.New(), sha256.New()
-	out := &countWriter{w: io.MultiWriter(w, file)}
-	if _, err := out.Write(append(raw, metaSig...)); err != nil {
-		return p, err
-	}
-	signed.Write(raw)
-	if _, err := io.Copy(io.MultiWriter(out, signed), data); err != nil {
-		return p, err
-	}
-	if sig, err := sign(signed.Sum(nil)); err != nil {
-		return p, err
-	} else if _, err := out.Write(sig); err != nil {
-		return p, err
-	}
-	p.FileHash, p.FileSize = [sha256.Size]byte(file.Sum(nil)), out.n
-	return p, nil
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
+	return Write(w, m, spool, f.Signers)
 }
 
 // A chunk is one operation to be.
@@ -186,9 +98,10 @@ func (f *Full) compress(ctx context.Context, m *Manifest, data io.Writer) error 
 	})
 	for range workers {
 		wg.Go(func() {
-			var e encoders
+			var e Encoder
 			for c := range work {
-				c.typ, c.data, c.err = e.best(c.plain)
+				c.typ, c.data, c.err = e.Encode(c.plain)
+				c.data = bytes.Clone(c.data)
 				close(c.done)
 			}
 		})
@@ -259,61 +172,4 @@ func (f *Full) collect(ctx context.Context, m *Manifest, order <-chan *chunk, da
 		}
 	}
 	return ctx.Err()
-}
-
-// encoders is a worker's.
-type encoders struct{ bz, xz bytes.Buffer }
-
-// best returns the form of a chunk that a device is best served with: the
-// smallest, but one that takes longer to read only if it saves a tenth. What is
-// compressed already, as most of a kernel is, takes the decoder of xz longest to
-// make it a little smaller, and that of bzip2 takes three times as long as xz's.
-// Noise, which costs the encoders most, is left as it is: what deflate gains
-// nothing from, they would gain nothing worth having from.
-func (e *encoders) best(plain []byte) (OpType, []byte, error) {
-	if noise, err := incompressible(plain); noise || err != nil {
-		return Replace, plain, err
-	}
-	e.bz.Reset()
-	e.xz.Reset()
-	bz, err := bzip2.NewWriter(&e.bz, &bzip2.WriterConfig{Level: bzip2.BestCompression})
-	if err := finish(bz, err, plain); err != nil {
-		return 0, nil, fmt.Errorf("bzip2: %w", err)
-	}
-	// update_engine's xz-embedded knows no check but CRC-32.
-	x, err := xz.WriterConfig{DictCap: ChunkSize, CheckSum: xz.CRC32}.NewWriter(&e.xz)
-	if err := finish(x, err, plain); err != nil {
-		return 0, nil, fmt.Errorf("xz: %w", err)
-	}
-	typ, best := Replace, plain
-	if worth(e.xz.Len(), len(best)) {
-		typ, best = ReplaceXZ, e.xz.Bytes()
-	}
-	if worth(e.bz.Len(), len(best)) {
-		typ, best = ReplaceBZ, e.bz.Bytes()
-	}
-	return typ, bytes.Clone(best), nil
-}
-
-// worth reports whether n bytes are a tenth smaller than those of a form that is
-// read faster.
-func worth(n, faster int) bool { return n <= faster-faster/10 }
-
-// incompressible reports whether deflate makes nothing smaller of b.
-func incompressible(b []byte) (bool, error) {
-	n := &countWriter{w: io.Discard}
-	w, err := flate.NewWriter(n, flate.BestSpeed)
-	err = finish(w, err, b)
-	return n.n >= int64(len(b)), err
-}
-
-// finish writes plain to an encoder that was made with err, and ends it.
-func finish(w io.WriteCloser, err error, plain []byte) error {
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(plain); err != nil {
-		return err
-	}
-	return w.Close()
 }

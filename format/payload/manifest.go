@@ -124,6 +124,16 @@ type DynamicPartitions struct {
 	VABCEnabled          bool
 	VABCCompressionParam string
 	CowVersion           uint32
+	VABCFeatures         *VABCFeatures
+	CompressionFactor    uint64 // bytes that are compressed at once
+
+	rest
+}
+
+// VABCFeatures is AOSP's VABCFeatureSet: knobs of virtual A/B's compression.
+type VABCFeatures struct {
+	Threaded    bool
+	BatchWrites bool
 
 	rest
 }

@@ -1,0 +1,70 @@
+package payload
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+
+	"github.com/dsnet/compress/bzip2"
+	"github.com/ulikunitz/xz"
+)
+
+// An Encoder turns a piece of a partition into the data of an operation that
+// needs no source. It is for one goroutine; the zero value is ready.
+type Encoder struct{ bz, xz bytes.Buffer }
+
+// Encode returns the form of a chunk that a device is best served with: the
+// smallest, but one that takes longer to read only if it saves a tenth. What is
+// compressed already, as most of a kernel is, takes the decoder of xz longest to
+// make it a little smaller, and that of bzip2 takes three times as long as xz's.
+// Noise, which costs the encoders most, is left as it is: what deflate gains
+// nothing from, they would gain nothing worth having from. The data stands until
+// the next call, and may be plain itself.
+func (e *Encoder) Encode(plain []byte) (OpType, []byte, error) {
+	if noise, err := incompressible(plain); noise || err != nil {
+		return Replace, plain, err
+	}
+	e.bz.Reset()
+	e.xz.Reset()
+	bz, err := bzip2.NewWriter(&e.bz, &bzip2.WriterConfig{Level: bzip2.BestCompression})
+	if err := finish(bz, err, plain); err != nil {
+		return 0, nil, fmt.Errorf("bzip2: %w", err)
+	}
+	// update_engine's xz-embedded knows no check but CRC-32.
+	x, err := xz.WriterConfig{DictCap: ChunkSize, CheckSum: xz.CRC32}.NewWriter(&e.xz)
+	if err := finish(x, err, plain); err != nil {
+		return 0, nil, fmt.Errorf("xz: %w", err)
+	}
+	typ, best := Replace, plain
+	if worth(e.xz.Len(), len(best)) {
+		typ, best = ReplaceXZ, e.xz.Bytes()
+	}
+	if worth(e.bz.Len(), len(best)) {
+		typ, best = ReplaceBZ, e.bz.Bytes()
+	}
+	return typ, best, nil
+}
+
+// worth reports whether n bytes are a tenth smaller than those of a form that is
+// read faster.
+func worth(n, faster int) bool { return n <= faster-faster/10 }
+
+// incompressible reports whether deflate makes nothing smaller of b.
+func incompressible(b []byte) (bool, error) {
+	n := &countWriter{w: io.Discard}
+	w, err := flate.NewWriter(n, flate.BestSpeed)
+	err = finish(w, err, b)
+	return n.n >= int64(len(b)), err
+}
+
+// finish writes plain to an encoder that was made with err, and ends it.
+func finish(w io.WriteCloser, err error, plain []byte) error {
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return err
+	}
+	return w.Close()
+}
