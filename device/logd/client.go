@@ -38,13 +38,14 @@ func Read(ctx context.Context, path string, q Query, f func(Entry) error) error 
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	packets := packetReader{r: conn}
 	buf := make([]byte, 8192)
 	for {
-		n, err := conn.Read(buf)
+		n, err := packets.next(buf)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case n == 0 && (err == nil || errors.Is(err, io.EOF)):
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("read log: %w", err)
@@ -56,6 +57,33 @@ func Read(ctx context.Context, path string, q Query, f func(Entry) error) error 
 		if err := f(e); err != nil {
 			return err
 		}
+	}
+}
+
+// A packetReader reads a seqpacket socket until its other end has closed it.
+//
+// The kernel's first word of that is not to be believed: it looks into the
+// queue, which is empty, and then whether the other end has closed. One that
+// sends all it has and closes in between leaves a full queue behind an end of
+// file (Linux, net/unix/af_unix.c: __unix_dgram_recvmsg, of sockets that do not
+// block). What was sent before the end is in the queue by then, so a second
+// answer is right.
+type packetReader struct {
+	r     io.Reader
+	ended bool // the other end has closed: nothing comes into the queue any more
+}
+
+// next reads a packet into b, or returns io.EOF once there are no more.
+func (p *packetReader) next(b []byte) (int, error) {
+	for {
+		n, err := p.r.Read(b)
+		if n > 0 || err != nil && !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		if p.ended {
+			return 0, io.EOF
+		}
+		p.ended = true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -79,6 +80,50 @@ func TestRingWait(t *testing.T) {
 			t.Errorf("Wait = %v, want that of the context", err)
 		}
 	})
+}
+
+// A script is a socket whose reads were written down: "" is an end of file.
+type script []string
+
+func (s *script) Read(b []byte) (int, error) {
+	if len(*s) == 0 {
+		return 0, errors.New("read on after the end")
+	}
+	p := (*s)[0]
+	*s = (*s)[1:]
+	if p == "" {
+		return 0, io.EOF
+	}
+	return copy(b, p), nil
+}
+
+// TestPacketReader has ends of file that the kernel reports while packets are
+// in the queue, see packetReader.
+func TestPacketReader(t *testing.T) {
+	for _, tt := range []struct {
+		reads script
+		want  string
+	}{
+		{script{"", ""}, "EOF"},
+		{script{"a", "b", "", ""}, "a b EOF"},
+		{script{"", "a", "b", ""}, "a b EOF"},
+		{script{"a", "", "b", ""}, "a b EOF"},
+		{script{"a"}, "a read on after the end"},
+	} {
+		reads, got := append(script(nil), tt.reads...), []string(nil)
+		p := packetReader{r: &reads}
+		for buf := make([]byte, 8); ; {
+			n, err := p.next(buf)
+			if err != nil {
+				got = append(got, err.Error())
+				break
+			}
+			got = append(got, string(buf[:n]))
+		}
+		if s := strings.Join(got, " "); s != tt.want || len(reads) > 0 {
+			t.Errorf("reads of %q give %q and leave %q, want %q", tt.reads, s, reads, tt.want)
+		}
+	}
 }
 
 func TestLines(t *testing.T) {
