@@ -28,7 +28,7 @@ require (
 	mvdan.cc/sh/v3 v3.14.1
 )
 
-require github.com/andybalholm/brotli v1.2.8 // indirect
+require github.com/andybalholm/brotli v1.2.8
 
 require (
 	filippo.io/hpke v0.4.0 // indirect
