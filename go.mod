@@ -28,8 +28,6 @@ require (
 	mvdan.cc/sh/v3 v3.14.1
 )
 
-require github.com/andybalholm/brotli v1.2.8
-
 require (
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
