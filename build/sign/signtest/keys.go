@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// apexes are the APEXes that a target-files folder has.
-var apexes = []string{"com.android.hello", "com.android.compressed"}
-
 var made = sync.OnceValue(func() *Keys {
 	k := &Keys{Apps: map[string]*Pair{}, APEX: map[string]*Pair{}, AVB: map[string]*rsa.PrivateKey{}}
 	for _, name := range []string{TestKey, Platform, Shared, Media, NetworkStack} {
@@ -69,4 +66,9 @@ func (k *Keys) public() []crypto.PublicKey {
 		out = append(out, p.Public())
 	}
 	return out
+}
+
+// newPairOnce makes a pair when it is first asked for.
+func newPairOnce(name string) func() *Pair {
+	return sync.OnceValue(func() *Pair { return newPair(name) })
 }
