@@ -45,7 +45,7 @@ func (k *Keys) makeAPEX(tb testing.TB, name string) (apex []byte, root string) {
 		{name: "apex_payload.img", data: payload, stored: true, align: 4096},
 		{name: "apex_pubkey", data: pub, stored: true},
 	}
-	return signAPK(tb, zipOf(tb, files...), k.APEX[name]), hex.EncodeToString(d.RootDigest)
+	return signAPK(tb, zipOf(tb, files...), k.APEX[name], false), hex.EncodeToString(d.RootDigest)
 }
 
 // compress returns the compressed APEX of an APEX, as AOSP's
@@ -62,7 +62,7 @@ func (k *Keys) compress(tb testing.TB, name string, apex []byte, root string) []
 		zipFile{name: apk.ManifestName, data: containerManifest(tb, name)},
 		zipFile{name: "apex_build_info.pb", data: protowire.AppendBytes(nil, 1, "apexer of signtest"), stored: true},
 		zipFile{name: "apex_pubkey", data: pub, stored: true},
-	), k.APEX[name])
+	), k.APEX[name], false)
 }
 
 func containerManifest(tb testing.TB, name string) []byte {

@@ -67,6 +67,11 @@ func (o *Options) apps() []App {
 		base := strings.TrimSuffix(name, ".apk")
 		list = append(list, App{Path: "SYSTEM/app/" + base + "/" + base + ".apk", Key: Presigned, fromFile: o.APKs[name]})
 	}
+	if dir := os.Getenv("MIOS_CONFORMANCE"); dir != "" {
+		list = append(list,
+			App{Path: "PRODUCT/app/ApiDemos/ApiDemos.apk", Key: TestKey, fromFile: filepath.Join(dir, "apps", "ApiDemos-debug.apk")},
+			App{Path: "SYSTEM_EXT/app/Appium/Appium.apk", Key: Presigned, fromFile: filepath.Join(dir, "apps", "settings_apk-debug.apk")})
+	}
 	return list
 }
 
@@ -78,13 +83,16 @@ func (a *App) build(tb testing.TB, k *Keys) []byte {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return b
+		if a.Key == Presigned {
+			return b
+		}
+		return signAPK(tb, b, k.Apps[a.Key], true)
 	}
 	pair := k.Apps[a.Key]
 	if a.Key == Presigned {
 		pair = presigner()
 	}
-	return signAPK(tb, a.link(tb), pair)
+	return signAPK(tb, a.link(tb), pair, false)
 }
 
 const manifestText = `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="%s" android:versionCode="42" android:versionName="15"%s>
@@ -147,11 +155,15 @@ func (a *App) resources(tb testing.TB) []byte {
 }
 
 // signAPK signs as AOSP's build does: v1 too only for old platforms.
-func signAPK(tb testing.TB, in []byte, p *Pair) []byte {
+func signAPK(tb testing.TB, in []byte, p *Pair, old bool) []byte {
 	tb.Helper()
 	var out bytes.Buffer
+	minSDK := 30
+	if old {
+		minSDK = 0 // the manifest's
+	}
 	err := apksig.Sign(context.Background(), bytes.NewReader(in), int64(len(in)), apksig.SignOptions{
-		Signers: []apksig.Signer{{Key: p.Key, Certificate: p.Certificate.Raw}}, V2: true, V3: true, MinSDK: 30,
+		Signers: []apksig.Signer{{Key: p.Key, Certificate: p.Certificate.Raw}}, V1: old, V2: true, V3: true, MinSDK: minSDK,
 	}, &out)
 	if err != nil {
 		tb.Fatal(err)

@@ -52,7 +52,8 @@ type Options struct {
 	// of which does not compress: for measurements.
 	Padding int64
 	// APKs are files of other people's APKs that are added as presigned apps,
-	// by the name that they get: "Settings.apk".
+	// by the name that they get: "Settings.apk". Those of the conformance vectors
+	// are added where MIOS_CONFORMANCE is set.
 	APKs map[string]string
 }
 
