@@ -45,6 +45,24 @@ func (c *Cache) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
+// Forget forgets n bytes from off on: they were written to.
+func (c *Cache) Forget(off, n int64) {
+	for no := off / pageSize; no <= (off+n-1)/pageSize; no++ {
+		s := &c.slots[no%pageCount]
+		s.mu.Lock()
+		if s.no == no+1 {
+			s.no = 0
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Resize tells the size of the image, if that has become another.
+func (c *Cache) Resize(size int64) {
+	c.Forget(min(c.size, size), 1)
+	c.size = size
+}
+
 func (s *slot) read(c *Cache, no int64, p []byte, from int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

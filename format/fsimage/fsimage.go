@@ -162,6 +162,26 @@ func UnixMode(mode uint16) (m fs.FileMode, ok bool) {
 	return m, true
 }
 
+// RawMode is a mode as Unix has it, such as 0o100644.
+func RawMode(m fs.FileMode) uint16 {
+	kind := uint16(0o100000)
+	switch m.Type() {
+	case fs.ModeDir:
+		kind = 0o040000
+	case fs.ModeSymlink:
+		kind = 0o120000
+	case fs.ModeDevice | fs.ModeCharDevice:
+		kind = 0o020000
+	case fs.ModeDevice:
+		kind = 0o060000
+	case fs.ModeNamedPipe:
+		kind = 0o010000
+	case fs.ModeSocket:
+		kind = 0o140000
+	}
+	return kind | uint16(Permissions(m))
+}
+
 // Permissions are the permission bits of a mode, as chmod takes them: with
 // setuid, setgid and sticky.
 func Permissions(m fs.FileMode) uint32 {
