@@ -111,7 +111,7 @@ func (f *Full) Write(ctx context.Context, w io.Writer, tmp string) (payload.Prop
 
 // open opens and checks the images. The caller calls done also after an error.
 func (f *Full) open() (full *payload.Full, done func(), err error) {
-	var files []*os.File
+	var files []io.Closer
 	done = func() {
 		for _, f := range files {
 			f.Close()
@@ -129,17 +129,12 @@ func (f *Full) open() (full *payload.Full, done func(), err error) {
 	group := payload.Group{Name: f.Group, Size: uint64(f.GroupSize)}
 	var logical int64
 	for _, p := range f.Partitions {
-		file, err := os.Open(p.Path)
+		file, padded, err := p.Open()
 		if err != nil {
 			return nil, done, fmt.Errorf("partition %s: %w", p.Name, err)
 		}
 		files = append(files, file)
-		size, err := p.check(file)
-		if err != nil {
-			return nil, done, fmt.Errorf("partition %s: %w", p.Name, err)
-		}
-		padded := (size + payload.DefaultBlockSize - 1) / payload.DefaultBlockSize * payload.DefaultBlockSize
-		full.Images = append(full.Images, payload.Image{Name: p.Name, Content: paddedFile{file, size}, Size: padded})
+		full.Images = append(full.Images, payload.Image{Name: p.Name, Content: file, Size: padded})
 		if p.Logical {
 			group.Partitions = append(group.Partitions, p.Name)
 			logical += padded
@@ -153,6 +148,27 @@ func (f *Full) open() (full *payload.Full, done func(), err error) {
 		full.Groups = []payload.Group{group}
 	}
 	return full, done, nil
+}
+
+// An Image is a partition's open image.
+type Image interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// Open opens the partition's image, checks that it is what was built, and
+// returns it filled with zeros up to a whole block, with its size then.
+func (p *Partition) Open() (Image, int64, error) {
+	file, err := os.Open(p.Path)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := p.check(file)
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	padded := (size + payload.DefaultBlockSize - 1) / payload.DefaultBlockSize * payload.DefaultBlockSize
+	return paddedFile{file, size}, padded, nil
 }
 
 // check returns the image's size.
@@ -176,9 +192,11 @@ func (p *Partition) check(file *os.File) (int64, error) {
 
 // paddedFile reads as the file with zeros after its end.
 type paddedFile struct {
-	f    io.ReaderAt
+	f    *os.File
 	size int64
 }
+
+func (p paddedFile) Close() error { return p.f.Close() }
 
 func (p paddedFile) ReadAt(b []byte, off int64) (int, error) {
 	n := 0
