@@ -14,7 +14,8 @@ import (
 
 // An Applier writes a payload's partitions while it reads the payload. In
 // memory it holds one operation's data (at most [MaxBlob]), a decoder with its
-// window (at most [MaxWindow]), and the manifest.
+// window (at most [MaxWindow]) or what a patch's format needs, and the manifest.
+// Whoever has the payload as a file and cores to spare takes an [Extraction].
 type Applier struct {
 	Metadata *Metadata
 	// Keys are those that may sign payloads. With none the payload is applied
@@ -27,6 +28,9 @@ type Applier struct {
 	// only for partitions with operations that need it. Nil means that there is
 	// none: then only operations of full payloads are applied.
 	Source func(partition string) (io.ReaderAt, error)
+	// MaxData is the most data that an operation may have, in bytes; 0 stands
+	// for [MaxBlob].
+	MaxData uint64
 	// Done is called after each operation and after the payload's end, with
 	// where to go on. An error from it ends the apply.
 	Done func(Checkpoint) error
@@ -84,13 +88,14 @@ type run struct {
 	at           Checkpoint
 	signed, file hash.Hash
 	blob         []byte
-	dec          decoders
+	performer
 }
 
 // Apply goes on from a checkpoint (or from Metadata.Start) to the payload's
 // end; r yields the payload from the checkpoint's Offset on. No byte is written
-// before the metadata signature and the hash of the operation that it belongs to
-// are verified. A payload signature that does not verify is an error at the
+// before the metadata signature and the hashes of the operation that it belongs
+// to, of its data and of what it reads, are verified; and none at all before
+// every partition that is read has the hash that the manifest gives. A payload signature that does not verify is an error at the
 // end: what was written must not be booted then.
 //
 // Apply does not sync what it writes, nor read it back: see [VerifyPartition].
@@ -101,13 +106,18 @@ func (a *Applier) Apply(ctx context.Context, r io.Reader, from Checkpoint) (Chec
 	if from.Finished {
 		return from, nil
 	}
-	x := &run{Applier: a, ctx: ctx, r: r, at: from}
+	x := &run{Applier: a, ctx: ctx, r: r, at: from, performer: performer{block: a.Metadata.Manifest.Block()}}
 	var err error
 	if x.signed, err = restore(from.Signed); err != nil {
 		return from, err
 	}
 	if x.file, err = restore(from.File); err != nil {
 		return from, err
+	}
+	if from.Operation == 0 && a.Source != nil {
+		if err := a.Metadata.Manifest.verifySources(ctx, nil, a.Source); err != nil {
+			return from, err
+		}
 	}
 	if err := x.operations(); err != nil {
 		return x.at, err
@@ -124,92 +134,65 @@ func (a *Applier) Check() error {
 			return err
 		}
 	}
-	m := a.Metadata.Manifest
-	var next uint64
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		if p.NewInfo == nil {
-			return fmt.Errorf("partition %s: no new_partition_info: %w", p.Name, mios.ErrInvalid)
-		}
-		for j := range p.Operations {
-			op := &p.Operations[j]
-			if err := op.applicable(m.Block(), p.NewInfo.Size, next); err != nil {
-				return fmt.Errorf("partition %s: operation %d (%v): %w", p.Name, j, op.Type, err)
-			}
-			next += op.DataLength
-		}
+	m, o := a.Metadata.Manifest, policy{source: a.Source != nil, maxData: a.MaxData}
+	if o.maxData == 0 {
+		o.maxData = MaxBlob
 	}
-	switch {
-	case m.SignaturesSize > 0 && m.SignaturesOffset != next:
-		return fmt.Errorf("payload signature at %d, want it after the data, at %d: %w", m.SignaturesOffset, next, mios.ErrInvalid)
-	case m.SignaturesSize == 0 && len(a.Keys) > 0:
+	if err := m.applicable(o, nil); err != nil {
+		return err
+	}
+	if m.SignaturesSize == 0 && len(a.Keys) > 0 {
 		return fmt.Errorf("payload signature: there is none: %w", ErrSignature)
 	}
 	return nil
 }
 
-// applicable says why the operation cannot be applied; next is where its data
-// must stand.
-func (o *Operation) applicable(block, size, next uint64) error {
-	switch o.Type {
-	case Replace, ReplaceBZ, ReplaceXZ:
-		if len(o.DataHash) != sha256.Size {
-			return fmt.Errorf("no data_sha256_hash: %w", mios.ErrInvalid)
-		}
-	case Zero, Discard:
-		if o.DataLength != 0 {
-			return fmt.Errorf("has data: %w", mios.ErrInvalid)
-		}
-	default:
-		return fmt.Errorf("not one that a full payload has; only REPLACE, REPLACE_BZ, REPLACE_XZ, ZERO and DISCARD are applied: %w", mios.ErrInvalid)
-	}
-	if o.DataLength > MaxBlob {
-		return fmt.Errorf("%d bytes of data, want at most %d: %w", o.DataLength, MaxBlob, mios.ErrInvalid)
-	}
-	if o.DataLength > 0 && o.DataOffset != next {
-		return fmt.Errorf("data at %d, want it at %d, in the operations' order: %w", o.DataOffset, next, mios.ErrInvalid)
-	}
-	if len(o.DstExtents) == 0 {
-		return fmt.Errorf("no destination: %w", mios.ErrInvalid)
-	}
-	for _, x := range o.DstExtents {
-		if (x.StartBlock+x.NumBlocks)*block > size {
-			return fmt.Errorf("blocks %d to %d are beyond the partition's %d bytes: %w",
-				x.StartBlock, x.StartBlock+x.NumBlocks, size, mios.ErrInvalid)
-		}
-	}
-	return nil
-}
-
 func (x *run) operations() error {
-	n := 0
-	for i := range x.Metadata.Manifest.Partitions {
-		p := &x.Metadata.Manifest.Partitions[i]
-		var to io.WriterAt
-		for j := range p.Operations {
-			if n++; n <= x.at.Operation {
-				continue
-			}
-			if to == nil {
-				var err error
-				if to, err = x.Target(p.Name); err != nil {
-					return fmt.Errorf("partition %s: %w", p.Name, err)
-				}
-			}
-			if err := x.operation(to, &p.Operations[j]); err != nil {
-				return fmt.Errorf("partition %s: operation %d (%v): %w", p.Name, j, p.Operations[j].Type, err)
-			}
-			x.at.Operation = n
-			if err := x.save(); err != nil {
-				return err
-			}
+	n, m := 0, x.Metadata.Manifest
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		if n += len(p.Operations); n <= x.at.Operation {
+			continue
+		}
+		if err := x.partition(p, n-len(p.Operations)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// operation reads an operation's data, verifies its hash, and only then writes.
-func (x *run) operation(to io.WriterAt, op *Operation) error {
+// partition does those operations of a partition that are not done; first is
+// the number of its first one.
+func (x *run) partition(p *Partition, first int) error {
+	to, err := x.Target(p.Name)
+	if err != nil {
+		return fmt.Errorf("partition %s: %w", p.Name, err)
+	}
+	var from io.ReaderAt
+	if p.hasSource() {
+		if from, err = x.Source(p.Name); err != nil {
+			return fmt.Errorf("partition %s: %w", p.Name, err)
+		}
+	}
+	for j := x.at.Operation - first; j < len(p.Operations); j++ {
+		if err := x.operation(from, to, &p.Operations[j]); err != nil {
+			return p.failed(j, err)
+		}
+		if j == len(p.Operations)-1 {
+			if err := p.writeVerity(x.block, to); err != nil {
+				return fmt.Errorf("partition %s: %w", p.Name, err)
+			}
+		}
+		x.at.Operation++
+		if err := x.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// operation reads an operation's data and does it.
+func (x *run) operation(from io.ReaderAt, to io.WriterAt, op *Operation) error {
 	if err := x.ctx.Err(); err != nil {
 		return err
 	}
@@ -217,11 +200,7 @@ func (x *run) operation(to io.WriterAt, op *Operation) error {
 	if err != nil {
 		return err
 	}
-	if sum := sha256.Sum256(blob); op.Type.hasData() && string(sum[:]) != string(op.DataHash) {
-		return fmt.Errorf("data has SHA-256 %x, want %x: %w", sum, op.DataHash, ErrData)
-	}
-	w := &extentWriter{to: to, extents: op.DstExtents, block: x.Metadata.Manifest.Block()}
-	if err := x.dec.decode(x.ctx, w, op.Type, blob); err != nil {
+	if err := x.do(x.ctx, op, blob, from, to); err != nil {
 		return err
 	}
 	x.signed.Write(blob)
@@ -271,37 +250,4 @@ func (x *run) finish() error {
 	}
 	x.at.Finished = true
 	return x.save()
-}
-
-// VerifyPartition reads a partition back and compares it with the hash in the
-// manifest.
-func (m *Manifest) VerifyPartition(ctx context.Context, name string, r io.ReaderAt) error {
-	p := m.Partition(name)
-	if p == nil || p.NewInfo == nil {
-		return fmt.Errorf("partition %s: not in the payload: %w", name, mios.ErrNotFound)
-	}
-	h := sha256.New()
-	src := &ctxReader{ctx, io.NewSectionReader(r, 0, int64(p.NewInfo.Size))}
-	n, err := io.CopyBuffer(h, src, make([]byte, 256<<10))
-	if err != nil {
-		return fmt.Errorf("partition %s: %w", name, err)
-	}
-	if sum := h.Sum(nil); uint64(n) != p.NewInfo.Size || string(sum) != string(p.NewInfo.Hash) {
-		return fmt.Errorf("partition %s: has SHA-256 %x over %d bytes, want %x over %d: %w",
-			name, sum, n, p.NewInfo.Hash, p.NewInfo.Size, mios.ErrInvalid)
-	}
-	return nil
-}
-
-// ctxReader ends reading when its context does.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *ctxReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(b)
 }

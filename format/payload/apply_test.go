@@ -130,7 +130,7 @@ func TestBrokenConnection(t *testing.T) {
 func forge(op Operation, size uint64, data []byte) []byte {
 	sum := sha256.Sum256(data)
 	op.DataLength, op.DataHash = uint64(len(data)), sum[:]
-	if !op.Type.hasData() {
+	if len(data) == 0 {
 		op.DataHash = nil
 	}
 	m := &Manifest{BlockSize: DefaultBlockSize, Partitions: []Partition{{Name: "p", Operations: []Operation{op},
@@ -186,8 +186,8 @@ func TestOperations(t *testing.T) {
 		{"data of zero", Operation{Type: Zero, DstExtents: xs(0, 1)}, page, "has data", "????"},
 		{"gap", Operation{Type: Replace, DataOffset: 1, DstExtents: xs(0, 1)}, page, "data at 1, want it at 0", "????"},
 		{"large", Operation{Type: Replace, DstExtents: xs(0, 1)}, make([]byte, MaxBlob+1), "4194305 bytes of data, want at most 4194304", "????"},
-		{"bsdiff", Operation{Type: SourceBSDiff, DstExtents: xs(0, 1)}, page, "(SOURCE_BSDIFF): not one that a full payload has", "????"},
-		{"unknown", Operation{Type: 77, DstExtents: xs(0, 1)}, page, "(type 77): not one", "????"},
+		{"bsdiff", Operation{Type: SourceBSDiff, DstExtents: xs(0, 1)}, page, "(SOURCE_BSDIFF): needs the installed partition", "????"},
+		{"unknown", Operation{Type: 77, DstExtents: xs(0, 1)}, page, "(type 77): no operation of update_engine", "????"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

@@ -24,12 +24,22 @@ func (m *Manifest) check(off int64) error {
 			return bad(off, "partition %d: name %q, want letters, digits, _ and -", i, p.Name)
 		case seen[p.Name]:
 			return bad(off, "partition %s is there twice", p.Name)
-		case p.NewInfo != nil && p.NewInfo.Size >= far:
-			return bad(off, "partition %s: size %d", p.Name, p.NewInfo.Size)
-		case p.NewInfo != nil && len(p.NewInfo.Hash) != sha256.Size:
-			return bad(off, "partition %s: hash of %d bytes, want %d", p.Name, len(p.NewInfo.Hash), sha256.Size)
 		}
 		seen[p.Name] = true
+		for _, info := range []*PartitionInfo{p.OldInfo, p.NewInfo} {
+			switch {
+			case info == nil:
+			case info.Size >= far:
+				return bad(off, "partition %s: size %d", p.Name, info.Size)
+			case len(info.Hash) != sha256.Size:
+				return bad(off, "partition %s: hash of %d bytes, want %d", p.Name, len(info.Hash), sha256.Size)
+			}
+		}
+		for _, x := range []*Extent{p.HashTreeDataExtent, p.HashTreeExtent, p.FECDataExtent, p.FECExtent} {
+			if x != nil && !x.near(block) {
+				return bad(off, "partition %s: extent of the hash tree or its parity is empty or beyond any partition", p.Name)
+			}
+		}
 		for j := range p.Operations {
 			if msg := p.Operations[j].check(block); msg != "" {
 				return bad(off, "partition %s: operation %d: %s", p.Name, j, msg)
@@ -44,11 +54,21 @@ func (o *Operation) check(block uint64) string {
 		return "data beyond any payload"
 	}
 	for _, x := range o.DstExtents {
-		if x.NumBlocks == 0 || x.StartBlock >= far/block || x.NumBlocks >= far/block {
+		if !x.near(block) {
 			return "destination extent is empty or beyond any partition"
 		}
 	}
+	for _, x := range o.SrcExtents {
+		if !x.near(block) {
+			return "source extent is empty or beyond any partition"
+		}
+	}
 	return ""
+}
+
+// near reports whether the extent has blocks and ends where sums are safe.
+func (x *Extent) near(block uint64) bool {
+	return x.NumBlocks > 0 && x.StartBlock < far/block && x.NumBlocks < far/block
 }
 
 // validName keeps names from meaning anything but a partition.

@@ -1,6 +1,9 @@
 package payload
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // DefaultBlockSize is the unit of extents, in bytes, if the manifest names none.
 const DefaultBlockSize = 4096
@@ -107,6 +110,15 @@ func (t OpType) String() string {
 // hasData reports whether the operation cannot do without data.
 func (t OpType) hasData() bool { return t == Replace || t == ReplaceBZ || t == ReplaceXZ }
 
+// hasSource reports whether the operation reads the installed partition.
+func (t OpType) hasSource() bool {
+	switch t {
+	case SourceCopy, SourceBSDiff, BrotliBSDiff, Puffdiff, Zucchini, LZ4DiffBSDiff, LZ4DiffPuff:
+		return true
+	}
+	return false
+}
+
 // A MergeOperation is AOSP's CowMergeOperation.
 type MergeOperation struct {
 	Type      uint32 // 0 COW_COPY, 1 COW_XOR, 2 COW_REPLACE
@@ -200,6 +212,11 @@ func (m *Manifest) Partition(name string) *Partition {
 		}
 	}
 	return nil
+}
+
+// hasSource reports whether operations of the partition read the installed one.
+func (p *Partition) hasSource() bool {
+	return slices.ContainsFunc(p.Operations, func(o Operation) bool { return o.Type.hasSource() })
 }
 
 // Operations returns how many operations there are in all partitions.

@@ -21,6 +21,10 @@ var ErrSignature = fmt.Errorf("signed by none of the trusted keys: %w", mios.Err
 // names. It is a [mios.ErrInvalid].
 var ErrData = fmt.Errorf("not what was signed for: %w", mios.ErrInvalid)
 
+// ErrSource is what a partition that is installed comes to if it is not the one
+// that the payload was made from. It is a [mios.ErrInvalid].
+var ErrSource = fmt.Errorf("not the system that the payload was made from: %w", mios.ErrInvalid)
+
 // Sign returns the message with each signer's PKCS #1 v1.5 signature over a
 // SHA-256 digest. The signers' keys are RSA.
 func Sign(digest [sha256.Size]byte, signers []crypto.Signer) (*Signatures, error) {
