@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"mios/build/image/ramdisk"
 	"mios/format/bootimg"
 	"mios/format/cpio"
 )
@@ -63,7 +64,7 @@ var bootRepack = command{"boot repack", "[flags] --ramdisk_add SRC[:DST] (--loca
 
 // repackFiles reads what is put in: files here, or of an image's ramdisk.
 func repackFiles(pairs []string, image string) ([]cpio.Entry, error) {
-	var from *ramdisk
+	var from *ramdisk.Ramdisk
 	if image != "" {
 		m, err := readBootImage(image)
 		if err != nil {
@@ -73,7 +74,7 @@ func repackFiles(pairs []string, image string) ([]cpio.Entry, error) {
 		if data == nil {
 			return nil, fmt.Errorf("%s: it has no ramdisk, or several fragments of one", image)
 		}
-		if from, err = readRamdisk(*data); err != nil {
+		if from, err = ramdisk.Read(*data); err != nil {
 			return nil, fmt.Errorf("%s: %w", image, err)
 		}
 	}
@@ -90,11 +91,11 @@ func repackFiles(pairs []string, image string) ([]cpio.Entry, error) {
 				return nil, err
 			}
 		} else {
-			i := from.find(path.Clean(src))
+			i := from.Find(path.Clean(src))
 			if i < 0 {
 				return nil, fmt.Errorf("%s: no %s in its ramdisk", image, src)
 			}
-			file = from.entries[i]
+			file = from.Entries[i]
 		}
 		file.Name = dst
 		list = append(list, file)
@@ -131,23 +132,23 @@ func (m *bootImage) ramdisk() *[]byte {
 
 // addFiles puts files into the image's ramdisk, or into a new fragment of it.
 func (m *bootImage) addFiles(files []cpio.Entry, name string) error {
-	data, d := m.ramdisk(), &ramdisk{packed: "lz4"}
+	data, d := m.ramdisk(), &ramdisk.Ramdisk{Packed: "lz4"}
 	several := data == nil && m.vendor != nil && len(m.vendor.Fragments) > 0
 	if data == nil && !several {
 		return errors.New("it has no ramdisk")
 	}
 	if data != nil {
 		var err error
-		if d, err = readRamdisk(*data); err != nil {
+		if d, err = ramdisk.Read(*data); err != nil {
 			return err
 		}
 	}
 	for _, f := range files {
-		if err := d.put(f); err != nil {
+		if err := d.Put(f); err != nil {
 			return err
 		}
 	}
-	b, err := d.pack()
+	b, err := d.Pack()
 	if err != nil {
 		return err
 	}

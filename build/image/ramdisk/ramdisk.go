@@ -1,4 +1,6 @@
-package main
+// Package ramdisk unpacks the archive in a ramdisk of a boot image, changes it,
+// and packs it as it was.
+package ramdisk
 
 import (
 	"bytes"
@@ -15,23 +17,27 @@ import (
 	"mios/format/cpio"
 )
 
-// A ramdisk is the archive in a ramdisk, and how it is packed.
-type ramdisk struct {
-	packed  string // gzip, lz4 or plain
-	entries []cpio.Entry
+// MaxSize is the most that a ramdisk may unpack to, in bytes.
+const MaxSize = 1 << 30
+
+// A Ramdisk is the archive in a ramdisk, and how it is packed.
+type Ramdisk struct {
+	Packed  string // gzip, lz4 or plain
+	Entries []cpio.Entry
 }
 
-// readRamdisk unpacks a ramdisk.
-func readRamdisk(b []byte) (*ramdisk, error) {
-	d := &ramdisk{packed: "plain"}
+// Read unpacks a ramdisk: one packed with gzip or lz4, or a plain cpio archive,
+// of at most [MaxSize] bytes.
+func Read(b []byte) (*Ramdisk, error) {
+	d := &Ramdisk{Packed: "plain"}
 	var r io.Reader
 	var err error
 	switch {
 	case bytes.HasPrefix(b, []byte{0x1f, 0x8b}):
-		d.packed = "gzip"
+		d.Packed = "gzip"
 		r, err = gzip.NewReader(bytes.NewReader(b))
 	case bytes.HasPrefix(b, []byte{0x02, 0x21, 0x4c, 0x18}), bytes.HasPrefix(b, []byte{0x04, 0x22, 0x4d, 0x18}):
-		d.packed = "lz4"
+		d.Packed = "lz4"
 		r = lz4.NewReader(bytes.NewReader(b))
 	case bytes.HasPrefix(b, []byte("07070")):
 		r = bytes.NewReader(b)
@@ -41,27 +47,27 @@ func readRamdisk(b []byte) (*ramdisk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ramdisk: %w", err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxBootImage+1))
+	plain, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("ramdisk: %w", err)
-	case len(plain) > maxBootImage:
-		return nil, fmt.Errorf("ramdisk: over %d bytes when unpacked", maxBootImage)
+	case len(plain) > MaxSize:
+		return nil, fmt.Errorf("ramdisk: over %d bytes when unpacked", MaxSize)
 	}
 	a, err := cpio.Parse(plain)
 	if err != nil {
 		return nil, fmt.Errorf("ramdisk: %w", err)
 	}
-	d.entries = a.Entries
+	d.Entries = a.Entries
 	return d, nil
 }
 
-// pack returns the ramdisk, packed as it was.
-func (d *ramdisk) pack() ([]byte, error) {
+// Pack returns the ramdisk, packed as it was.
+func (d *Ramdisk) Pack() ([]byte, error) {
 	var b bytes.Buffer
 	var w io.WriteCloser
-	a := &cpio.Archive{Entries: d.entries}
-	switch d.packed {
+	a := &cpio.Archive{Entries: d.Entries}
+	switch d.Packed {
 	case "plain":
 		_, err := a.WriteTo(&b)
 		return b.Bytes(), err
@@ -79,23 +85,23 @@ func (d *ramdisk) pack() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// find returns the index of the entry of that name, or -1.
-func (d *ramdisk) find(name string) int {
-	return slices.IndexFunc(d.entries, func(e cpio.Entry) bool { return e.Name == name })
+// Find returns the index of the entry of that name, or -1.
+func (d *Ramdisk) Find(name string) int {
+	return slices.IndexFunc(d.Entries, func(e cpio.Entry) bool { return e.Name == name })
 }
 
 // add appends an entry with a number of its own.
-func (d *ramdisk) add(e cpio.Entry) {
+func (d *Ramdisk) add(e cpio.Entry) {
 	e.Ino, e.Nlink = 1, 1
-	for _, other := range d.entries {
+	for _, other := range d.Entries {
 		e.Ino = max(e.Ino, other.Ino+1)
 	}
-	d.entries = append(d.entries, e)
+	d.Entries = append(d.Entries, e)
 }
 
-// put adds an entry, or replaces the one of its name. Folders that are missing
-// above it are made.
-func (d *ramdisk) put(e cpio.Entry) error {
+// Put adds an entry, or replaces the one of its name, whose owner stays. Folders
+// that are missing above it are made.
+func (d *Ramdisk) Put(e cpio.Entry) error {
 	if e.Name != path.Clean(e.Name) || path.IsAbs(e.Name) || e.Name == "." || e.Name == ".." || strings.HasPrefix(e.Name, "../") {
 		return fmt.Errorf("%s: want a path inside the ramdisk, such as etc/file", e.Name)
 	}
@@ -104,22 +110,22 @@ func (d *ramdisk) put(e cpio.Entry) error {
 			continue
 		}
 		dir := e.Name[:i]
-		switch at := d.find(dir); {
+		switch at := d.Find(dir); {
 		case at < 0:
 			d.add(cpio.Dir(dir, 0o755))
-		case d.entries[at].Mode&cpio.TypeMask != cpio.TypeDir:
+		case d.Entries[at].Mode&cpio.TypeMask != cpio.TypeDir:
 			return fmt.Errorf("%s: %s is no folder in the ramdisk", e.Name, dir)
 		}
 	}
-	at := d.find(e.Name)
+	at := d.Find(e.Name)
 	if at < 0 {
 		d.add(e)
 		return nil
 	}
-	if old := d.entries[at]; old.Mode&cpio.TypeMask == cpio.TypeDir || old.Nlink > 1 && old.Mode&cpio.TypeMask == cpio.TypeRegular {
+	if old := d.Entries[at]; old.Mode&cpio.TypeMask == cpio.TypeDir || old.Nlink > 1 && old.Mode&cpio.TypeMask == cpio.TypeRegular {
 		return fmt.Errorf("%s: in the ramdisk it is a folder, or a file with several names", e.Name)
 	}
-	e.UID, e.GID, e.Ino, e.Nlink = d.entries[at].UID, d.entries[at].GID, d.entries[at].Ino, 1
-	d.entries[at] = e
+	e.UID, e.GID, e.Ino, e.Nlink = d.Entries[at].UID, d.Entries[at].GID, d.Entries[at].Ino, 1
+	d.Entries[at] = e
 	return nil
 }
