@@ -2,12 +2,6 @@ package bzip2
 
 import "mios/internal/sais"
 
-// Symbols that come before the indexes of the list.
-const (
-	runA = 0
-	runB = 1
-)
-
 // writeBlock writes a block from its origin on.
 func writeBlock(w *bitWriter, block []byte) {
 	column, origin := sortRotations(block)
@@ -91,7 +85,7 @@ func writeUsed(w *bitWriter, used *[256]bool) {
 }
 
 // indexes turns bytes into indexes of a list that begins with what was used
-// last: runs of index 0 as their length with digits runA (1) and runB (2), the
+// last: runs of index 0 as their length with digits 1 and 2 (symbols 0 and 1), the
 // low one first, other indexes one higher, and then an end. It returns how many
 // different symbols there may be.
 func indexes(column []byte, used *[256]bool) ([]uint16, int) {
