@@ -107,6 +107,9 @@ type OSRelease struct {
 	// Properties are those of payload_properties.txt: FILE_HASH, FILE_SIZE,
 	// METADATA_HASH, METADATA_SIZE.
 	Properties map[string]string `json:"payload_properties"`
+	// Deltas and Adaptive are what a device may fetch instead of the payload.
+	Deltas   []Delta   `json:"deltas,omitempty"`
+	Adaptive *Adaptive `json:"adaptive,omitempty"`
 
 	Share     Share `json:"-"`
 	Halted    bool  `json:"-"`
@@ -245,7 +248,7 @@ func (r *OSRelease) Check() error {
 	case r.MaxShare < 0 || r.MaxShare > Everyone:
 		return fmt.Errorf("os release %s: highest share %d of %d: %w", r.Version, r.MaxShare, Everyone, mios.ErrInvalid)
 	}
-	return nil
+	return r.checkWays()
 }
 
 // Check says what is wrong with a release, in itself.

@@ -73,6 +73,8 @@ type Root struct {
 	Cutter     Cutter
 	PackSize   int64 // bytes
 	Partitions []Partition
+
+	size int64 // bytes of its encoding
 }
 
 // A Partition is one that a release brings.

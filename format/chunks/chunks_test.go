@@ -53,7 +53,6 @@ type release struct {
 	index, pack []byte
 	root        *Root
 	rootSize    int64
-	fetched     int64
 }
 
 func publish(t testing.TB, images ...Image) *release {
@@ -118,7 +117,7 @@ func (r *release) try(t testing.TB, disks map[string]*disk, seeds ...Seed) (*Pla
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := r.root.Plan(t.Context(), have, here, r.rootSize, r.open(r.index))
+	plan, err := r.root.Plan(t.Context(), have, here, r.open(r.index))
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +247,7 @@ func TestChangedSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := r.root.Plan(t.Context(), have, nil, r.rootSize, r.open(r.index))
+	plan, err := r.root.Plan(t.Context(), have, nil, r.open(r.index))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (r *Root) Bytes() ([]byte, error) {
 			b = append(b, g.Sequence[:]...)
 		}
 	}
-	if len(b) > MaxRoot {
+	if r.size = int64(len(b)); r.size > MaxRoot {
 		return nil, fmt.Errorf("chunks: root of %d bytes, want at most %d: %w: cut larger chunks", len(b), MaxRoot, mios.ErrInvalid)
 	}
 	return b, nil
@@ -55,19 +55,23 @@ func (r *Root) Bytes() ([]byte, error) {
 
 // ParseRoot reads a root. What it accepts, [Root.Bytes] gives back.
 func ParseRoot(b []byte) (*Root, error) {
-	d := &decoder{what: "root", b: b}
-	if string(d.bytes(len(magic))) != magic {
-		return nil, &FormatError{"root", 0, "no index of chunks: want " + magic}
+	r, n, err := ReadRoot(b)
+	if err == nil && n < len(b) {
+		return nil, &FormatError{"root", int64(n), fmt.Sprintf("%d bytes after the end", len(b)-n)}
 	}
-	if len(b) > MaxRoot {
-		return nil, &FormatError{"root", MaxRoot, fmt.Sprintf("%d bytes, want at most %d", len(b), MaxRoot)}
+	return r, err
+}
+
+// ReadRoot reads the root that an index begins with, and returns how many bytes
+// it has.
+func ReadRoot(b []byte) (*Root, int, error) {
+	d := &decoder{what: "root", b: b[:min(len(b), MaxRoot)]}
+	if string(d.bytes(len(magic))) != magic {
+		return nil, 0, &FormatError{"root", 0, "no index of chunks: want " + magic}
 	}
 	r := &Root{Cutter: Cutter{Min: d.count(maxChunk), Avg: d.count(maxChunk), Max: d.count(maxChunk)}, PackSize: d.num(maxSize)}
 	for n := d.count(maxPartitions); n > 0 && d.err == nil; n-- {
 		r.Partitions = append(r.Partitions, d.partition())
-	}
-	if d.err == nil && d.at < len(b) {
-		d.fail(fmt.Sprintf("%d bytes after the end", len(b)-d.at))
 	}
 	if d.err == nil {
 		if why := r.check(); why != "" {
@@ -75,9 +79,22 @@ func ParseRoot(b []byte) (*Root, error) {
 		}
 	}
 	if d.err != nil {
-		return nil, d.err
+		return nil, 0, d.err
 	}
-	return r, nil
+	r.size = int64(d.at)
+	return r, d.at, nil
+}
+
+// IndexSize returns how many bytes an index has that begins with a root that
+// was read.
+func (r *Root) IndexSize() int64 {
+	n := r.size
+	for i := range r.Partitions {
+		for _, g := range r.Partitions[i].Regions {
+			n += g.PartSize
+		}
+	}
+	return n
 }
 
 func (d *decoder) partition() (p Partition) {

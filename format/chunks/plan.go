@@ -56,9 +56,9 @@ type step struct {
 }
 
 // Plan says what to do: seeds are what the device has, there what the
-// partitions to be written hold already; either may be nil. Parts of the index,
-// which has rootSize bytes of root, are opened as they are needed.
-func (r *Root) Plan(ctx context.Context, seeds, there *Seeds, rootSize int64, index Opener) (*Plan, error) {
+// partitions to be written hold already; either may be nil. Parts of the index
+// are fetched as they are needed.
+func (r *Root) Plan(ctx context.Context, seeds, there *Seeds, index Opener) (*Plan, error) {
 	if seeds == nil {
 		seeds = &Seeds{}
 	}
@@ -66,7 +66,7 @@ func (r *Root) Plan(ctx context.Context, seeds, there *Seeds, rootSize int64, in
 		there = &Seeds{}
 	}
 	p := &Plan{root: r, seeds: seeds, steps: make([][]step, len(r.Partitions))}
-	lists, err := p.lists(ctx, rootSize, index)
+	lists, err := p.lists(ctx, index)
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +145,10 @@ type need struct {
 
 // lists returns the chunks of each partition: from the seeds where they have
 // them in the same order at the same place, and else from the index.
-func (p *Plan) lists(ctx context.Context, rootSize int64, index Opener) ([][]Chunk, error) {
+func (p *Plan) lists(ctx context.Context, index Opener) ([][]Chunk, error) {
 	regions := make([][][]Chunk, len(p.root.Partitions))
 	var needs []need
-	at := rootSize
+	at := p.root.size
 	for i := range p.root.Partitions {
 		part := &p.root.Partitions[i]
 		mine, places := p.seeds.of(part.Name), placesOf(part)

@@ -112,9 +112,21 @@ func (c *checkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// PublishOS stores a payload and makes it a release of its product, at first
-// with the given share of today.
-func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Reader, share repo.Share) (*Result, error) {
+// SameShare stands for the share that a release has already, and for its limit
+// if it is new.
+const SameShare repo.Share = -1
+
+// A File is one that is stored beside a payload.
+type File struct {
+	Target  repo.Target
+	Content io.Reader
+}
+
+// PublishOS stores a payload, and the files of its deltas and chunks that are
+// new, and makes it a release of its product with the given share of today. A
+// release that is published already keeps its deltas and chunks, which are added
+// to rel, and stays halted if it is.
+func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Reader, share repo.Share, files ...File) (*Result, error) {
 	if err := rel.Check(); err != nil {
 		return nil, err
 	}
@@ -130,12 +142,19 @@ func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Re
 			return fmt.Errorf("product %s: %w in this repository: mios repo product adds it", rel.Product, mios.ErrNotFound)
 		}
 		if old := t.current(role).targets.Signed.Targets[rel.Target.Path]; old != nil {
-			if was, err := repo.TargetOf(rel.Target.Path, old, nil); err != nil || was != rel.Target {
+			var was repo.OSRelease
+			if target, err := repo.TargetOf(rel.Target.Path, old, &was); err != nil || target != rel.Target {
 				return fmt.Errorf("os release %s of %d: %w: another payload of that version and build time is published", rel.Version, rel.BuildTime, mios.ErrConflict)
 			}
+			keepWays(rel, &was)
+			if err := rel.Check(); err != nil {
+				return err
+			}
 		}
-		if err := t.store(rel.Target, payload); err != nil {
-			return err
+		for _, f := range append([]File{{rel.Target, payload}}, files...) {
+			if err := t.store(f.Target, f.Content); err != nil {
+				return err
+			}
 		}
 		m, err := t.edit(role)
 		if err != nil {
@@ -144,7 +163,7 @@ func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Re
 		if err := setTarget(m, rel.Target, rel); err != nil {
 			return err
 		}
-		return t.narrow(rel.Product, rel.Target.SHA256, repo.Narrow{Share: share})
+		return t.share(rel, share)
 	})
 }
 
@@ -154,6 +173,35 @@ func (r *Repo) SetRollout(ctx context.Context, product string, payload mios.Dige
 		return nil, fmt.Errorf("share %s: %w", n.Share, mios.ErrInvalid)
 	}
 	return r.change(ctx, func(t *tx) error { return t.narrow(product, payload, n) })
+}
+
+// keepWays adds the deltas and chunks that a release had.
+func keepWays(rel, was *repo.OSRelease) {
+	for _, d := range was.Deltas {
+		if !slices.ContainsFunc(rel.Deltas, func(n repo.Delta) bool { return n.From == d.From }) {
+			rel.Deltas = append(rel.Deltas, d)
+		}
+	}
+	if rel.Adaptive == nil {
+		rel.Adaptive = was.Adaptive
+	}
+}
+
+// share gives a release its share of today.
+func (t *tx) share(rel *repo.OSRelease, share repo.Share) error {
+	rollout := new(repo.Rollout)
+	if err := t.content(repo.RoleRollout, repo.RolloutPath(rel.Product), rollout); err != nil && !errors.Is(err, mios.ErrNotFound) {
+		return err
+	}
+	n, there := rollout.Releases[rel.Target.SHA256]
+	switch {
+	case share != SameShare:
+		n.Share = share
+	case !there:
+		n.Share = rel.MaxShare
+	}
+	n.Withdrawn = false // which narrow refuses, if it was
+	return t.narrow(rel.Product, rel.Target.SHA256, n)
 }
 
 func (t *tx) narrow(product string, payload mios.Digest, n repo.Narrow) error {
