@@ -35,8 +35,8 @@ func (p *Product) check() *fieldError {
 	switch {
 	case !slices.Contains([]string{"phone", "watch", "iot", "car"}, p.Class):
 		return wrongField("$.class", "class is %q, want phone, watch, iot or car", p.Class)
-	case p.Base != "core":
-		return wrongField("$.base", "base is %q, want core", p.Base)
+	case p.Base != BaseCore && p.Base != BaseAOSP:
+		return wrongField("$.base", "base is %q, want core or aosp", p.Base)
 	case len(p.Arch) == 0:
 		return wrongField("$.arch", "arch is empty, want amd64, arm64 or both")
 	case p.Update.MaxMetadataAge <= 0:
@@ -58,7 +58,7 @@ func (p *Product) check() *fieldError {
 			return wrongField("$.keys."+role, "keys.%s is %q, want %s, or %s-NAME for a key of the product's own", role, name, role, role)
 		}
 	}
-	if err := p.Partitions.check(); err != nil {
+	if err := p.checkBase(); err != nil {
 		return err
 	}
 	if err := p.checkRepository(); err != nil {
@@ -71,6 +71,25 @@ func (p *Product) check() *fieldError {
 		}
 	}
 	return nil
+}
+
+// checkBase checks what only products of one base have.
+func (p *Product) checkBase() *fieldError {
+	if p.Base == BaseAOSP {
+		return p.checkAOSP()
+	}
+	for _, f := range []struct {
+		field string
+		set   bool
+	}{
+		{"aosp", p.AOSP.TargetFiles != "" || p.AOSP.Keys != nil || p.AOSP.Remove != nil}, {"apps", p.Apps != nil},
+		{"brand", p.Brand != Brand{}}, {"endpoints", p.Endpoints.set()},
+	} {
+		if f.set {
+			return wrongField("$."+f.field, "%s is for base aosp", f.field)
+		}
+	}
+	return p.Partitions.check()
 }
 
 func (p *Product) checkRepository() *fieldError {

@@ -24,7 +24,7 @@ import (
 type Product struct {
 	Name  string      `yaml:"product"` // ro.product.name
 	Class string      `yaml:"class"`   // phone, watch, iot or car
-	Base  string      `yaml:"base"`    // core
+	Base  string      `yaml:"base"`    // core or aosp
 	Arch  []mios.Arch `yaml:"arch"`
 
 	Kernel     Kernel     `yaml:"kernel"`
@@ -42,6 +42,13 @@ type Product struct {
 	TrustStore string `yaml:"trust_store"`
 	CACerts    []byte `yaml:"-"` // what is in that file; [Load] reads it
 
+	// Of base aosp only:
+	AOSP      AOSP      `yaml:"aosp"`
+	Apps      []App     `yaml:"apps"`
+	Brand     Brand     `yaml:"brand"`
+	Endpoints Endpoints `yaml:"endpoints"`
+
+	Dir    string `yaml:"-"` // folder of the definition; [Load] sets it
 	Source []byte `yaml:"-"` // the definition itself
 
 	// RollbackIndex is AVB's, for both slots: raise it when older builds must
@@ -120,7 +127,16 @@ func Load(path string) (*Product, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", path, err)
 	}
-	return p, p.loadTrustStore(filepath.Dir(path))
+	p.Dir = filepath.Dir(path)
+	return p, p.loadTrustStore(p.Dir)
+}
+
+// Path returns the path of a file that the definition names.
+func (p *Product) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(p.Dir, name)
 }
 
 // loadTrustStore reads the certificates beside the definition.
