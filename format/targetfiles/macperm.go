@@ -149,9 +149,11 @@ func (m *MacPermissions) Replace(old, with []byte) int {
 // replaceHex replaces a run of hexadecimal digits, of either case, where it is
 // all of an attribute's value.
 func replaceHex(text []byte, old, with string) []byte {
-	lower := bytes.ToLower(text) // of ASCII; other letters of another length are in no digit
-	if len(lower) != len(text) {
-		lower = text
+	lower := slices.Clone(text)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'F' {
+			lower[i] = c + 'a' - 'A'
+		}
 	}
 	var out []byte
 	from := 0

@@ -117,6 +117,89 @@ func ParseDynamic(d *Dict) (*Dynamic, error) {
 	return out, nil
 }
 
+// An FSEntry is a line of a filesystem_config.txt: owner and mode of a file of a
+// partition (build/make/tools/fs_config).
+type FSEntry struct {
+	Path         string // on the device without the leading slash: "system/bin/sh"; "" for the root
+	UID, GID     uint32
+	Mode         uint32 // permission bits
+	Label        string // SELinux, or ""
+	Capabilities uint64
+}
+
+// ParseFSConfig reads a META/filesystem_config.txt or that of another partition.
+func ParseFSConfig(b []byte) ([]FSEntry, error) {
+	lines, err := splitLines(b)
+	if err != nil {
+		return nil, err
+	}
+	var out []FSEntry
+	var off int64
+	for i, l := range lines {
+		if strings.TrimSpace(l) != "" {
+			e, msg := parseFSEntry(l)
+			if msg != "" {
+				return nil, &FormatError{Off: off, Msg: fmt.Sprintf("line %d: %s", i+1, msg)}
+			}
+			out = append(out, e)
+		}
+		off += int64(len(l)) + 1
+	}
+	return out, nil
+}
+
+func parseFSEntry(l string) (e FSEntry, msg string) {
+	path, rest, _ := strings.Cut(l, " ") // that of the root is empty
+	f := strings.Fields(rest)
+	if len(f) < 3 {
+		return e, fmt.Sprintf("%q is not PATH UID GID MODE", l)
+	}
+	e.Path = path
+	for i, to := range []*uint32{&e.UID, &e.GID, &e.Mode} {
+		base := 10
+		if i == 2 {
+			base = 8
+		}
+		n, err := strconv.ParseUint(f[i], base, 32)
+		if err != nil {
+			return e, fmt.Sprintf("%q is not a number", f[i])
+		}
+		*to = uint32(n)
+	}
+	if e.Mode > 0o7777 {
+		return e, fmt.Sprintf("mode %o", e.Mode)
+	}
+	for _, a := range f[3:] {
+		name, value, _ := strings.Cut(a, "=")
+		switch name {
+		case "selabel":
+			e.Label = value
+		case "capabilities":
+			n, err := strconv.ParseUint(value, 0, 64)
+			if err != nil {
+				return e, fmt.Sprintf("capabilities=%q is not a number", value)
+			}
+			e.Capabilities = n
+		default:
+			return e, fmt.Sprintf("%q is neither selabel nor capabilities", a)
+		}
+	}
+	return e, ""
+}
+
+// FormatFSConfig writes a file that ParseFSConfig reads.
+func FormatFSConfig(list []FSEntry) []byte {
+	var b strings.Builder
+	for _, e := range list {
+		fmt.Fprintf(&b, "%s %d %d %o", e.Path, e.UID, e.GID, e.Mode)
+		if e.Label != "" {
+			b.WriteString(" selabel=" + e.Label)
+		}
+		fmt.Fprintf(&b, " capabilities=%#x\n", e.Capabilities)
+	}
+	return []byte(b.String())
+}
+
 // IsBuildProp says whether a file of a target-files holds build properties with
 // the build's tags (sign_target_files_apks.py, IsBuildPropFile).
 func IsBuildProp(name string) bool {
