@@ -46,7 +46,7 @@ var commands = []struct {
 }{
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
-	{"Make signed artifacts", []command{buildCmd, otaFull, kernelPin}},
+	{"Make signed artifacts", []command{buildCmd, otaFull, otaDelta, otaAdaptive, kernelPin}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
 	{"Boot images", bootCommands},
 	{"Super partitions", superCommands},

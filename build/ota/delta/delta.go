@@ -32,7 +32,8 @@ const block = payload.DefaultBlockSize
 // An Image is a partition's content.
 type Image struct {
 	io.ReaderAt
-	Size int64 // bytes, a multiple of 4096
+	Size   int64       // bytes, a multiple of 4096
+	SHA256 mios.Digest // what it must hold, if it is not zero
 }
 
 // A Partition is one that the payload brings.

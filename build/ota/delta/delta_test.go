@@ -16,7 +16,7 @@ import (
 // image is b as an Image, filled up to whole blocks.
 func image(b []byte) Image {
 	b = append(bytes.Clone(b), make([]byte, -len(b)&(block-1))...)
-	return Image{bytes.NewReader(b), int64(len(b))}
+	return Image{ReaderAt: bytes.NewReader(b), Size: int64(len(b))}
 }
 
 // made is a payload that generate made.
@@ -176,7 +176,7 @@ func TestRefused(t *testing.T) {
 		"minor version 1":  {Partitions: []Partition{partition(img, img)}, Header: header(1)},
 		"minor version 10": {Partitions: []Partition{partition(img, img)}, Header: header(10)},
 		"no partition":     {Header: header(9)},
-		"half a block":     {Partitions: []Partition{partition(img, Image{img, 100})}, Header: header(9)},
+		"half a block":     {Partitions: []Partition{partition(img, Image{ReaderAt: img, Size: 100})}, Header: header(9)},
 		"no new image":     {Partitions: []Partition{partition(img, Image{})}, Header: header(9)},
 		"partial too early": {Partitions: []Partition{partition(img, img)},
 			Header: payload.Manifest{MinorVersion: 6, PartialUpdate: true}},

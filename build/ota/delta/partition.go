@@ -3,8 +3,11 @@ package delta
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"sync"
 
+	"mios"
 	"mios/format/payload"
 )
 
@@ -24,6 +27,9 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 	}
 	oldScan, newScan, err := scanBoth(ctx, old, new)
 	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(old.is(oldScan.sum, "old"), new.is(newScan.sum, "new")); err != nil {
 		return nil, err
 	}
 	out := p.Header
@@ -64,6 +70,14 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 	}
 	r.progress(new.Size - int64(planned(plan.units))*block)
 	return &out, r.units(ctx, *w, plan.units, func(e encoded) error { return r.emit(&out, e) })
+}
+
+// is refuses an image that is not what was built.
+func (img Image) is(sum [sha256.Size]byte, which string) error {
+	if img.SHA256 != (mios.Digest{}) && img.SHA256 != mios.Digest(sum) {
+		return fmt.Errorf("%s image has SHA-256 %x, %x was built: %w: build it again", which, sum, img.SHA256, mios.ErrInvalid)
+	}
+	return nil
 }
 
 // scanBoth reads both images.

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mios/build/ota"
+	"mios/build/ota/delta"
+	"mios/build/ota/input"
+	"mios/format/payload"
+	"mios/internal/atomicfile"
+	"mios/internal/progress"
+	"mios/key"
+)
+
+var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload from one build to another\n" +
+	"Writes payload.bin and payload_properties.txt: what a device that runs OLD needs to get NEW, and\n" +
+	"no other device takes. OLD and NEW are folders that mios build made, target-files zips or folders\n" +
+	"of AOSP's, folders of images NAME.img, or, with --partition, one image each.",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e)
+		var o deltaOptions
+		fs.StringVar(&o.keys, "keys", "keys", "`folder` of keys; its role ota signs")
+		fs.StringVar(&o.key, "key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
+		fs.BoolVar(&o.unsigned, "unsigned", false, "leave the payload unsigned: no device takes it")
+		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: ota)")
+		minor := fs.Uint("minor-version", 0, "what payloads OLD's update_engine takes, a `number` from 2 to 9 (default: what OLD says, else 7)")
+		partitions := fs.String("partition", "", "`names` of partitions, with commas: bring only these, a partial update; of two images, what they are of")
+		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what NEW says)")
+		fs.Int64Var(&o.Timestamp, "timestamp", 0, "NEW's build time in `seconds` since 1970 (default: what NEW says)")
+		fs.BoolVar(&o.Downgrade, "downgrade", false, "permit that NEW is older than OLD")
+		fs.BoolVar(&o.noVerity, "no-verity", false, "send hash trees and error correction, which devices from minor version 6 on compute")
+		fs.BoolVar(&o.noVerify, "no-verify", false, "do not apply the payload to OLD and compare with NEW")
+		fs.BoolVar(&o.json, "json", false, jsonHelp)
+		if err := parse(fs, args, 2, 2); err != nil {
+			return err
+		}
+		o.MinorVersion = uint32(min(*minor, 1<<31))
+		if *partitions != "" {
+			o.Partitions = strings.Split(*partitions, ",")
+		}
+		if o.out == "" {
+			o.out = "ota"
+		}
+		return o.run(ctx, e, fs.Arg(0), fs.Arg(1))
+	}}
+
+type deltaOptions struct {
+	delta.Options
+	keys, key, out               string
+	unsigned, noVerity, noVerify bool
+	json                         bool
+}
+
+// run makes and writes the payload.
+func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) error {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	if !o.unsigned {
+		k, err := signer(e, o.keys, o.key, key.OTA)
+		if err != nil {
+			return err
+		}
+		o.Signers = []crypto.Signer{k}
+	}
+	old, err := o.open(oldName)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	new, err := o.open(newName)
+	if err != nil {
+		return err
+	}
+	defer new.Close()
+	d, err := delta.Between(old, new, o.Options)
+	if err != nil {
+		return err
+	}
+	d.NoVerity = o.noVerity
+	name := filepath.Join(o.out, ota.PayloadFile)
+	var props payload.Properties
+	var stats *delta.Stats
+	err = e.story(o.json).Step(ctx, "delta of "+oldName+" and "+newName, func(ctx context.Context, t *progress.Task) (err error) {
+		d.Progress = t.Bytes
+		verifying := func(done, total int64) {
+			t.Note("verifying")
+			t.Bytes(done, total)
+		}
+		if props, stats, err = d.WriteFile(ctx, name, o.noVerify, verifying); err != nil {
+			return err
+		}
+		t.Done("delta of %s and %s in %s: %s, minor version %d", oldName, newName, name, progress.Size(props.FileSize), d.Header.MinorVersion)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.WriteBytes(filepath.Join(o.out, ota.PropertiesFile), []byte(props.String()), 0o644); err != nil {
+		return err
+	}
+	if o.json {
+		return o.printJSON(e, name, d, props, stats)
+	}
+	printStats(e, stats)
+	return nil
+}
+
+// open opens a build, or, if partitions are named, an image.
+func (o *deltaOptions) open(name string) (*input.Build, error) {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if ext := filepath.Ext(name); len(o.Partitions) == 1 && !fi.IsDir() && ext != ".zip" {
+		return input.OpenImage(name, o.Partitions[0])
+	} else if !fi.IsDir() && ext != ".zip" {
+		return nil, fmt.Errorf("%w: %s is neither a folder nor a zip: say with --partition what it is the image of", errUsage, name)
+	}
+	return input.Open(name, o.out)
+}
+
+// opTypes returns the types of operations that there are, in the order of their
+// numbers.
+func opTypes(s *delta.Stats) (out []payload.OpType) {
+	for t := range s.Operations {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func printStats(e env, s *delta.Stats) {
+	for _, t := range opTypes(s) {
+		op := s.Operations[t]
+		fmt.Fprintf(e.stdout, "  %-16s %6d operations write %s", t, op.Count, progress.Size(op.Bytes))
+		if op.Data > 0 {
+			fmt.Fprintf(e.stdout, " with %s", progress.Size(op.Data))
+		}
+		fmt.Fprintln(e.stdout)
+	}
+	if s.Computed > 0 {
+		fmt.Fprintf(e.stdout, "  %-16s %6s            are %s\n", "computed", "", progress.Size(s.Computed))
+	}
+	fmt.Fprintf(e.stdout, "  %-16s %6s            is %s\n", "manifest", "", progress.Size(s.Manifest))
+}
+
+func (o *deltaOptions) printJSON(e env, name string, d *delta.Delta, props payload.Properties, s *delta.Stats) error {
+	type share struct {
+		Type  string `json:"type"`
+		Count int    `json:"count"`
+		Bytes int64  `json:"bytes"`
+		Data  int64  `json:"data"`
+	}
+	out := struct {
+		File         string            `json:"file"`
+		MinorVersion uint32            `json:"minor_version"`
+		Partial      bool              `json:"partial_update,omitempty"`
+		Partitions   []string          `json:"partitions"`
+		Properties   map[string]string `json:"properties"`
+		Operations   []share           `json:"operations"`
+		Computed     int64             `json:"computed"` // bytes
+		Manifest     int64             `json:"manifest"` // bytes
+	}{File: name, MinorVersion: d.Header.MinorVersion, Partial: d.Header.PartialUpdate, Computed: s.Computed, Manifest: s.Manifest,
+		Properties: map[string]string{}}
+	for _, p := range d.Partitions {
+		out.Partitions = append(out.Partitions, p.Header.Name)
+	}
+	for line := range strings.Lines(props.String()) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		out.Properties[key] = value
+	}
+	for _, t := range opTypes(s) {
+		op := s.Operations[t]
+		out.Operations = append(out.Operations, share{t.String(), op.Count, op.Bytes, op.Data})
+	}
+	return printJSON(e, out)
+}
