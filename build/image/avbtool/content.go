@@ -85,10 +85,10 @@ func (c *Content) encode(own avb.Descriptor, rootfs *avb.HashtreeDescriptor) ([]
 		if d == nil {
 			return nil, fmt.Errorf("%s: it has no hash tree to set up: give an image that mios avb add-hashtree made", c.SetupRootfs)
 		}
-		m.Descriptors = append(m.Descriptors, rootfsCmdlines(d)...)
+		m.Descriptors = append(m.Descriptors, RootfsCmdlines(d)...)
 	}
 	if rootfs != nil {
-		m.Descriptors = append(m.Descriptors, rootfsCmdlines(rootfs)...)
+		m.Descriptors = append(m.Descriptors, RootfsCmdlines(rootfs)...)
 	}
 	for _, s := range c.Cmdlines {
 		m.Descriptors = append(m.Descriptors, &avb.KernelCmdlineDescriptor{Cmdline: s})
@@ -152,10 +152,10 @@ func partitionKey(d avb.Descriptor) string {
 	return ""
 }
 
-// rootfsCmdlines are the kernel command lines by which a kernel without a
+// RootfsCmdlines are the kernel command lines by which a kernel without a
 // ramdisk mounts the partition of a hash tree as its root: with dm-verity, or
 // without where it is disabled.
-func rootfsCmdlines(d *avb.HashtreeDescriptor) []avb.Descriptor {
+func RootfsCmdlines(d *avb.HashtreeDescriptor) []avb.Descriptor {
 	blocks := d.ImageSize / uint64(cmp.Or(d.DataBlockSize, avb.BlockSize))
 	const device = "PARTUUID=$(ANDROID_SYSTEM_PARTUUID)"
 	words := []string{
