@@ -48,6 +48,7 @@ var Tools = []Tool{
 	{"mkfs.erofs", "erofs-utils", "tests of system images", true},
 	{"modprobe", "kmod", "tests of module order", true},
 	{"openssl", "openssl", "tests of keys and signatures", true},
+	{"python3", "python3", "tests of update packages", true},
 	{"qemu-img", "qemu-utils", "tests of the emulator's disk", true},
 	{"qemu-io", "qemu-utils", "tests of the emulator's disk", true},
 	{"qemu-system-aarch64", "qemu-system-arm", "emulating arm64 devices", false},
