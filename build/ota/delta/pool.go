@@ -88,7 +88,7 @@ func (u *unit) cost() int64 {
 	if room := int64(maxSrc * block); old < room {
 		old = min(room, old+4*new) // what may be added for its looks
 	}
-	return bsdiff.Memory(old, new) + 2*(old+new)
+	return bsdiff.Memory(old) + 2*(old+new)
 }
 
 // A budget is memory that is shared.
