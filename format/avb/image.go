@@ -16,7 +16,7 @@ type File interface {
 // FooterOptions says what [AddHashFooter] and [AddHashtreeFooter] make of an
 // image.
 type FooterOptions struct {
-	PartitionName string // without slot suffix
+	PartitionName string // without slot suffix; with a hash tree it may be empty, as for an APEX
 	PartitionSize int64  // bytes, a multiple of 4096: the file becomes that long; 0: as long as needed
 	HashAlgorithm string // "sha256" (also if empty) or "sha512"; hashtree also "blake2b-256"
 	Salt          []byte
@@ -72,7 +72,7 @@ func MaxImageSize(o FooterOptions, hashtree bool) (int64, error) {
 
 // check says whether an image of size bytes can be given a footer.
 func (o *FooterOptions) check(size int64, hashtree bool) error {
-	if o.PartitionName == "" {
+	if o.PartitionName == "" && !hashtree { // payloads of APEXes have none
 		return fmt.Errorf("avb: image: no partition name")
 	}
 	if size <= 0 {

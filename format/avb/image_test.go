@@ -223,6 +223,9 @@ func TestFooterErrors(t *testing.T) {
 		{"no key", 5000, avb.FooterOptions{PartitionName: "boot", VBMeta: signed}, "no key"},
 	} {
 		for _, hashtree := range []bool{false, true} {
+			if hashtree && tt.name == "no name" {
+				continue // the payload of an APEX has none
+			}
 			f := &memFile{make([]byte, tt.size)}
 			var err error
 			if hashtree {

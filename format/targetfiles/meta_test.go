@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"mios/internal/testkit"
+	"mios/internal/tool"
 )
 
 func TestDict(t *testing.T) {
@@ -328,9 +329,9 @@ func TestOTACerts(t *testing.T) {
 	if _, err := ParseOTACerts(makeZip(t, file{name: "a.pem", data: "nothing"})); err == nil {
 		t.Error("no certificate: no error")
 	}
-	openssl, err := exec.LookPath("openssl")
+	openssl, err := tool.Look("openssl")
 	if err != nil {
-		t.Skip("no openssl: install Debian's package openssl")
+		t.Fatal(err)
 	}
 	name := filepath.Join(t.TempDir(), "a.pem")
 	if err := os.WriteFile(name, got[0].PEM, 0o644); err != nil {

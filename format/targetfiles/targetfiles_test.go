@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mios/internal/tool"
 )
 
 // file is an entry of a zip that a test makes.
@@ -246,9 +248,9 @@ func TestWriter(t *testing.T) {
 	if e := s.Entry("IMAGES/boot.img"); !e.Stored() || e.Modified.Format("2006-01-02") != "2009-01-01" {
 		t.Errorf("boot.img: stored %v, of %v", e.Stored(), e.Modified)
 	}
-	unzip, err := exec.LookPath("unzip")
+	unzip, err := tool.Look("unzip")
 	if err != nil {
-		t.Skip("no unzip: install Debian's package unzip")
+		t.Fatal(err)
 	}
 	if out, err := exec.Command(unzip, "-tqq", name).CombinedOutput(); err != nil {
 		t.Errorf("unzip -t: %v\n%s", err, out)

@@ -57,6 +57,7 @@ var Tools = []Tool{
 	{"sgdisk", "gdisk", "tests of partition tables", true},
 	{"simg2img", "android-sdk-libsparse-utils", "tests of sparse images", true},
 	{"unpack_bootimg", "mkbootimg", "tests of boot images", true},
+	{"unzip", "unzip", "tests of target-files", true},
 	{"veritysetup", "cryptsetup-bin", "tests of dm-verity", true},
 	{"xz", "xz-utils", "tests of payloads", true},
 	{"zipalign", "zipalign", "tests of APKs", true},
