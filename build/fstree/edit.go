@@ -3,8 +3,16 @@ package fstree
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
+	"mios/format/erofs"
+	"mios/format/ext4"
 	"mios/format/fsimage"
+	"mios/format/sparse"
+	"mios/internal/atomicfile"
 )
 
 // EditOptions say what [Edit] makes.
@@ -26,12 +34,150 @@ type EditResult struct {
 // right any more. old is the image as it was, from which data may be read while
 // it is replaced. in and out may be the same; out appears whole or not at all.
 func Edit(ctx context.Context, in, out string, change func(old *fsimage.FS, e fsimage.Editor) error, o EditOptions) (*EditResult, error) {
-	return nil, errors.ErrUnsupported
+	f, err := os.Open(in)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	r, size, err := plain(f, fi.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in, err)
+	}
+	old, err := openPlain(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in, err)
+	}
+	var result *EditResult
+	work := func(w *os.File) error {
+		if err := copyImage(ctx, w, r, old.Size); err != nil {
+			return fmt.Errorf("%s: %w", in, err)
+		}
+		result, err = EditFile(ctx, w, old.Size, func(e fsimage.Editor) error { return change(old.FS, e) }, o.EditOptions)
+		return err
+	}
+	if o.Sparse {
+		plainly := work
+		work = func(w *os.File) error { return sparsely(ctx, w, out, plainly) }
+	}
+	if err := atomicfile.Fill(out, fi.Mode().Perm(), work); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// sparsely writes what work writes into a file without a name beside out to w,
+// as a sparse image.
+func sparsely(ctx context.Context, w *os.File, out string, work func(*os.File) error) error {
+	tmp, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	if err := os.Remove(tmp.Name()); err != nil {
+		return err
+	}
+	if err := work(tmp); err != nil {
+		return err
+	}
+	fi, err := tmp.Stat()
+	if err != nil {
+		return err
+	}
+	m, err := sparse.Scan(ctx, tmp, fi.Size(), 4096, nil)
+	if err != nil {
+		return err
+	}
+	_, err = m.WriteTo(w)
+	return err
+}
+
+// copyStep is how much is copied between two looks at the context, in bytes.
+const copyStep = 64 << 20
+
+// copyImage copies an image: a file by the kernel, which may share its blocks.
+func copyImage(ctx context.Context, w *os.File, r io.ReaderAt, size int64) error {
+	if err := w.Truncate(size); err != nil {
+		return err
+	}
+	f, isFile := r.(*os.File)
+	buf := make([]byte, bufferSize)
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if isFile {
+			n, err := io.CopyN(w, f, min(copyStep, size-off)) // copy_file_range, from its beginning on
+			if off += n; err != nil {
+				return short(err)
+			}
+			continue
+		}
+		p := buf[:min(bufferSize, size-off)]
+		if err := fsimage.ReadFull(r, p, off); err != nil {
+			return err
+		}
+		if !zero(p) {
+			if _, err := w.WriteAt(p, off); err != nil {
+				return err
+			}
+		}
+		off += int64(len(p))
+	}
+	return nil
+}
+
+func short(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // EditFile is [Edit] of a private copy in place: of the plain image in the first
 // size bytes of f. What lies behind the file system is cut off. After an error
 // the image is not whole.
 func EditFile(ctx context.Context, f fsimage.File, size int64, change func(e fsimage.Editor) error, o fsimage.EditOptions) (*EditResult, error) {
-	return nil, errors.ErrUnsupported
+	kind, e, err := newEditor(f, size, o)
+	if err != nil {
+		return nil, err
+	}
+	rec := &recorder{Editor: e, ctx: ctx, want: map[string]*expected{}}
+	if err := change(rec); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	size, err = e.Commit()
+	if err != nil {
+		return nil, err
+	}
+	m, err := openPlain(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("read back: %w", err)
+	}
+	if err := rec.check(m.FS); err != nil {
+		return nil, fmt.Errorf("read back: %w", err)
+	}
+	return &EditResult{kind, size}, nil
+}
+
+func newEditor(f fsimage.File, size int64, o fsimage.EditOptions) (kind string, e fsimage.Editor, err error) {
+	m, err := openPlain(f, size)
+	if err != nil {
+		return "", nil, err
+	}
+	switch m.Kind {
+	case "erofs":
+		e, err = erofs.NewEditor(f, size, o)
+	case "ext4":
+		e, err = ext4.NewEditor(f, size, o)
+	default:
+		err = errors.ErrUnsupported
+	}
+	return m.Kind, e, err
 }

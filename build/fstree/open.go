@@ -34,23 +34,31 @@ const (
 // as it is or as an Android sparse image. What is behind a file system, such as a hash tree
 // of AVB, does not matter.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
-	var b [superOffset + 64]byte
-	n, err := r.ReadAt(b[:min(size, int64(len(b)))], 0)
-	if err != nil && err != io.EOF {
+	r, size, err := plain(r, size)
+	if err != nil {
 		return nil, err
 	}
-	le := binary.LittleEndian
-	if n >= 4 && le.Uint32(b[:]) == sparseMagic {
-		m, err := sparse.Parse(r, size)
-		if err != nil {
-			return nil, err
-		}
-		if m.Blocks == 0 || m.Size() < int64(len(b)) {
-			return nil, ErrKind
-		}
-		return openPlain(m, m.Size())
-	}
 	return openPlain(r, size)
+}
+
+// plain returns what a sparse image holds, and what is none as it is.
+func plain(r io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
+	var b [4]byte
+	n, err := r.ReadAt(b[:min(size, int64(len(b)))], 0)
+	if err != nil && err != io.EOF {
+		return nil, 0, err
+	}
+	if n < len(b) || binary.LittleEndian.Uint32(b[:]) != sparseMagic {
+		return r, size, nil
+	}
+	m, err := sparse.Parse(r, size)
+	if err != nil {
+		return nil, 0, err
+	}
+	if m.Blocks == 0 || m.Size() < superOffset+64 {
+		return nil, 0, ErrKind
+	}
+	return m, m.Size(), nil
 }
 
 func openPlain(r io.ReaderAt, size int64) (*Image, error) {

@@ -61,6 +61,7 @@ const (
 		incompatEAInode | incompatSeed | incompatLargeDir | incompatInline | incompatEncrypt | incompatCasefold
 
 	roSparseSuper  = 0x1
+	roLargeFile    = 0x2
 	roHugeFile     = 0x8
 	roGroupSum     = 0x10
 	roMetadataSum  = 0x400

@@ -117,6 +117,11 @@ func (s *Space) IsFree(block int64) bool {
 	return block >= 0 && block < s.Blocks() && s.state[block] == free
 }
 
+// Owned reports whether one file uses a block, and nothing else.
+func (s *Space) Owned(block int64) bool {
+	return block >= 0 && block < s.Blocks() && s.state[block] == single
+}
+
 // freeRuns calls fn for each run of free blocks, in order, until it is false.
 func (s *Space) freeRuns(fn func(Run) bool) {
 	for s.low < s.Blocks() && s.state[s.low] != free {
