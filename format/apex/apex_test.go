@@ -121,7 +121,8 @@ func pack(tb testing.TB, payload, pubkey []byte) []byte {
 	var buf bytes.Buffer
 	w := newWriter(&buf)
 	add := func(name string, b []byte, put func(zip.FileHeader, io.ReadSeeker) error) {
-		h := zip.FileHeader{Name: name, ModifiedDate: 1<<5 | 1} //nolint:staticcheck // 1980-01-01, as apexer has it
+		//lint:ignore SA1019 1980-01-01, as apexer has it
+		h := zip.FileHeader{Name: name, ModifiedDate: 1<<5 | 1}
 		h.SetMode(0o644)
 		if err := put(h, bytes.NewReader(b)); err != nil {
 			tb.Fatal(err)

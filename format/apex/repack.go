@@ -58,7 +58,8 @@ func Repack(w io.Writer, f *File, c Contents) error {
 		}
 	}
 	if c.PublicKey != nil && !seen {
-		h := zip.FileHeader{Name: PublicKeyName, ModifiedDate: z.File[0].ModifiedDate, ModifiedTime: z.File[0].ModifiedTime} //nolint:staticcheck // as they stand there
+		//lint:ignore SA1019 as they stand there
+		h := zip.FileHeader{Name: PublicKeyName, ModifiedDate: z.File[0].ModifiedDate, ModifiedTime: z.File[0].ModifiedTime}
 		h.SetMode(0o644)
 		if err := out.deflate(h, bytes.NewReader(c.PublicKey)); err != nil {
 			return fmt.Errorf("apex: %s: %w", PublicKeyName, err)
@@ -102,7 +103,8 @@ func Compress(w io.Writer, f *File) error {
 }
 
 func capexHeader(name string) zip.FileHeader {
-	h := zip.FileHeader{Name: name, ModifiedDate: capexDate} //nolint:staticcheck // Modified would add an extra field
+	//lint:ignore SA1019 Modified would add an extra field
+	h := zip.FileHeader{Name: name, ModifiedDate: capexDate}
 	h.SetMode(0o644)
 	return h
 }

@@ -93,7 +93,8 @@ func FormatOTACerts(certs []OTACert) ([]byte, error) {
 		if text == nil {
 			text = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate.Raw})
 		}
-		h := &zip.FileHeader{Name: name, Method: zip.Store, ModifiedDate: zipDate} //nolint:staticcheck // Modified would add an extra field
+		//lint:ignore SA1019 Modified would add an extra field
+		h := &zip.FileHeader{Name: name, Method: zip.Store, ModifiedDate: zipDate}
 		h.SetMode(0o644)
 		w, err := z.CreateHeader(h)
 		if err == nil {

@@ -58,7 +58,8 @@ func (w *Writer) Add(h Header, r io.Reader) error {
 	if w.root != nil {
 		return w.addFile(h, r)
 	}
-	zh := &zip.FileHeader{Name: h.Name, Method: zip.Deflate, ModifiedDate: zipDate} //nolint:staticcheck // Modified would add an extra field
+	//lint:ignore SA1019 Modified would add an extra field
+	zh := &zip.FileHeader{Name: h.Name, Method: zip.Deflate, ModifiedDate: zipDate}
 	zh.SetMode(h.Mode)
 	if h.Mode.IsDir() {
 		zh.Name += "/"
