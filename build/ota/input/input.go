@@ -14,6 +14,7 @@ import (
 
 	"mios"
 	"mios/build/image"
+	"mios/format/otazip"
 	"mios/format/payload"
 	"mios/format/sparse"
 	"mios/format/targetfiles"
@@ -29,6 +30,12 @@ type Build struct {
 	SecurityPatch string
 	Dynamic       *payload.DynamicPartitions // nil without logical partitions
 	Apexes        []payload.Apex
+
+	// State is what the build makes of a device, for the package of an update;
+	// see [Build.ReadState]. CareMap and ApexInfo are a target-files' own, or nil.
+	State    otazip.DeviceState
+	CareMap  *otazip.CareMap
+	ApexInfo *otazip.ApexInfo
 
 	closers []io.Closer
 }

@@ -54,6 +54,9 @@ func (b *Build) targetFiles(s *targetfiles.Source, tmp string) error {
 	if err := b.meta(read); err != nil {
 		return err
 	}
+	if err := b.packed(read); err != nil {
+		return err
+	}
 	return b.props(s, read)
 }
 
@@ -179,6 +182,7 @@ func apexInfo(b []byte) (out []payload.Apex, err error) {
 // props reads the build's timestamp and security patch level, and each
 // partition's own timestamp, which is its version in partial updates.
 func (b *Build) props(s *targetfiles.Source, read func(string) ([]byte, error)) error {
+	all := map[string]*targetfiles.Dict{}
 	for i := range b.Partitions {
 		p := &b.Partitions[i]
 		known := targetfiles.FindPartition(p.Header.Name)
@@ -198,6 +202,7 @@ func (b *Build) props(s *targetfiles.Source, read func(string) ([]byte, error)) 
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
+			all[p.Header.Name] = props
 			if p.Header.Version == "" {
 				p.Header.Version = props.Get("ro." + strings.ReplaceAll(p.Header.Name, "-", "_") + ".build.date.utc")
 			}
@@ -214,5 +219,6 @@ func (b *Build) props(s *targetfiles.Source, read func(string) ([]byte, error)) 
 			}
 		}
 	}
+	b.state(all)
 	return nil
 }
