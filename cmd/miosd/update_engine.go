@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -71,7 +72,8 @@ func serveUpdateEngine(ctx context.Context, log *slog.Logger) error {
 }
 
 // updateConfig gathers what the engine needs of this device. What only an
-// update needs may be missing: the boot must be judged in any case.
+// update needs comes later, and may be missing: the boot must be judged in any
+// case, and soon.
 func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
 	b, err := os.ReadFile(api.DevicePath)
 	if err != nil {
@@ -106,9 +108,16 @@ func updateConfig(ctx context.Context, log *slog.Logger) (*ota.Config, error) {
 		defer p.Close()
 		return boot.StoredRollbackIndex(p, location)
 	}
-	if err := errors.Join(updateTrust(ctx, c, props), updateSource(ctx, c, props)); err != nil {
-		log.Error("this device cannot be updated", "err", err)
-		c.Repository = ota.Unavailable{Err: err}
+	complete := func(ctx context.Context, c *ota.Config) {
+		if err := errors.Join(updateTrust(ctx, c, props), updateSource(ctx, c, props)); err != nil {
+			log.Error("this device cannot be updated", "err", err)
+			c.Repository = ota.Unavailable{Err: err}
+		}
+	}
+	if slices.ContainsFunc(d.Health, func(h api.HealthCheck) bool { return h.HTTP != "" || len(h.Exec) > 0 }) {
+		complete(ctx, c) // TLS wants the time right, which the repository's client knows
+	} else {
+		c.Complete = complete
 	}
 	return c, nil
 }
@@ -154,13 +163,7 @@ func updateSource(ctx context.Context, c *ota.Config, props property.Client) err
 	if err != nil {
 		return err
 	}
-	c.Fetcher = &ota.PerPath{New: func() ota.Fetcher {
-		f := &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}
-		if d.Update.Budget > 0 {
-			f.Budget = fetch.NewBudget(d.Update.Budget)
-		}
-		return f
-	}}
+	c.Fetcher = &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}
 	var now clock
 	r, err := repo.Open(repo.Config{
 		Dir: otaRepoDir, Root: root, Fetcher: &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}, Product: d.Product,

@@ -17,6 +17,7 @@ var ErrUsage = errors.New(`usage: update_engine_client VERB [--follow] [--json]
   --status     what runs, what the updater is at, what went wrong
   --check      look for a release
   --update     look for a release and install it, up to the reboot
+  --unmetered  with --update: whatever the product's data budget is
   --follow     a line whenever something changes, until an update is ready or none is under way
   --reboot     reboot into an update that is ready
   --reset-bad  forget which releases did not stay
@@ -30,11 +31,11 @@ func ClientMain(ctx context.Context, c Client, args []string, out io.Writer) err
 	for _, v := range []Verb{VerbStatus, VerbCheck, VerbUpdate, VerbReboot, VerbResetBad} {
 		verbs[v] = fs.Bool(string(v), false, "")
 	}
-	follow, asJSON := fs.Bool("follow", false, ""), fs.Bool("json", false, "")
+	follow, asJSON, unmetered := fs.Bool("follow", false, ""), fs.Bool("json", false, ""), fs.Bool("unmetered", false, "")
 	if err := fs.Parse(args); err != nil || fs.NArg() > 0 {
 		return ErrUsage
 	}
-	call := Call{Follow: *follow}
+	call := Call{Follow: *follow, Unmetered: *unmetered}
 	for v, set := range verbs {
 		if *set && call.Verb != "" {
 			return ErrUsage

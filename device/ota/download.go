@@ -1,30 +1,112 @@
 package ota
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
 	"mios"
+	"mios/api/repo"
 	"mios/format/payload"
 )
 
-// download applies the payload from the checkpoint on.
+// download writes the other slot, by the way that was chosen.
 func (j *job) download(ctx context.Context) error {
+	switch j.rec.Install.way() {
+	case Adaptive:
+		return j.assemble(ctx)
+	case Delta:
+		d, err := j.delta()
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			return fmt.Errorf("the release has no delta any more from what runs: %w", mios.ErrNotFound)
+		}
+		if err := j.openDelta(ctx, d); err != nil {
+			return err
+		}
+		return j.apply(ctx, d.Target, func(name string) (io.ReaderAt, error) { return j.partition(name + j.cfg.Slot) })
+	}
+	j.payload = j.md
+	return j.apply(ctx, j.rel.Target, nil)
+}
+
+// openDelta reads a delta's metadata, unless that was done, and holds it
+// against the full payload's.
+func (j *job) openDelta(ctx context.Context, d *repo.Delta) error {
+	in := j.rec.Install
+	if in.Delta != (mios.Digest{}) {
+		b, err := j.cfg.Store.Read(deltaFile)
+		if err == nil && mios.Sum(b) == in.Delta {
+			j.payload, err = payload.ReadMetadata(bytes.NewReader(b))
+			return err
+		}
+	}
+	var err error
+	if j.body, err = j.fetch(ctx, d.Target, 0, d.Target.Length); err != nil {
+		return err
+	}
+	if j.payload, err = payload.ReadMetadata(j.body); err != nil {
+		return err
+	}
+	if err := j.checkDelta(d); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if _, err := j.payload.WriteTo(&b); err != nil {
+		return err
+	}
+	if err := j.cfg.Store.Write(deltaFile, b.Bytes()); err != nil {
+		return fmt.Errorf("save the delta's metadata: %w", err)
+	}
+	in.Delta, in.Checkpoint = mios.Sum(b.Bytes()), j.payload.Start()
+	return j.save()
+}
+
+// checkDelta holds a delta against the release: it must make what the full
+// payload makes.
+func (j *job) checkDelta(d *repo.Delta) error {
+	m := j.payload.Manifest
+	source := func(string) (io.ReaderAt, error) { return nil, mios.ErrNotFound }
+	if err := (&payload.Applier{Metadata: j.payload, Keys: j.cfg.PayloadKeys, Source: source}).Check(); err != nil {
+		return err
+	}
+	switch {
+	case j.payload.PayloadSize() != d.Target.Length:
+		return fmt.Errorf("it has %d bytes by its manifest, and %d in the repository: %w", j.payload.PayloadSize(), d.Target.Length, mios.ErrInvalid)
+	case m.MaxTimestamp != j.rel.BuildTime:
+		return fmt.Errorf("it is to the build of %d, and the release is %d: %w", m.MaxTimestamp, j.rel.BuildTime, mios.ErrInvalid)
+	case len(m.Partitions) != len(j.md.Manifest.Partitions):
+		return fmt.Errorf("it is of %d partitions, and the payload of %d: %w", len(m.Partitions), len(j.md.Manifest.Partitions), mios.ErrInvalid)
+	}
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		if err := j.becomes(p.Name, p.NewInfo.Size, p.NewInfo.Hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply applies a payload from the checkpoint on.
+func (j *job) apply(ctx context.Context, t repo.Target, source func(string) (io.ReaderAt, error)) error {
 	in := j.rec.Install
 	if j.body == nil && !in.Checkpoint.Finished {
 		var err error
-		if j.body, err = j.cfg.Fetcher.Open(ctx, j.rel.Target.File(), in.Checkpoint.Offset, in.Size-in.Checkpoint.Offset); err != nil {
+		if j.body, err = j.fetch(ctx, t, in.Checkpoint.Offset, in.Size-in.Checkpoint.Offset); err != nil {
 			return err
 		}
 	}
 	reached := in.Checkpoint
-	a := &payload.Applier{Metadata: j.md, Keys: j.cfg.PayloadKeys,
+	a := &payload.Applier{Metadata: j.payload, Keys: j.cfg.PayloadKeys, Source: source,
 		Target: func(name string) (io.WriterAt, error) { return j.partition(name + in.Slot) },
 		Done: func(c payload.Checkpoint) error {
 			reached = c
-			j.show(func(s *Status) { s.Update.Done = c.Offset })
+			in.reached = c.Offset
+			j.show(func(*Status) {})
 			if !c.Finished && c.Offset-in.Checkpoint.Offset < j.every {
 				return nil
 			}
@@ -43,11 +125,15 @@ func (j *job) download(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if mios.Digest(sum) != in.Digest {
-		j.rec.State, j.rec.Install = Idle, nil
-		return errors.Join(fmt.Errorf("payload has SHA-256 %x, want %v: %w", sum, in.Digest, mios.ErrInvalid), j.rec.save(j.cfg.Store))
+	if mios.Digest(sum) == t.SHA256 {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("payload has SHA-256 %x, want %v: %w", sum, t.SHA256, mios.ErrInvalid)
+	if in.way() != Full {
+		return err
+	}
+	j.rec.State, j.rec.Install = Idle, nil
+	return errors.Join(err, j.rec.save(j.cfg.Store))
 }
 
 // checkpoint makes what was written durable, and then says so in the record.
@@ -61,7 +147,7 @@ func (j *job) checkpoint(c payload.Checkpoint) error {
 		}
 	}
 	j.rec.Install.Checkpoint = c
-	return j.rec.save(j.cfg.Store)
+	return j.save()
 }
 
 // verify reads the slot back: first that it is what the payload brought, then
@@ -103,9 +189,9 @@ func (j *job) again(cause error) error {
 			in.Again+1, cause), j.rec.save(j.cfg.Store))
 	}
 	in.Again++
-	in.Checkpoint = j.md.Start()
+	in.Checkpoint, in.Delta, j.payload = j.md.Start(), mios.Digest{}, nil
 	j.rec.State = Downloading
-	if err := j.rec.save(j.cfg.Store); err != nil {
+	if err := j.save(); err != nil {
 		return err
 	}
 	return errAgain

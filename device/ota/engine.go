@@ -37,6 +37,11 @@ type Engine struct {
 	rec      *Record // Run's
 	every    int64   // saveEvery
 	outside  bool    // this boot is not healthy, for a reason that not the device alone decides
+	// tooMuch is a release that the budget is too small for.
+	tooMuch struct {
+		digest mios.Digest
+		err    error
+	}
 
 	mu      sync.Mutex
 	status  Status
@@ -78,6 +83,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.boot(ctx); err != nil {
 		return err
 	}
+	if e.cfg.Complete != nil {
+		e.cfg.Complete(ctx, &e.cfg)
+	}
 	fails := 0
 	for {
 		e.idle(true)
@@ -98,7 +106,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.done <- err
 		case <-timer:
 			e.idle(false)
-			err := e.attempt(ctx, true)
+			err := e.attempt(ctx, true, false)
 			if err != nil && !errors.Is(err, errNothing) {
 				fails++
 			} else {
@@ -178,13 +186,18 @@ func (e *Engine) queue(ctx context.Context, do func(ctx context.Context) error) 
 // Check looks for a release. The error wraps [mios.ErrNotFound] if there is
 // none to install.
 func (e *Engine) Check(ctx context.Context) error {
-	return e.ask(ctx, func(ctx context.Context) error { return e.attempt(ctx, false) })
+	return e.ask(ctx, func(ctx context.Context) error { return e.attempt(ctx, false, false) })
 }
 
 // Update looks for a release and installs it, up to the reboot. If Run is at
 // that already, of its own accord, Update waits for how it ends. The error
 // wraps [mios.ErrNotFound] if there is none to install.
-func (e *Engine) Update(ctx context.Context) error {
+func (e *Engine) Update(ctx context.Context) error { return e.update(ctx, false) }
+
+// UpdateUnmetered is Update, whatever the product's budget is.
+func (e *Engine) UpdateUnmetered(ctx context.Context) error { return e.update(ctx, true) }
+
+func (e *Engine) update(ctx context.Context, unmetered bool) error {
 	e.mu.Lock()
 	joined := e.busy
 	e.mu.Unlock()
@@ -192,7 +205,7 @@ func (e *Engine) Update(ctx context.Context) error {
 		if joined && e.rec.State == NeedReboot {
 			return nil
 		}
-		return e.attempt(ctx, true)
+		return e.attempt(ctx, true, unmetered)
 	})
 }
 
@@ -222,14 +235,14 @@ func (e *Engine) powerctl(ctx context.Context) error {
 }
 
 // attempt looks for a release and installs it, or goes on with one.
-func (e *Engine) attempt(ctx context.Context, install bool) error {
+func (e *Engine) attempt(ctx context.Context, install, unmetered bool) error {
 	switch {
 	case e.rec.State == NeedReboot && e.cfg.Device.Update.AutoReboot:
 		return e.powerctl(ctx)
 	case e.rec.State == NeedReboot:
 		return fmt.Errorf("release %s is ready: %w: reboot into it with update_engine_client --reboot", e.rec.Install.Version, mios.ErrConflict)
 	}
-	j := &job{Engine: e}
+	j := &job{Engine: e, unmetered: unmetered}
 	err := j.run(ctx, install)
 	j.close()
 	switch {

@@ -2,33 +2,10 @@ package ota
 
 import (
 	"context"
-	"io"
-	"sync"
 
 	"mios/api"
 	"mios/api/repo"
 )
-
-// PerPath makes a new fetcher for each new path, so that every update has a
-// byte budget of its own, and attempts at the same one share theirs.
-type PerPath struct {
-	New func() Fetcher
-
-	mu   sync.Mutex
-	path string
-	cur  Fetcher
-}
-
-// Open implements [Fetcher].
-func (p *PerPath) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
-	p.mu.Lock()
-	if p.cur == nil || p.path != path {
-		p.path, p.cur = path, p.New()
-	}
-	f := p.cur
-	p.mu.Unlock()
-	return f.Open(ctx, path, offset, length)
-}
 
 // Unavailable is the repository of a device that cannot be updated: every look
 // for a release says why.

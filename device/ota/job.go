@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"mios"
 	"mios/api/repo"
+	"mios/device/fetch"
 	"mios/format/bootctl"
+	"mios/format/chunks"
 	"mios/format/payload"
 )
 
@@ -21,10 +24,14 @@ const maxAgain = 2
 // A job is one attempt at an update.
 type job struct {
 	*Engine
-	rel  *repo.OSRelease
-	md   *payload.Metadata
-	body io.ReadCloser // the payload from Checkpoint.Offset on, if it is open
-	open map[string]Partition
+	rel       *repo.OSRelease
+	md        *payload.Metadata // of the full payload: what the partitions become
+	payload   *payload.Metadata // of the one that is applied; nil if that is not known yet
+	body      io.ReadCloser     // that one from Checkpoint.Offset on, if it is open
+	plan      *chunks.Plan      // of the adaptive way, if there is one
+	open      map[string]Partition
+	spent     spending // bytes fetched
+	unmetered bool     // whatever the product's budget is
 }
 
 // steps is an update, in order. A step that was done before a reboot is not
@@ -61,6 +68,9 @@ func (j *job) run(ctx context.Context, install bool) error {
 		j.show(func(s *Status) { s.State = j.rec.State })
 		j.log.Info("update", "state", j.rec.State, "version", j.rel.Version, "slot", j.rec.Install.Slot)
 		err := steps[i].run(j, ctx)
+		if err != nil && steps[i].state == Downloading && !errors.Is(err, errAgain) {
+			err = j.next(ctx, err)
+		}
 		if errors.Is(err, errAgain) {
 			i = -1
 			continue
@@ -69,7 +79,7 @@ func (j *job) run(ctx context.Context, install bool) error {
 			return fmt.Errorf("release %s: %w", j.rel.Version, err)
 		}
 		j.rec.State = steps[i].next
-		if err := j.rec.save(j.cfg.Store); err != nil {
+		if err := j.save(); err != nil {
 			return err
 		}
 	}
@@ -128,6 +138,7 @@ func (j *job) find(ctx context.Context) error {
 // found, and else begins.
 func (j *job) prepare(ctx context.Context) error {
 	if in := j.rec.Install; in.is(j.rel) && in.Slot != j.cfg.Slot {
+		j.spent.Store(in.Spent)
 		b, err := j.cfg.Store.Read(metadataFile)
 		if err == nil && mios.Sum(b) == in.Metadata {
 			if j.md, err = payload.ReadMetadata(bytes.NewReader(b)); err == nil {
@@ -142,15 +153,10 @@ func (j *job) prepare(ctx context.Context) error {
 // begin reads the payload's metadata, checks all that can be known before its
 // data, and takes the other slot out of the choice.
 func (j *job) begin(ctx context.Context) error {
-	var err error
-	if j.body, err = j.cfg.Fetcher.Open(ctx, j.rel.Target.File(), 0, j.rel.Target.Length); err != nil {
-		return err
+	if e := j.tooMuch; e.digest == j.rel.Target.SHA256 && !j.unmetered {
+		return e.err // to find that out again would cost again
 	}
-	j.md, err = payload.ReadMetadata(j.body)
-	if format := (*payload.FormatError)(nil); errors.As(err, &format) {
-		return fmt.Errorf("%w: %w", err, repo.ErrHash) // the repository vouches for a payload, and this is none
-	}
-	if err != nil {
+	if err := j.metadata(ctx); err != nil {
 		return err
 	}
 	if err := j.check(); err != nil {
@@ -161,9 +167,9 @@ func (j *job) begin(ctx context.Context) error {
 		return err
 	}
 	in := &Install{
-		Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime, Size: j.rel.Target.Length,
-		Metadata: mios.Sum(b.Bytes()), Checkpoint: j.md.Start(),
+		Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime, Metadata: mios.Sum(b.Bytes()),
 	}
+	var err error
 	if in.Refusals, err = j.bootRecord(); err != nil {
 		return err
 	}
@@ -180,11 +186,47 @@ func (j *job) begin(ctx context.Context) error {
 	if err := j.cfg.Store.Write(metadataFile, b.Bytes()); err != nil {
 		return fmt.Errorf("save the payload's metadata: %w", err)
 	}
-	j.rec.State, j.rec.Install = Downloading, in
-	if err := j.rec.save(j.cfg.Store); err != nil {
+	j.rec.Install = in
+	if err := j.choose(ctx); err != nil {
+		j.rec.Install = nil
+		if errors.Is(err, fetch.ErrBudget) {
+			j.tooMuch.digest, j.tooMuch.err = in.Digest, err
+		}
+		return err
+	}
+	j.rec.State = Downloading
+	if err := j.save(); err != nil {
 		return err
 	}
 	return j.claim()
+}
+
+// metadataMore is how many bytes of signature are expected behind a payload's
+// metadata.
+const metadataMore = 16 << 10
+
+// metadata reads the metadata of the full payload. If there is no other way, the
+// payload stays open for what follows.
+func (j *job) metadata(ctx context.Context) error {
+	t := j.rel.Target
+	length, other := t.Length, len(j.rel.Deltas) > 0 || j.rel.Adaptive != nil
+	if n, err := strconv.ParseInt(j.rel.Properties["METADATA_SIZE"], 10, 64); other && err == nil && n > 0 {
+		length = min(length, n+metadataMore)
+	}
+	body, err := j.fetch(ctx, t, 0, length)
+	if err != nil {
+		return err
+	}
+	j.md, err = payload.ReadMetadata(body)
+	if err == nil && !other {
+		j.payload, j.body = j.md, body
+		return nil
+	}
+	body.Close()
+	if format := (*payload.FormatError)(nil); errors.As(err, &format) {
+		return fmt.Errorf("%w: %w", err, repo.ErrHash) // the repository vouches for a payload, and this is none
+	}
+	return err
 }
 
 // claim makes the other slot unbootable, which it stays until all of it is

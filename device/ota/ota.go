@@ -95,6 +95,11 @@ type Config struct {
 	// RollbackIndex returns the stored rollback index of a location.
 	RollbackIndex func(location uint32) (uint64, error)
 
+	// Complete is optional: it sets what only an update needs, once this boot has
+	// been judged, for which nothing of that is waited: ID, Region, Repository,
+	// Fetcher, PayloadKeys, AVBKey and RollbackIndex. It is called once.
+	Complete func(ctx context.Context, c *Config)
+
 	Tries  uint8                             // optional: instead of DefaultTries
 	Log    *slog.Logger                      // optional
 	Now    func() time.Time                  // optional: instead of time.Now

@@ -13,6 +13,9 @@ func (s Status) String() string {
 	fmt.Fprintf(&b, "state     %s\n", s.State)
 	if u := s.Update; u != nil {
 		fmt.Fprintf(&b, "update    %s, %s\n", u.Version, u.amount())
+		if u.Why != "" {
+			fmt.Fprintf(&b, "way       %s\n", u.Why)
+		}
 	}
 	if s.Error != "" {
 		fmt.Fprintf(&b, "failed    %s\n", s.Error)
@@ -36,7 +39,7 @@ func (s Status) Line() string {
 	case s.Update == nil || s.State == Checking || s.State == Idle:
 		return string(s.State)
 	case s.State == Downloading:
-		return fmt.Sprintf("%s %s, %s", s.State, s.Update.Version, s.Update.amount())
+		return fmt.Sprintf("%s %s, %s%s", s.State, s.Update.Version, s.Update.Way.prefix(), s.Update.amount())
 	}
 	return fmt.Sprintf("%s %s", s.State, s.Update.Version)
 }
@@ -46,4 +49,12 @@ func (p *Progress) amount() string {
 		return fmt.Sprintf("%.1f MiB", float64(p.Total)/(1<<20))
 	}
 	return fmt.Sprintf("%d %% of %.1f MiB", p.Done*100/p.Total, float64(p.Total)/(1<<20))
+}
+
+// prefix names the way before an amount.
+func (w Way) prefix() string {
+	if w == "" {
+		return ""
+	}
+	return string(w) + ", "
 }

@@ -48,7 +48,7 @@ func TestFromRepository(t *testing.T) {
 	w.load()
 	cfg := w.config(one(), &fakeProps{w: w, reboot: func() {}})
 	cfg.Disk, cfg.Store = disk, Dir(filepath.Join(dir, "ota"))
-	cfg.Fetcher = &PerPath{New: func() Fetcher { return c }}
+	cfg.Fetcher = c
 	cfg.Repository = must(repo.Open(repo.Config{Dir: filepath.Join(dir, "repo"), Root: root, Fetcher: c, Product: "iot",
 		BuildTime: time.Unix(1000, 0), MaxAge: 24 * time.Hour}))
 	cfg.RollbackIndex = func(location uint32) (uint64, error) {

@@ -23,6 +23,8 @@ type Call struct {
 	Verb Verb `json:"verb"`
 	// Follow asks for a line whenever the status changes, until the verb is done.
 	Follow bool `json:"follow,omitempty"`
+	// Unmetered lets an update fetch more than the product's budget.
+	Unmetered bool `json:"unmetered,omitempty"`
 }
 
 // A Verb is what a client asks for.
@@ -102,6 +104,9 @@ func (e *Engine) call(ctx context.Context, c Call, tell func(Status) error) erro
 		VerbUpdate:   e.Update,
 		VerbReboot:   e.Reboot,
 		VerbResetBad: e.ResetBad,
+	}
+	if c.Unmetered {
+		verbs[VerbUpdate] = e.UpdateUnmetered
 	}
 	do := verbs[c.Verb]
 	switch {

@@ -34,7 +34,8 @@ const (
 // Names of what the engine keeps in its store.
 const (
 	stateFile    = "state.json"
-	metadataFile = "metadata.bin" // of the payload that is being applied
+	metadataFile = "metadata.bin" // of the release's full payload
+	deltaFile    = "delta.bin"    // of the delta that is being applied
 )
 
 // A Record is what the engine remembers.
@@ -54,12 +55,25 @@ type Install struct {
 	Digest    mios.Digest `json:"digest"` // of the payload
 	Version   string      `json:"version"`
 	BuildTime int64       `json:"build_time"`
-	Size      int64       `json:"size"` // of the payload, bytes
+	Size      int64       `json:"size"` // of what the way fetches, bytes
 	Slot      string      `json:"slot"` // that it is written to
 	// Metadata is the SHA-256 of metadataFile's content.
 	Metadata mios.Digest `json:"metadata"`
-	// Checkpoint is how far it is on the medium.
+	// Checkpoint is how far the payload is on the medium; the adaptive way needs
+	// none.
 	Checkpoint payload.Checkpoint `json:"checkpoint"`
+	// Way is how the device comes to the release: "" is an older release's word
+	// for full. Cost is how many bytes it was to fetch when it was chosen, and Why
+	// a sentence that holds it against the others.
+	Way  Way    `json:"way,omitempty"`
+	Cost int64  `json:"cost,omitempty"`
+	Why  string `json:"why,omitempty"`
+	// Failed are the ways that did not fit, and why.
+	Failed map[Way]string `json:"failed,omitempty"`
+	// Spent is how many bytes were fetched, by whatever way.
+	Spent int64 `json:"spent,omitempty"`
+	// Delta is the SHA-256 of deltaFile's content, once it is there.
+	Delta mios.Digest `json:"delta,omitzero"`
 	// Again counts how often it was begun again because the slot did not read
 	// back as it was written.
 	Again int `json:"again,omitempty"`
@@ -67,6 +81,16 @@ type Install struct {
 	BootID string `json:"boot_id,omitempty"`
 	// Refusals are those that the boot record had when the update began.
 	Refusals []bootrecord.Refusal `json:"refusals,omitempty"`
+
+	reached int64 // of Size
+}
+
+// way returns how the device comes to the release.
+func (in *Install) way() Way {
+	if in.Way == "" {
+		return Full
+	}
+	return in.Way
 }
 
 // A Bad release is one that this device does not try again.

@@ -31,8 +31,14 @@ type Progress struct {
 	BuildTime int64       `json:"build_time"`
 	Digest    mios.Digest `json:"digest"` // of the payload
 	Slot      string      `json:"slot"`   // that it is written to
-	Done      int64       `json:"done"`   // bytes of the payload that have been applied
-	Total     int64       `json:"total"`  // bytes of the payload
+	Done      int64       `json:"done"`   // bytes of Total that have been applied
+	Total     int64       `json:"total"`  // bytes of what is fetched
+	// Way is how the device comes to the release, once that is known, and Why it
+	// is that one.
+	Way Way    `json:"way,omitempty"`
+	Why string `json:"why,omitempty"`
+	// Spent is how many bytes were fetched for it, by whatever way.
+	Spent int64 `json:"spent,omitempty"`
 }
 
 // Status returns what the engine is at, and a channel that is closed when that
@@ -70,7 +76,10 @@ func (e *Engine) show(change func(*Status)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if in := e.rec.Install; in != nil {
-		e.status.Update = &Progress{in.Version, in.BuildTime, in.Digest, in.Slot, in.Checkpoint.Offset, in.Size}
+		e.status.Update = &Progress{
+			Version: in.Version, BuildTime: in.BuildTime, Digest: in.Digest, Slot: in.Slot, Done: max(in.reached, in.Checkpoint.Offset), Total: in.Size,
+			Way: in.way(), Why: in.Why, Spent: in.Spent,
+		}
 	}
 	e.status.Bad, e.status.LastCheck = slices.Clone(e.rec.Bad), e.rec.LastCheck
 	change(&e.status)

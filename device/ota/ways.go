@@ -1,0 +1,215 @@
+package ota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"mios"
+	"mios/api/repo"
+	"mios/device/fetch"
+	"mios/internal/progress"
+)
+
+// A Way is how a device comes to a release.
+type Way string
+
+// The ways, from the one that usually fetches least.
+const (
+	Delta    Way = "delta"    // a payload from what runs
+	Adaptive Way = "adaptive" // the chunks that are in neither slot
+	Full     Way = "full"     // the payload that brings everything
+)
+
+// planWorth is how many times an index a delta may have before it is asked what
+// the adaptive way would fetch: to ask costs a part of the index.
+const planWorth = 4
+
+// An option is a way that is open, and how many bytes it has still to fetch.
+type option struct {
+	way  Way
+	cost int64
+}
+
+// choose picks the way that fetches least, of those that have not failed, and
+// says why. The error wraps [fetch.ErrBudget] if that is more than the update
+// may fetch.
+func (j *job) choose(ctx context.Context) error {
+	in := j.rec.Install
+	options := []option{{Full, j.rel.Target.Length - j.md.Size()}}
+	d, err := j.delta()
+	if err != nil {
+		return err
+	}
+	if d != nil && in.Failed[Delta] == "" {
+		options = append(options, option{Delta, d.Target.Length})
+	}
+	if a := j.rel.Adaptive; a != nil && in.Failed[Adaptive] == "" && (len(options) == 1 || d.Target.Length > planWorth*a.Index.Length) {
+		err := j.adaptive(ctx)
+		switch {
+		case err == nil:
+			options = append(options, option{Adaptive, j.plan.Fetch})
+		case misfit(err):
+			j.failed(Adaptive, err)
+		default:
+			return err
+		}
+	}
+	slices.SortStableFunc(options, func(a, b option) int { return int(min(max(a.cost-b.cost, -1), 1)) })
+	best := options[0]
+	in.Way, in.Cost, in.Why = best.way, best.cost, because(options, in.Failed)
+	in.Size, in.Checkpoint = best.cost, j.md.Start()
+	switch in.Way {
+	case Full:
+		in.Size = j.rel.Target.Length
+	case Delta:
+		in.Size = d.Target.Length
+	}
+	if in.Way != Adaptive {
+		j.plan = nil
+	}
+	if left, limited := j.left(); limited && best.cost > left {
+		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s: %w",
+			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), fetch.ErrBudget)
+	}
+	j.log.Info("way to the release", "way", in.Way, "bytes", in.Cost, "why", in.Why)
+	return nil
+}
+
+// because says why the first of the options is taken.
+func because(options []option, failed map[Way]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s fetches %s", options[0].way, progress.Size(options[0].cost))
+	for _, o := range options[1:] {
+		fmt.Fprintf(&b, ", %s would fetch %s", o.way, progress.Size(o.cost))
+	}
+	for _, w := range []Way{Delta, Adaptive} {
+		if why := failed[w]; why != "" {
+			fmt.Fprintf(&b, "; %s did not fit: %s", w, why)
+		}
+	}
+	return b.String()
+}
+
+// misfit tells whether an error means that a way does not lead to the release
+// from here, so that another may; a network that is down does not.
+func misfit(err error) bool {
+	for _, is := range []error{mios.ErrInvalid, mios.ErrNotFound, mios.ErrConflict, mios.ErrDenied, repo.ErrHash, repo.ErrLength} {
+		if errors.Is(err, is) {
+			return !errors.Is(err, fetch.ErrBudget)
+		}
+	}
+	return false
+}
+
+func (j *job) failed(w Way, err error) {
+	in := j.rec.Install
+	if in.Failed == nil {
+		in.Failed = map[Way]string{}
+	}
+	in.Failed[w] = sentence(err)
+	j.log.Warn("this way does not lead to the release", "way", w, "err", err)
+}
+
+// next goes over to the next cheapest way after one that did not fit. Full is
+// the last: its error is the update's.
+func (j *job) next(ctx context.Context, cause error) error {
+	in := j.rec.Install
+	if in.way() == Full || !misfit(cause) {
+		return cause
+	}
+	if j.body != nil {
+		j.body.Close()
+		j.body = nil
+	}
+	j.failed(in.Way, cause)
+	j.payload, j.plan = nil, nil
+	if err := j.choose(ctx); err != nil {
+		return errors.Join(fmt.Errorf("%w (after %w)", err, cause), j.save())
+	}
+	j.rec.State = Downloading
+	if err := j.save(); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// delta returns the release's delta from what runs, or nil.
+func (j *job) delta() (*repo.Delta, error) {
+	if len(j.rel.Deltas) == 0 {
+		return nil, nil
+	}
+	p, err := j.partition("vbmeta" + j.cfg.Slot)
+	if err != nil {
+		return nil, err
+	}
+	for i := range j.rel.Deltas {
+		d := &j.rel.Deltas[i]
+		if d.FromSize > p.Size() {
+			continue
+		}
+		b := make([]byte, d.FromSize)
+		if _, err := p.ReadAt(b, 0); err != nil && err != io.EOF {
+			return nil, fmt.Errorf("partition vbmeta%s: %w", j.cfg.Slot, err)
+		}
+		if mios.Sum(b) == d.From {
+			return d, nil
+		}
+	}
+	return nil, nil
+}
+
+// left returns how many bytes the update may still fetch, and whether there is
+// a limit.
+func (j *job) left() (n int64, limited bool) {
+	budget := j.cfg.Device.Update.Budget
+	if budget <= 0 || j.unmetered {
+		return 0, false
+	}
+	return max(budget-j.spent.Load(), 0), true
+}
+
+// fetch opens a part of one of the release's files, on the update's budget.
+func (j *job) fetch(ctx context.Context, t repo.Target, offset, length int64) (io.ReadCloser, error) {
+	if left, limited := j.left(); limited && left == 0 {
+		return nil, fetch.ErrBudget
+	}
+	body, err := j.cfg.Fetcher.Open(ctx, t.File(), offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return &metered{body, j}, nil
+}
+
+// A metered body counts what is read.
+type metered struct {
+	io.ReadCloser
+	j *job
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	if left, limited := m.j.left(); limited {
+		if left == 0 {
+			return 0, fetch.ErrBudget
+		}
+		p = p[:min(int64(len(p)), left)]
+	}
+	n, err := m.ReadCloser.Read(p)
+	m.j.spent.Add(int64(n))
+	return n, err
+}
+
+// save makes the record durable, with what the update has fetched.
+func (j *job) save() error {
+	if in := j.rec.Install; in != nil {
+		in.Spent = j.spent.Load()
+	}
+	return j.rec.save(j.cfg.Store)
+}
+
+// spending counts what one update has fetched, through all its attempts.
+type spending = atomic.Int64
