@@ -20,8 +20,9 @@ import (
 // image then.
 type recorder struct {
 	fsimage.Editor
-	ctx  context.Context
-	want map[string]*expected // nil: nothing
+	ctx   context.Context
+	want  map[string]*expected // nil: nothing
+	count int
 }
 
 // An expected is what a path should lead to.
@@ -30,6 +31,7 @@ type expected struct {
 	sum    hash.Hash     // of a file's data; or nil
 	target string        // of a link
 	attr   *fsimage.Attr // of what is new; or nil
+	order  int           // of the change among the others
 }
 
 // data has r hashed while it is read.
@@ -50,47 +52,56 @@ func (r cancelReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
+// note notes what is at a path after a change, if that could be made.
+func (c *recorder) note(name string, w *expected, err error) error {
+	if err == nil {
+		c.count++
+		w.order = c.count
+		c.want[name] = w
+	}
+	return err
+}
+
 // Replace implements [fsimage.Editor].
 func (c *recorder) Replace(name string, r io.Reader, size int64) error {
 	w := &expected{size: size}
 	if old := c.want[name]; old != nil {
 		w.attr = old.attr
 	}
-	c.want[name] = w
-	return c.Editor.Replace(name, w.data(c.ctx, r), size)
+	return c.note(name, w, c.Editor.Replace(name, w.data(c.ctx, r), size))
 }
 
 // Add implements [fsimage.Editor].
 func (c *recorder) Add(name string, a fsimage.Attr, r io.Reader, size int64) error {
 	a.Mode &^= fs.ModeType
 	w := &expected{size: size, attr: &a}
-	c.want[name] = w
-	return c.Editor.Add(name, a, w.data(c.ctx, r), size)
+	return c.note(name, w, c.Editor.Add(name, a, w.data(c.ctx, r), size))
 }
 
 // Mkdir implements [fsimage.Editor].
 func (c *recorder) Mkdir(name string, a fsimage.Attr) error {
 	a.Mode = a.Mode&^fs.ModeType | fs.ModeDir
-	c.want[name] = &expected{attr: &a}
-	return c.Editor.Mkdir(name, a)
+	return c.note(name, &expected{attr: &a}, c.Editor.Mkdir(name, a))
 }
 
 // Symlink implements [fsimage.Editor].
 func (c *recorder) Symlink(target, name string, a fsimage.Attr) error {
 	a.Mode = 0o777 | fs.ModeSymlink
-	c.want[name] = &expected{target: target, attr: &a}
-	return c.Editor.Symlink(target, name, a)
+	return c.note(name, &expected{target: target, attr: &a}, c.Editor.Symlink(target, name, a))
 }
 
 // Remove implements [fsimage.Editor].
 func (c *recorder) Remove(name string) error {
+	if err := c.Editor.Remove(name); err != nil {
+		return err
+	}
 	for other := range c.want {
 		if strings.HasPrefix(other, name+"/") {
 			delete(c.want, other)
 		}
 	}
 	c.want[name] = nil
-	return c.Editor.Remove(name)
+	return nil
 }
 
 // check compares an image with what was noted, and looks at each of its folders
@@ -103,15 +114,24 @@ func (c *recorder) check(f *fsimage.FS) error {
 	if err := f.Walk("", root, func(string, fsimage.Node) error { return c.ctx.Err() }); err != nil {
 		return err
 	}
+	last := map[uint64]int{} // change of the data that a file got last, by whichever name
+	for name, w := range c.want {
+		if w == nil {
+			continue
+		}
+		if n, err := f.Lookup(name, false); err == nil {
+			last[n.Info().Num] = max(last[n.Info().Num], w.order)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.want)) {
-		if err := c.checkOne(f, name, c.want[name]); err != nil {
+		if err := c.checkOne(f, name, c.want[name], last); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (c *recorder) checkOne(f *fsimage.FS, name string, want *expected) error {
+func (c *recorder) checkOne(f *fsimage.FS, name string, want *expected, last map[uint64]int) error {
 	n, err := f.Lookup(name, false)
 	if want == nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +143,7 @@ func (c *recorder) checkOne(f *fsimage.FS, name string, want *expected) error {
 		return err
 	}
 	info := n.Info()
-	if want.sum != nil {
+	if want.sum != nil && want.order == last[info.Num] {
 		got := sha256.New()
 		if _, err := f.Copy(got, n); err != nil {
 			return err
