@@ -13,6 +13,7 @@ import (
 	api "mios/api/repo"
 	"mios/build/image"
 	buildota "mios/build/ota"
+	"mios/build/ota/adaptive"
 	"mios/key"
 	"mios/publish/app"
 	"mios/publish/ota"
@@ -26,7 +27,13 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		dir := f.String("repo", "repo", "`folder` of the repository")
 		payload := f.String("payload", "", "payload `file` (default: BUILD/ota/payload.bin)")
 		channels := f.String("channel", "", "`channels`, with commas between (default: the build's)")
-		share := f.String("share", "100", "`per cent` of the devices that it is for today")
+		var deltas []string
+		f.Func("delta", "`file` of a delta to this build; may be given again (default: BUILD/ota/delta-*.bin)", func(s string) error {
+			deltas = append(deltas, s)
+			return nil
+		})
+		chunks := f.String("chunks", "", "`folder` with the build's chunks (default: BUILD/ota, if mios ota adaptive made them there)")
+		share := f.String("share", "", "`per cent` of the devices that it is for today (default: as before, or as many as may be)")
 		limit := f.String("max-share", "100", "`per cent` that the rollout may never go beyond")
 		notes := f.String("notes", "", "`text` for people: what is new")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
@@ -37,9 +44,14 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 			return err
 		}
 		rel.Notes = *notes
-		today, err := api.ParseShare(*share)
-		if err != nil {
-			return fmt.Errorf("%w: %v", errUsage, err)
+		today := repo.SameShare
+		if *share != "" {
+			if today, err = api.ParseShare(*share); err != nil {
+				return fmt.Errorf("%w: %v", errUsage, err)
+			}
+		}
+		if err := ways(&rel, filepath.Join(f.Arg(0), "ota"), deltas, *chunks); err != nil {
+			return err
 		}
 		r, keys, err := f.open(e, *dir)
 		if err != nil {
@@ -58,9 +70,32 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		if err != nil {
 			return err
 		}
-		return f.print(e, res, fmt.Sprintf("published %s %s for %s in %s, to %s of the devices",
-			out.Product, out.Version, out.Arch, strings.Join(out.Channels, ", "), today))
+		to := ""
+		if today != repo.SameShare {
+			to = fmt.Sprintf(", to %s of the devices", today)
+		}
+		return f.print(e, res, fmt.Sprintf("published %s %s for %s in %s%s (%s)",
+			out.Product, out.Version, out.Arch, strings.Join(out.Channels, ", "), to, out.Ways()))
 	}}
+
+// ways sets what is published beside the payload: what is asked for, or what is
+// in the folder where mios ota puts it.
+func ways(rel *ota.Release, dir string, deltas []string, chunks string) error {
+	rel.Deltas, rel.Chunks = deltas, chunks
+	if len(deltas) == 0 {
+		found, err := filepath.Glob(filepath.Join(dir, "delta-*.bin"))
+		if err != nil {
+			return err
+		}
+		rel.Deltas = found
+	}
+	if chunks == "" {
+		if _, err := os.Stat(filepath.Join(dir, adaptive.IndexFile)); err == nil {
+			rel.Chunks = dir
+		}
+	}
+	return nil
+}
 
 // releaseOf describes the build in a folder as a release.
 func releaseOf(build, channels, limit string) (rel ota.Release, err error) {

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 
 	"mios"
-	"mios/build/ota"
+	"mios/build/ota/input"
 	"mios/format/avb"
 	"mios/format/chunks"
 	"mios/internal/atomicfile"
@@ -27,7 +27,7 @@ const (
 
 // A Release says what is cut into chunks. The same images give the same bytes.
 type Release struct {
-	Partitions []ota.Partition
+	Partitions []input.Partition
 	Writer     chunks.Writer // its zero value is a good one
 }
 
@@ -42,14 +42,13 @@ type Summary struct {
 }
 
 // WriteDir writes the index and the pack into the folder dir, which it makes if
-// it is missing. What is there is whole or what was there before; the index is
-// written last.
+// it is missing. Each is whole or what was there before; the index is written
+// last.
 func (r *Release) WriteDir(ctx context.Context, dir string) (*Summary, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	images, done, err := r.open()
-	defer done()
+	images, err := r.images()
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +68,9 @@ func (r *Release) WriteDir(ctx context.Context, dir string) (*Summary, error) {
 	pr.CloseWithError(errors.New("pack: no longer wanted"))
 	<-finished // also after an error: nothing works on behind the caller's back
 	if err != nil {
+		return nil, err
+	}
+	if err := r.built(root); err != nil {
 		return nil, err
 	}
 	if err := atomicfile.WriteBytes(filepath.Join(dir, IndexFile), index, 0o644); err != nil {
@@ -96,29 +98,19 @@ func summary(root *chunks.Root, index int64) (*Summary, error) {
 	return s, nil
 }
 
-// open opens the images and finds what of them can be computed. The caller
-// calls done also after an error.
-func (r *Release) open() (images []chunks.Image, done func(), err error) {
-	var files []io.Closer
-	done = func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
+// images finds what of the images can be computed, and checks that they are
+// what was built.
+func (r *Release) images() ([]chunks.Image, error) {
 	if len(r.Partitions) == 0 {
-		return nil, done, fmt.Errorf("release has no partition: %w", mios.ErrInvalid)
+		return nil, fmt.Errorf("release has no partition: %w", mios.ErrInvalid)
 	}
+	var images []chunks.Image
 	trees := map[string]*avb.HashtreeDescriptor{}
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
-		f, size, err := p.Open()
-		if err != nil {
-			return nil, done, fmt.Errorf("partition %s: %w", p.Name, err)
-		}
-		files = append(files, f)
-		images = append(images, chunks.Image{Name: p.Name, Content: f, Size: size})
-		if err := descriptors(f, size, trees); err != nil {
-			return nil, done, fmt.Errorf("partition %s: %w", p.Name, err)
+		images = append(images, chunks.Image{Name: p.Header.Name, Content: p, Size: p.Size})
+		if err := descriptors(p, p.Size, trees); err != nil {
+			return nil, fmt.Errorf("partition %s: %w", p.Header.Name, err)
 		}
 	}
 	for i := range images {
@@ -131,7 +123,18 @@ func (r *Release) open() (images []chunks.Image, done func(), err error) {
 			im.Areas = areas
 		}
 	}
-	return images, done, nil
+	return images, nil
+}
+
+// built compares what was read with what was built.
+func (r *Release) built(root *chunks.Root) error {
+	for i := range root.Partitions {
+		want := r.Partitions[i].SHA256
+		if got := root.Partitions[i].SHA256; want != (mios.Digest{}) && got != want {
+			return fmt.Errorf("partition %s is not what was built: %w: build it again", root.Partitions[i].Name, mios.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // descriptors adds the hash tree descriptors of the image's vbmeta, if it has
