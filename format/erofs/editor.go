@@ -73,6 +73,12 @@ func NewEditor(file fsimage.File, size int64, o fsimage.EditOptions) (*Editor, e
 	if f.Blocks > maxBlocks {
 		return nil, fmt.Errorf("erofs: changing an image of %d blocks, more than %d: %w", f.Blocks, int64(maxBlocks), ErrUnsupported)
 	}
+	end := f.Blocks * f.BlockSize
+	if f.metaStart >= end {
+		return nil, bad(superOffset+40, "inodes begin at %#x, the image ends at %#x", f.metaStart, end)
+	}
+	f.size = end
+	f.cache.Resize(end)
 	e := &Editor{
 		file: file, f: f, o: o, space: fsimage.NewSpace(f.Blocks),
 		shared: map[sharedKey]uint32{}, nodes: map[uint64]*node{},

@@ -2,6 +2,7 @@ package erofs_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -159,4 +160,27 @@ func TestEditRefused(t *testing.T) {
 	if want := fmt.Sprint("where ", len(m.B)/4096+1, " may be: no space left"); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}
+}
+
+// editAll makes changes of all kinds.
+func editAll(b []byte) error {
+	return imagetest.EditAll(withSum(b), func(f fsimage.File, size int64, o fsimage.EditOptions) (fsimage.Editor, error) {
+		return erofs.NewEditor(f, size, o)
+	})
+}
+
+func TestEditHostile(t *testing.T) {
+	for name, b := range vectors(t) {
+		if err := editAll(b); err != nil && !errors.Is(err, erofs.ErrUnsupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Run(name, func(t *testing.T) { imagetest.Hostile(t, b, editAll, erofs.ErrUnsupported) })
+	}
+}
+
+func FuzzEdit(f *testing.F) {
+	for _, b := range vectors(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { imagetest.Refused(t, editAll(b), erofs.ErrUnsupported) })
 }

@@ -2,6 +2,7 @@ package ext4_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -285,4 +286,126 @@ func shared(t *testing.T) *imagetest.Memory {
 		t.Fatalf("e2fsck, for the counts that debugfs left alone: %v\n%s", err, out) // it ends with 1
 	}
 	return imagetest.Read(t, image)
+}
+
+// editAll makes changes of all kinds.
+func editAll(b []byte) error {
+	return imagetest.EditAll(b, func(f fsimage.File, size int64, o fsimage.EditOptions) (fsimage.Editor, error) {
+		return ext4.NewEditor(f, size, o)
+	})
+}
+
+func TestEditHostile(t *testing.T) {
+	for name, b := range editable(t) {
+		if err := editAll(b); err != nil && !errors.Is(err, ext4.ErrUnsupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Run(name, func(t *testing.T) { imagetest.Hostile(t, b, editAll, ext4.ErrUnsupported, ext4.ErrJournal) })
+	}
+}
+
+func FuzzEdit(f *testing.F) {
+	for _, b := range editable(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { imagetest.Refused(t, editAll(b), ext4.ErrUnsupported, ext4.ErrJournal) })
+}
+
+// editable are small images: with checksums, and without.
+func editable(tb testing.TB) map[string][]byte {
+	tree := imagetest.Small(tb)
+	out := map[string][]byte{}
+	for _, options := range []string{
+		"-t ext4 -b 1024 -N 32 -O ^has_journal,^resize_inode",
+		"-t ext4 -b 1024 -N 32 -O ^has_journal,^resize_inode,^metadata_csum,^64bit",
+	} {
+		out[options] = made(tb, tree.Dir, options, "400k").B
+	}
+	return out
+}
+
+// TestEditScattered fills the holes between files: extents are a tree of several
+// levels then.
+func TestEditScattered(t *testing.T) {
+	tree := imagetest.Small(t)
+	for _, options := range []string{"-t ext4 -b 1024 -N 2000", "-t ext4 -b 1024 -N 2000 -O ^metadata_csum,^64bit"} {
+		m := made(t, tree.Dir, options, "5M")
+		o := fsimage.EditOptions{MaxSize: int64(len(m.B))}
+		e := edit(t, m, o)
+		for i := range 1200 {
+			if err := e.Add(fmt.Sprint("file-", i), fsimage.Attr{}, strings.NewReader("x"), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit(t, m, e)
+		free := int64(binary.LittleEndian.Uint32(m.B[1024+12:])) - 8
+		e = edit(t, m, o)
+		if err := e.Add("filler", fsimage.Attr{}, bytes.NewReader(make([]byte, free*1024)), free*1024); err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < 1100; i += 2 {
+			if err := e.Remove(fmt.Sprint("file-", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		big := bytes.Repeat([]byte("scattered"), 540*1024/9)
+		if err := e.Add("big", fsimage.Attr{}, bytes.NewReader(big), int64(len(big))); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, m, e)
+		image := fsck(t, m)
+		if out := imagetest.Run(t, "debugfs", "-R", "ex /big", image); !strings.Contains(out, "2/ 2") {
+			t.Errorf("no tree of two levels:\n%s", out)
+		}
+		e = edit(t, m, o)
+		if err := errors.Join(e.Remove("filler"), e.Replace("big", bytes.NewReader(big[:5000]), 5000)); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, m, e)
+		fsck(t, m)
+	}
+}
+
+// TestEditIndex changes folders with indexes, which e2fsck makes.
+func TestEditIndex(t *testing.T) {
+	tree := imagetest.Small(t)
+	tree.Mkdir("many", 0o755)
+	for i := range 1500 {
+		tree.File(fmt.Sprint("many/", strings.Repeat("long-", 30), i), 0o644, nil)
+	}
+	for _, options := range []string{"-t ext4 -b 1024 -N 3000", "-t ext4 -b 1024 -N 3000 -O ^metadata_csum,uninit_bg", "-t ext4 -b 4096 -N 3000"} {
+		m := made(t, tree.Dir, options, "8M")
+		image := fsck(t, m)
+		imagetest.Command(t, "e2fsck", "-fyD", image).Run() // it ends with 1: it changed something
+		if out := imagetest.Run(t, "debugfs", "-R", "htree_dump /many", image); !strings.Contains(out, "Number of entries") {
+			t.Fatalf("no index:\n%s", out)
+		}
+		m = imagetest.Read(t, image)
+		f, err := ext4.Open(m, int64(len(m.B)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		model, err := imagetest.ModelOf(f.FS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := edit(t, m, fsimage.EditOptions{})
+		for i := 0; i < 1500; i += 70 {
+			name := fmt.Sprint("many/", strings.Repeat("long-", 30), i)
+			if delete(model, name); e.Remove(name) != nil {
+				t.Fatal(name)
+			}
+		}
+		model.Compare(t, commit(t, m, e).FS)
+		fsck(t, m)
+		u := &imagetest.Mutator{Model: model, R: rand.New(rand.NewPCG(1, 1)), Most: 1000, Only: "many"}
+		e = edit(t, m, fsimage.EditOptions{})
+		for range 60 {
+			if what, err := u.Change(e); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		model.Compare(t, commit(t, m, e).FS)
+		fsck(t, m)
+	}
 }

@@ -3,7 +3,6 @@ package imagetest
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -120,6 +119,7 @@ type Mutator struct {
 	R     *rand.Rand
 	Most  int      // how large files become, in bytes
 	Skip  []string // folders to leave alone
+	Only  string   // the folder in which names are made and removed; "": everywhere
 	count int
 }
 
@@ -175,6 +175,7 @@ func (u *Mutator) pick(ok func(*Entry) bool) string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(u.Model)) {
 		skip := slices.ContainsFunc(u.Skip, func(s string) bool { return name == s || strings.HasPrefix(name, s+"/") })
+		skip = skip || u.Only != "" && name != u.Only && !strings.HasPrefix(name, u.Only+"/")
 		if !skip && ok(u.Model[name]) {
 			list = append(list, name)
 		}
@@ -229,90 +230,6 @@ func (u *Mutator) entry(name string, a fsimage.Attr, mode fs.FileMode, links uin
 	}
 	u.Model[name] = x
 	return x
-}
-
-// CheckErrors has an editor of an image of the small tree refuse what it must.
-func CheckErrors(tb testing.TB, e fsimage.Editor) {
-	tb.Helper()
-	none := strings.NewReader("")
-	for _, tt := range []struct {
-		what      string
-		err, want error
-	}{
-		{"replace of nothing", e.Replace("folder/none", none, 0), fs.ErrNotExist},
-		{"replace in nothing", e.Replace("none/x", none, 0), fs.ErrNotExist},
-		{"replace in a file", e.Replace("folder/log/x", none, 0), fs.ErrNotExist},
-		{"replace of a folder", e.Replace("folder", none, 0), fs.ErrInvalid},
-		{"replace of a link", e.Replace("folder/inner/link", none, 0), fs.ErrInvalid},
-		{"replace of an absolute path", e.Replace("/folder/log", none, 0), fs.ErrInvalid},
-		{"replace with too little", e.Replace("folder/log", strings.NewReader("abc"), 10_000), io.ErrUnexpectedEOF},
-		{"add over a file", e.Add("folder/log", fsimage.Attr{}, none, 0), fs.ErrExist},
-		{"add in nothing", e.Add("none/x", fsimage.Attr{}, none, 0), fs.ErrNotExist},
-		{"add in a file", e.Add("folder/log/x", fsimage.Attr{}, none, 0), fs.ErrInvalid},
-		{"add of a long name", e.Add("folder/"+strings.Repeat("x", 256), fsimage.Attr{}, none, 0), fs.ErrInvalid},
-		{"add outside", e.Add("../x", fsimage.Attr{}, none, 0), fs.ErrInvalid},
-		{"add of the root", e.Add(".", fsimage.Attr{}, none, 0), fs.ErrInvalid},
-		{"mkdir over a folder", e.Mkdir("folder", fsimage.Attr{}), fs.ErrExist},
-		{"symlink to nothing", e.Symlink("", "folder/x", fsimage.Attr{}), fs.ErrInvalid},
-		{"attributes of one name", e.Mkdir("folder/x", fsimage.Attr{Xattrs: []fsimage.Xattr{{Name: "user.x"}, {Name: "user.x"}}}), fs.ErrInvalid},
-		{"an attribute of no kind", e.Mkdir("folder/x", fsimage.Attr{Xattrs: []fsimage.Xattr{{Name: "x"}}}), fs.ErrInvalid},
-		{"remove of nothing", e.Remove("folder/none"), fs.ErrNotExist},
-		{"remove of the root", e.Remove("."), fs.ErrInvalid},
-	} {
-		if !errors.Is(tt.err, tt.want) {
-			tb.Errorf("%s: %v, want %v", tt.what, tt.err, tt.want)
-		}
-	}
-	if err := e.Replace("folder/log", strings.NewReader("too much"), 3); err == nil {
-		tb.Error("replace with too much: no error")
-	}
-}
-
-// Memory is an image in memory.
-type Memory struct{ B []byte }
-
-// ReadAt implements [io.ReaderAt].
-func (m *Memory) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m.B).ReadAt(p, off) }
-
-// WriteAt implements [io.WriterAt].
-func (m *Memory) WriteAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fs.ErrInvalid
-	}
-	if more := off + int64(len(p)) - int64(len(m.B)); more > 0 {
-		m.B = append(m.B, make([]byte, more)...)
-	}
-	return copy(m.B[off:], p), nil
-}
-
-// Truncate implements [fsimage.File].
-func (m *Memory) Truncate(size int64) error {
-	if more := size - int64(len(m.B)); more > 0 {
-		m.B = append(m.B, make([]byte, more)...)
-	}
-	m.B = m.B[:size]
-	return nil
-}
-
-// Read reads an image into memory.
-func Read(tb testing.TB, name string) *Memory {
-	tb.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &Memory{b}
-}
-
-// Changed is how many blocks of bs bytes differ in two images.
-func Changed(a, b []byte, bs int) int {
-	n := 0
-	for at := 0; at < max(len(a), len(b)); at += bs {
-		if !bytes.Equal(a[min(at, len(a)):min(at+bs, len(a))], b[min(at, len(b)):min(at+bs, len(b))]) {
-			n++
-		}
-	}
-	return n
 }
 
 // CompareDir fails a test where a folder that another program extracted holds other
