@@ -16,7 +16,6 @@ import (
 	"mios"
 	"mios/build/image"
 	"mios/format/payload"
-	"mios/internal/atomicfile"
 )
 
 // Names of what [Full.WriteDir] writes.
@@ -72,22 +71,12 @@ func (f *Full) WriteDir(ctx context.Context, dir string) (payload.Properties, er
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return payload.Properties{}, err
 	}
-	r, w := io.Pipe()
-	var props payload.Properties
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		var err error
-		props, err = f.Write(ctx, w, dir)
-		w.CloseWithError(err)
-	}()
-	err := atomicfile.Write(filepath.Join(dir, PayloadFile), r, 0o644)
-	r.CloseWithError(errors.New("payload: no longer wanted"))
-	<-written // also after an error: nothing works on behind the caller's back
+	full, done, err := f.open()
+	defer done()
 	if err != nil {
 		return payload.Properties{}, err
 	}
-	return props, atomicfile.WriteBytes(filepath.Join(dir, PropertiesFile), []byte(props.String()), 0o644)
+	return WriteFull(ctx, dir, full)
 }
 
 // Write writes the payload to w; its data waits in a nameless file in the
@@ -98,15 +87,7 @@ func (f *Full) Write(ctx context.Context, w io.Writer, tmp string) (payload.Prop
 	if err != nil {
 		return payload.Properties{}, err
 	}
-	spool, err := os.CreateTemp(tmp, ".payload-*")
-	if err != nil {
-		return payload.Properties{}, err
-	}
-	defer spool.Close()
-	if err := os.Remove(spool.Name()); err != nil {
-		return payload.Properties{}, err
-	}
-	return full.Write(ctx, w, spool)
+	return write(ctx, w, tmp, full)
 }
 
 // open opens and checks the images. The caller calls done also after an error.

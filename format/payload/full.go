@@ -23,13 +23,26 @@ type Image struct {
 	Content io.ReaderAt
 	Size    int64  // bytes, a multiple of DefaultBlockSize
 	Version string // of the partition, or ""
+	// Header is what else the manifest is to say: what runs after the update.
+	Header Partition
+	// SHA256, if it is not zero, is what Content must hold.
+	SHA256 [sha256.Size]byte
 }
 
 // Full describes a full payload: one that needs nothing of what is installed.
 type Full struct {
-	Images        []Image // in this order
-	Groups        []Group // dynamic_partition_metadata; none if there are no logical partitions
-	MaxTimestamp  int64   // the build's, in seconds since 1970
+	Images []Image // in this order
+	Groups []Group // dynamic_partition_metadata; none if there are no logical partitions
+	// Dynamic, if it is not nil, is all of dynamic_partition_metadata, in place of
+	// Groups.
+	Dynamic *DynamicPartitions
+	Apexes  []Apex
+	// PartialUpdate leaves the partitions that are not there as they are. As an
+	// update_engine must know that, MinorVersion is then that of its payloads.
+	PartialUpdate bool
+	MinorVersion  uint32
+
+	MaxTimestamp  int64 // the build's, in seconds since 1970
 	SecurityPatch string
 	Signers       []crypto.Signer // RSA; none leaves the payload unsigned
 
@@ -44,8 +57,9 @@ type Full struct {
 // payload and can only be written after it, so the data waits in spool, which is
 // empty at first. The same images, timestamp and keys give the same bytes.
 func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker) (Properties, error) {
-	m := &Manifest{BlockSize: DefaultBlockSize, MaxTimestamp: f.MaxTimestamp, SecurityPatch: f.SecurityPatch}
-	if len(f.Groups) > 0 {
+	m := &Manifest{BlockSize: DefaultBlockSize, MaxTimestamp: f.MaxTimestamp, SecurityPatch: f.SecurityPatch,
+		Dynamic: f.Dynamic, Apexes: f.Apexes, PartialUpdate: f.PartialUpdate, MinorVersion: f.MinorVersion}
+	if m.Dynamic == nil && len(f.Groups) > 0 {
 		m.Dynamic = &DynamicPartitions{Groups: f.Groups}
 	}
 	for _, img := range f.Images {
@@ -53,7 +67,12 @@ func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker)
 			return Properties{}, fmt.Errorf("partition %s: image of %d bytes, want a multiple of %d: %w",
 				img.Name, img.Size, DefaultBlockSize, mios.ErrInvalid)
 		}
-		m.Partitions = append(m.Partitions, Partition{Name: img.Name, Version: img.Version})
+		p := img.Header
+		p.Name, p.Operations = img.Name, nil
+		if img.Version != "" {
+			p.Version = img.Version
+		}
+		m.Partitions = append(m.Partitions, p)
 	}
 	if err := m.check(0); err != nil {
 		return Properties{}, err
@@ -165,7 +184,11 @@ func (f *Full) collect(ctx context.Context, m *Manifest, order <-chan *chunk, da
 		next += uint64(len(c.data))
 		done += int64(len(c.plain))
 		if done == total || c.off+int64(len(c.plain)) == f.Images[c.image].Size {
-			p.NewInfo = &PartitionInfo{Size: uint64(f.Images[c.image].Size), Hash: hash.Sum(nil)}
+			img := &f.Images[c.image]
+			p.NewInfo = &PartitionInfo{Size: uint64(img.Size), Hash: hash.Sum(nil)}
+			if img.SHA256 != [sha256.Size]byte{} && string(p.NewInfo.Hash) != string(img.SHA256[:]) {
+				return fmt.Errorf("partition %s: its image is not what was built: %w: build it again", img.Name, mios.ErrInvalid)
+			}
 		}
 		if f.Progress != nil {
 			f.Progress(done, total)
