@@ -39,6 +39,7 @@ type Image struct {
 	file      *os.File
 	fileSize  int64
 	sparse    *sparse.Image // nil: plain
+	reader    io.ReaderAt   // in the place of a file, or nil
 }
 
 // Open opens an image file, or a block device, for reading.
@@ -85,7 +86,10 @@ func (m *Image) Sparse() bool { return m.sparse != nil }
 
 // ReadAt implements [io.ReaderAt].
 func (m *Image) ReadAt(b []byte, off int64) (int, error) {
-	if m.sparse != nil {
+	switch {
+	case m.reader != nil:
+		return m.reader.ReadAt(b, off)
+	case m.sparse != nil:
 		return m.sparse.ReadAt(b, off)
 	}
 	return m.file.ReadAt(b, off)

@@ -71,6 +71,20 @@ func Verify(ctx context.Context, name string, o VerifyOptions, p Progress, found
 	return nil
 }
 
+// VerifyDescriptor checks the first size bytes of r, which are an image called
+// name in errors, against a hash or hash tree descriptor, whatever partition
+// that names. The error wraps [mios.ErrDenied] if they do not match.
+func VerifyDescriptor(ctx context.Context, name string, r io.ReaderAt, size int64, d avb.Descriptor, o VerifyOptions, p Progress) error {
+	m := &Image{Name: name, Size: size, BlockSize: avb.BlockSize, reader: r}
+	switch d := d.(type) {
+	case *avb.HashDescriptor:
+		return verifyHash(ctx, m, d, p, func(Check) {})
+	case *avb.HashtreeDescriptor:
+		return verifyTree(ctx, m, d, o.AcceptZeroed, p, func(Check) {})
+	}
+	return fmt.Errorf("%s: a descriptor without a digest of an image", name)
+}
+
 // refuse is the error of an image that is not as its metadata says.
 func refuse(name, format string, args ...any) error {
 	return fmt.Errorf("%s: %w: %w", name, mios.ErrDenied, fmt.Errorf(format, args...))
