@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"mios"
+	"mios/format/avb"
 	"mios/format/payload"
 )
 
@@ -183,6 +185,69 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, _, err := d.Write(context.Background(), new(bytes.Buffer), nil); !errors.Is(err, mios.ErrInvalid) {
 			t.Errorf("%s: %v, want mios.ErrInvalid", name, err)
+		}
+	}
+}
+
+// TestVerity leaves hash tree and error correction to the device, if it can
+// compute them, and sends them if they are not what it would.
+func TestVerity(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	old := text(r, 300*block)
+	new := bytes.Clone(old)
+	copy(new[55*block:], "changed")
+	signed := func(name string, b []byte) []byte {
+		f, err := os.Create(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		o := avb.FooterOptions{PartitionName: "system", PartitionSize: 2 << 20, Salt: []byte("salt"), FECRoots: 2, VBMeta: &avb.VBMeta{}}
+		if _, err := avb.AddHashtreeFooter(f, int64(len(b)), o); err != nil {
+			t.Fatal(err)
+		}
+		b, err = os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	from, to := signed("old", old), signed("new", new)
+	for _, tt := range []struct {
+		name     string
+		d        Delta
+		to       []byte
+		computed bool
+	}{
+		{"minor version 6", Delta{Header: header(6)}, to, true},
+		{"minor version 5", Delta{Header: header(5)}, to, false},
+		{"not wanted", Delta{Header: header(9), NoVerity: true}, to, false},
+	} {
+		tt.d.Partitions = []Partition{partition(image(from), image(tt.to))}
+		got := generate(t, &tt.d)
+		p := got.m.Partitions[0]
+		if computed := p.HashTreeExtent != nil && p.FECExtent != nil; computed != tt.computed || got.stats.Computed > 0 != tt.computed {
+			t.Errorf("%s: hash tree %v, FEC %v, %d bytes computed, want some: %v", tt.name, p.HashTreeExtent, p.FECExtent, got.stats.Computed, tt.computed)
+		}
+	}
+	d, err := (&run{Delta: &Delta{}}).hashtree(image(to), "system")
+	if d == nil || err != nil {
+		t.Fatalf("hashtree: %v, %v", d, err)
+	}
+	for _, tt := range []struct {
+		name      string
+		at        uint64
+		tree, fec bool
+	}{{"hash tree", d.TreeOffset + 5, false, false}, {"FEC", d.FECOffset + 5, true, false}} {
+		bad := bytes.Clone(to)
+		bad[tt.at] ^= 1
+		got := generate(t, &Delta{Header: header(9), Partitions: []Partition{partition(image(from), image(bad))}})
+		p := got.m.Partitions[0]
+		if p.HashTreeExtent != nil != tt.tree || p.FECExtent != nil != tt.fec {
+			t.Errorf("another byte in the %s: hash tree %v, FEC %v", tt.name, p.HashTreeExtent, p.FECExtent)
 		}
 	}
 }

@@ -38,7 +38,13 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 	if old.Size > 0 {
 		out.OldInfo = &payload.PartitionInfo{Size: uint64(old.Size), Hash: oldScan.sum[:]}
 	}
-	var computed []payload.Extent
+	computed, err := r.verity(new, &out)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range computed {
+		r.stats.Computed += int64(x.NumBlocks) * block
+	}
 	class := classify(newIndex(oldScan.blocks), newScan.blocks, func(b uint32) bool { return inside(computed, b) })
 	plan := &planner{class: class, taken: make([]bool, len(class))}
 	if plan.old, err = readTree(ctx, old); err != nil {
