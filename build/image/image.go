@@ -139,22 +139,35 @@ func Build(ctx context.Context, c Config, dir string) (*Manifest, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	var m *Manifest
+	err := InFolder(dir, func(tmp string) (err error) {
+		m, err = build(ctx, &c, tmp)
+		return err
+	})
+	if err != nil {
 		return nil, err
+	}
+	return m, nil
+}
+
+// InFolder has make fill a new folder, which then replaces dir as a whole. If it
+// fails, dir is what it was.
+func InFolder(dir string, make func(tmp string) error) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".tmp-*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.RemoveAll(tmp)
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, err
+		return err
 	}
-	m, err := build(ctx, &c, tmp)
-	if err != nil {
-		return nil, err
+	if err := make(tmp); err != nil {
+		return err
 	}
-	return m, replaceDir(dir, tmp)
+	return replaceDir(dir, tmp)
 }
 
 func build(ctx context.Context, c *Config, dir string) (*Manifest, error) {

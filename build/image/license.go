@@ -4,6 +4,7 @@ package image
 // SPDX expression: what the LICENSE file in the module says. A test compares
 // it with what miosd really links.
 var licenses = map[string]string{
+	"github.com/andybalholm/brotli":  "MIT",
 	"github.com/dsnet/compress":      "BSD-3-Clause",
 	"github.com/insomniacslk/dhcp":   "BSD-3-Clause",
 	"github.com/josharian/native":    "MIT",

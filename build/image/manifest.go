@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -31,6 +32,7 @@ type partition struct {
 type Manifest struct {
 	Product       string      `json:"product"`
 	Class         string      `json:"class"`
+	Base          string      `json:"base,omitempty"` // "" is core
 	Arch          mios.Arch   `json:"arch"`
 	Variant       string      `json:"variant"`
 	Version       string      `json:"version"`
@@ -42,6 +44,18 @@ type Manifest struct {
 	SuperSize     int64       `json:"super_size"`
 	UserdataSize  int64       `json:"userdata_size"`
 	Partitions    []Partition `json:"partitions"`
+
+	// Of base aosp:
+	SecurityPatch string  `json:"security_patch,omitempty"` // YYYY-MM-DD
+	VirtualAB     bool    `json:"virtual_ab,omitempty"`     // slots share super, with snapshots
+	Groups        []Group `json:"groups,omitempty"`         // of the logical partitions of a slot
+}
+
+// A Group limits logical partitions of one slot together.
+type Group struct {
+	Name       string   `json:"name"` // without slot suffix
+	Size       int64    `json:"size"` // bytes
+	Partitions []string `json:"partitions"`
 }
 
 // A Partition is one of a build's images.
@@ -75,12 +89,44 @@ func (b *builder) manifest() error {
 	if err := b.spdx(m); err != nil {
 		return err
 	}
+	b.out = m
+	return m.write(b.dir)
+}
+
+// write writes the manifest into a build's folder.
+func (m *Manifest) write(dir string) error {
 	out, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	b.out = m
-	return os.WriteFile(b.path(BuildFile), append(out, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, BuildFile), append(out, '\n'), 0o644)
+}
+
+// An Input is something that a build was made from.
+type Input struct {
+	Name, Version string // Version is "" where there is none
+	License       string // SPDX; "" of a vendor's data, which is no work
+	Comment       string
+	SHA256        mios.Digest
+}
+
+// WriteManifest writes build.json and the list of all inputs, as [Build] does,
+// for a build that was made by another way.
+func WriteManifest(dir string, m *Manifest, inputs []Input) error {
+	doc := m.document()
+	for _, in := range inputs {
+		doc.add(spdxPackage{
+			Name: in.Name, Version: in.Version, Declared: cmp.Or(in.License, noLicense),
+			Checksums: []spdxChecksum{{"SHA256", in.SHA256.String()}}, Comment: in.Comment,
+		})
+	}
+	for _, p := range m.Partitions {
+		doc.add(spdxPackage{
+			Name: p.File, Version: m.Version, Declared: "NOASSERTION",
+			Checksums: []spdxChecksum{{"SHA256", p.SHA256.String()}}, Comment: "an image of this build",
+		})
+	}
+	return errors.Join(doc.write(dir, m), m.write(dir))
 }
 
 // ReadManifest reads the manifest in a build's folder.
@@ -110,6 +156,21 @@ func ReadManifest(dir string) (*Manifest, error) {
 // GroupSize is how many bytes of super the logical partitions of a slot may
 // take: what metadata leaves, halved.
 func (m *Manifest) GroupSize() int64 { return max(0, m.SuperSize-superMetadata) / 2 }
+
+// SuperGroups returns the groups of logical partitions: of base core one, with
+// all of them.
+func (m *Manifest) SuperGroups() []Group {
+	if m.Base == "aosp" {
+		return m.Groups
+	}
+	g := Group{Name: GroupName, Size: m.GroupSize()}
+	for _, p := range m.Partitions {
+		if p.Logical {
+			g.Partitions = append(g.Partitions, p.Name)
+		}
+	}
+	return []Group{g}
+}
 
 // Find returns the partition of that name, or nil.
 func (m *Manifest) Find(name string) *Partition {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"mios"
 	"mios/key"
 )
 
@@ -70,14 +72,7 @@ type spdxRelationship struct {
 // modules that it was built from, the definition, keys and other files; and of
 // the images made of them.
 func (b *builder) spdx(m *Manifest) error {
-	doc := &spdxDocument{
-		Version: "SPDX-2.3", ID: "SPDXRef-DOCUMENT", DataLicense: "CC0-1.0",
-		Name: fmt.Sprintf("%s-%s-%s-%s", m.Product, m.Arch, m.Variant, m.Version),
-		Creation: spdxCreation{
-			Created:  time.Unix(m.BuildTime, 0).UTC().Format(time.RFC3339),
-			Creators: []string{"Tool: mios"},
-		},
-	}
+	doc := m.document()
 	doc.add(spdxPackage{
 		Name: b.Kernel.Package, Version: b.Kernel.Version, Declared: b.Kernel.License,
 		Checksums: []spdxChecksum{{"SHA256", b.Kernel.SHA256}},
@@ -106,12 +101,33 @@ func (b *builder) spdx(m *Manifest) error {
 			Checksums: []spdxChecksum{{"SHA256", p.SHA256.String()}}, Comment: "an image of this build",
 		})
 	}
-	doc.Namespace = "urn:mios:" + doc.Name + ":" + m.Find("vbmeta").SHA256.String()
-	out, err := json.MarshalIndent(doc, "", "  ")
+	return doc.write(b.dir, m)
+}
+
+// document returns a document without packages.
+func (m *Manifest) document() *spdxDocument {
+	return &spdxDocument{
+		Version: "SPDX-2.3", ID: "SPDXRef-DOCUMENT", DataLicense: "CC0-1.0",
+		Name: fmt.Sprintf("%s-%s-%s-%s", m.Product, m.Arch, m.Variant, m.Version),
+		Creation: spdxCreation{
+			Created:  time.Unix(m.BuildTime, 0).UTC().Format(time.RFC3339),
+			Creators: []string{"Tool: mios"},
+		},
+	}
+}
+
+// write writes the document into a build's folder.
+func (d *spdxDocument) write(dir string, m *Manifest) error {
+	vbmeta := m.Find("vbmeta")
+	if vbmeta == nil {
+		return fmt.Errorf("the build has no vbmeta image: %w", mios.ErrInvalid)
+	}
+	d.Namespace = "urn:mios:" + d.Name + ":" + vbmeta.SHA256.String()
+	out, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(b.path(ManifestSPD), append(out, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, ManifestSPD), append(out, '\n'), 0o644)
 }
 
 // noLicense is declared of files that are a vendor's data and not a work: keys
