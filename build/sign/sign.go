@@ -9,9 +9,20 @@
 package sign
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mios"
+	"mios/format/avb"
+	"mios/format/targetfiles"
 )
 
 // ErrTestKeys is what a result is refused with that still has a key that it
@@ -118,13 +129,167 @@ type Report struct {
 
 // TargetFiles signs the target-files at in, a zip or a folder, and writes the
 // result to out: a zip if its name ends in .zip, else a folder that must not
-// be there yet. Nothing has that name before all of it was verified.
+// be there yet. Nothing has that name before all of it was verified. The same
+// input and RSA keys give the same bytes.
+//
+// The error of a result in which a key is left that was to go wraps
+// [ErrTestKeys]; that of missing keys is a [*MissingError]. With either there is
+// a report.
 func TargetFiles(ctx context.Context, in, out string, o Options) (*Report, error) {
-	return nil, errors.ErrUnsupported
+	if err := placeable(in, out); err != nil {
+		return nil, err
+	}
+	return run(ctx, in, out, o, func(s *signing) error {
+		if list := s.ring.list(); len(list) > 0 {
+			s.report.Missing = list
+			return &MissingError{Dir: o.Keys.Dir(), Keys: list}
+		}
+		if err := s.make(); err != nil {
+			return err
+		}
+		made, err := s.write(out)
+		if err != nil {
+			return err
+		}
+		if err := s.verify(made); err != nil {
+			return err
+		}
+		return place(made, out)
+	})
 }
 
-// Plan returns what [TargetFiles] would do, and which keys it would miss,
-// without writing anything.
-func Plan(ctx context.Context, in string, o Options) (*Report, error) {
-	return nil, errors.ErrUnsupported
+// Plan returns what [TargetFiles] would do, and which keys it would miss. What
+// must be unpacked to be looked at is unpacked into the folder dir, from which it
+// is removed again; nothing else is written.
+func Plan(ctx context.Context, in, dir string, o Options) (*Report, error) {
+	return run(ctx, in, filepath.Join(dir, "plan"), o, func(s *signing) error {
+		s.plan()
+		return nil
+	})
 }
+
+// run opens the target-files, finds all keys, and does what is to be done.
+func run(ctx context.Context, in, out string, o Options, do func(s *signing) error) (r *Report, err error) {
+	src, err := targetfiles.Open(in)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	work, err := newWorkDir(out)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, work.remove()) }()
+	s, err := newSigning(ctx, src, work, &o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.survey(); err != nil {
+		return nil, err
+	}
+	err = do(s)
+	s.report.sort()
+	return &s.report, err
+}
+
+// make makes all that changes: files, images, vbmeta images, super, META.
+func (s *signing) make() error {
+	step := s.counter("sign", int64(len(s.files)))
+	err := parallel(s.ctx, s.files, func(f *file) error {
+		defer step()
+		return s.remake(f)
+	})
+	if err != nil {
+		return err
+	}
+	images := slices.SortedFunc(maps.Values(s.images), func(a, b *image) int {
+		return cmp.Or(cmp.Compare(b.size, a.size), strings.Compare(a.name, b.name)) // the largest first
+	})
+	if err := parallel(s.ctx, images, s.rebuild); err != nil {
+		return err
+	}
+	for _, m := range s.vbmetas() {
+		if err := s.remakeVBMeta(m); err != nil {
+			return err
+		}
+	}
+	if err := parallel(s.ctx, images, s.finish); err != nil {
+		return err
+	}
+	if err := s.remakeSuper(); err != nil {
+		return err
+	}
+	s.dropMaps()
+	return s.remakeMeta()
+}
+
+// plan notes what would change.
+func (s *signing) plan() {
+	s.report.Missing = s.ring.list()
+	for _, f := range s.files {
+		switch {
+		case f.pkg != nil:
+			s.change(f.pkg.change())
+		case f.apex != nil:
+			for _, app := range f.apex.apps {
+				s.change(app.change())
+			}
+			s.change(Change{What: f.kind, Path: f.path, Old: describe(path.Base(f.apex.name), f.apex.old), New: keyName(f.apex.container), Key: keyName(f.apex.container)})
+			s.change(Change{What: "payload", Path: f.path, Old: describe("", f.apex.oldPayload), New: keyName(f.apex.payload), Key: keyName(f.apex.payload)})
+		default:
+			s.change(Change{What: f.kind, Path: f.path})
+		}
+	}
+	for _, m := range s.images {
+		if m.meta != nil && m.meta.Algorithm != avb.None {
+			s.change(Change{What: "vbmeta", Path: m.name, Old: describe("", m.meta.PublicKey), New: keyName(m.key), Key: keyName(m.key)})
+		}
+	}
+}
+
+func (p *pkg) change() Change {
+	return Change{What: kindAPK, Path: p.path, Old: describe(path.Base(p.name), p.old), New: keyName(p.key), Key: keyName(p.key)}
+}
+
+// keyName is a key's name; "" is a missing one's.
+func keyName(k *Key) string {
+	if k == nil {
+		return ""
+	}
+	return k.Name
+}
+
+// sort gives the report one order.
+func (r *Report) sort() {
+	slices.SortFunc(r.Changes, func(a, b Change) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.What, b.What), strings.Compare(a.Old, b.Old))
+	})
+	slices.SortFunc(r.Missing, func(a, b Missing) int { return strings.Compare(a.Name, b.Name) })
+	for _, m := range r.Missing {
+		slices.Sort(m.For)
+	}
+}
+
+// A MissingError names the keys that are not there.
+type MissingError struct {
+	Dir  string
+	Keys []Missing
+}
+
+// Error names them all, and says how they are made.
+func (e *MissingError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d keys are not in %s:", len(e.Keys), e.Dir)
+	for _, k := range e.Keys {
+		more := ""
+		if n := len(k.For); n > 1 {
+			more = fmt.Sprintf(" and %d more", n-1)
+		}
+		fmt.Fprintf(&b, "\n  %s (%s), in place of %s, for %s%s", k.Name, k.Use, k.Old, k.For[0], more)
+	}
+	fmt.Fprintf(&b, "\nmios sign keys --keys %s TARGET-FILES makes them", e.Dir)
+	return b.String()
+}
+
+// Unwrap returns mios.ErrNotFound.
+func (e *MissingError) Unwrap() error { return mios.ErrNotFound }
