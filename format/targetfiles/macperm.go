@@ -32,6 +32,7 @@ func ParseMacPermissions(b []byte) (*MacPermissions, error) {
 		return nil, &FormatError{File: "mac_permissions.xml", Msg: fmt.Sprintf("%d bytes; at most %d are read", len(b), maxText)}
 	}
 	p := &macParser{dec: xml.NewDecoder(bytes.NewReader(b)), out: &MacPermissions{text: b}}
+	p.dec.CharsetReader = latin1
 	for {
 		tok, err := p.dec.Token()
 		if err == io.EOF {
@@ -48,6 +49,22 @@ func ParseMacPermissions(b []byte) (*MacPermissions, error) {
 		return nil, &FormatError{File: "mac_permissions.xml", Msg: "no <policy>"}
 	}
 	return p.out, p.out.checkTwice()
+}
+
+// latin1 reads what insertkeys.py writes, which says that it is ISO-8859-1.
+func latin1(name string, r io.Reader) (io.Reader, error) {
+	if !strings.EqualFold(name, "iso-8859-1") && !strings.EqualFold(name, "us-ascii") {
+		return nil, fmt.Errorf("encoding %q: want UTF-8 or ISO-8859-1", name)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	text := make([]rune, len(b))
+	for i, c := range b {
+		text[i] = rune(c)
+	}
+	return strings.NewReader(string(text)), nil
 }
 
 type macParser struct {
