@@ -53,10 +53,7 @@ func commit(tb testing.TB, m *imagetest.Memory, e *ext4.Editor) *ext4.FS {
 // fsck has e2fsck look at an image: it must find nothing.
 func fsck(tb testing.TB, m *imagetest.Memory) string {
 	tb.Helper()
-	image := filepath.Join(tb.TempDir(), "image")
-	if err := os.WriteFile(image, m.B, 0o600); err != nil {
-		tb.Fatal(err)
-	}
+	image := m.Save(tb)
 	imagetest.Run(tb, "e2fsck", "-fn", image)
 	return image
 }
@@ -66,24 +63,24 @@ func TestEdit(t *testing.T) {
 	tree := imagetest.New(t)
 	for i, tt := range []struct{ options, size string }{
 		{aosp, "12M"},
-		{"-t ext4", "64M"},
+		{"-t ext4", "24M"},
 		{"-t ext4 -b 1024 -O ^resize_inode", "14M"},
 		{"-t ext4 -b 1024 -I 128 -g 1024 -N 600 -O ^resize_inode", "14M"},
 		{"-t ext4 -b 2048 -I 512", "20M"},
-		{"-t ext4 -b 65536", "128M"},
-		{"-t ext4 -O ^metadata_csum,uninit_bg,64bit", "64M"},
-		{"-t ext4 -O ^metadata_csum,^uninit_bg", "64M"},
-		{"-t ext4 -O ea_inode,metadata_csum_seed,large_dir,casefold,encrypt,verity", "64M"},
-		{"-t ext4 -O meta_bg,^resize_inode -b 1024", "64M"},
-		{"-t ext4 -O sparse_super2,^resize_inode", "64M"},
+		{"-t ext4 -b 65536", "48M"},
+		{"-t ext4 -O ^metadata_csum,uninit_bg,64bit", "20M"},
+		{"-t ext4 -O ^metadata_csum,^uninit_bg", "20M"},
+		{"-t ext4 -O ea_inode,metadata_csum_seed,large_dir,casefold,encrypt,verity", "20M"},
+		{"-t ext4 -O meta_bg,^resize_inode -b 1024", "20M"},
+		{"-t ext4 -O sparse_super2,^resize_inode", "20M"},
 		{"-t ext4 -O ^flex_bg,^has_journal,^sparse_super,^resize_inode -g 2048", "24M"},
-		{"-t ext4 -O ^filetype,^dir_index,^huge_file,^large_file", "64M"},
+		{"-t ext4 -O ^filetype,^dir_index,^huge_file,^large_file", "20M"},
 	} {
 		if testing.Short() && i%4 != 0 {
 			continue
 		}
 		t.Run(strings.ReplaceAll(tt.options, " ", ""), func(t *testing.T) {
-			mutate(t, made(t, tree.Dir, tt.options, tt.size), 6, 10)
+			mutate(t, made(t, tree.Dir, tt.options, tt.size), 4, 15)
 		})
 	}
 }

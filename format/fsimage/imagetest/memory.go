@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +56,29 @@ func Read(tb testing.TB, name string) *Memory {
 		tb.Fatal(err)
 	}
 	return &Memory{B: b}
+}
+
+// Save writes the image to a file, with holes for zeros, and returns its name.
+func (m *Memory) Save(tb testing.TB) string {
+	tb.Helper()
+	f, err := os.Create(filepath.Join(tb.TempDir(), "image"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	const step = 64 << 10
+	none := make([]byte, step)
+	for at := 0; at < len(m.B); at += step {
+		if p := m.B[at:min(at+step, len(m.B))]; !bytes.Equal(p, none[:len(p)]) {
+			if _, err := f.WriteAt(p, int64(at)); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	if err := f.Truncate(int64(len(m.B))); err != nil {
+		tb.Fatal(err)
+	}
+	return f.Name()
 }
 
 // Changed is how many blocks of bs bytes differ in two images.
