@@ -75,7 +75,10 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 		}
 	}
 	r.progress(new.Size - int64(planned(plan.units))*block)
-	return &out, r.units(ctx, *w, plan.units, func(e encoded) error { return r.emit(&out, e) })
+	if err := r.units(ctx, *w, plan.units, func(e encoded) error { return r.emit(&out, e) }); err != nil {
+		return nil, err
+	}
+	return &out, r.snapshot(ctx, new, plan.class, plan.taken, &out)
 }
 
 // is refuses an image that is not what was built.
