@@ -191,14 +191,5 @@ func (u *Update) read() error {
 	return err
 }
 
-// File returns the whole file, payload or package, and its size.
-func (u *Update) File() (*os.File, int64, error) {
-	fi, err := u.file.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	return u.file, fi.Size(), nil
-}
-
 // Close closes the file.
 func (u *Update) Close() error { return u.file.Close() }

@@ -46,7 +46,8 @@ var commands = []struct {
 }{
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
-	{"Make signed artifacts", []command{buildCmd, otaFull, otaDelta, otaAdaptive, kernelPin}},
+	{"Make signed artifacts", []command{buildCmd, kernelPin}},
+	{"Updates", []command{otaFull, otaDelta, otaAdaptive, otaInspect, otaVerify, otaExtract, otaApply}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
 	{"Boot images", bootCommands},
 	{"Super partitions", superCommands},

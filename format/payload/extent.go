@@ -61,6 +61,23 @@ func (w *extentWriter) Write(b []byte) (int, error) {
 	}
 }
 
+// A ZeroerAt is a target that has another way to zeros than to write them, such
+// as a new file that reads as zeros where nothing is written. No operation
+// writes what another has written, so that it need not know what there is.
+type ZeroerAt interface {
+	ZeroAt(off, n int64) error
+}
+
+// zero makes all extents zeros.
+func (w *extentWriter) zero(z ZeroerAt) error {
+	for _, x := range w.extents {
+		if err := z.ZeroAt(int64(x.StartBlock*w.block), int64(x.NumBlocks*w.block)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // An extentReader reads extents of a partition as one file.
 type extentReader struct {
 	ctx   context.Context

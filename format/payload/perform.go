@@ -135,6 +135,9 @@ func (p *performer) replace(ctx context.Context, t OpType, blob []byte, w *exten
 		}
 		r = p.xz
 	case Zero, Discard:
+		if z, ok := w.to.(ZeroerAt); ok {
+			return w.zero(z)
+		}
 		clear(p.buf)
 		r = zeros{}
 	}
