@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/rsa"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,9 +40,15 @@ var apps = []App{
 <string name="config_networkLocationProviderPackageName"></string>`},
 	{Path: "SYSTEM/priv-app/NetworkStack/NetworkStack.apk", Package: "com.android.networkstack", Key: NetworkStack, User: "android.uid.networkstack", Strings: `
 <string name="config_captive_portal_http_url"></string>
+<string name="config_captive_portal_https_url"></string>
+<string-array name="config_default_dns_servers"></string-array>
 <string name="default_captive_portal_http_url">http://connectivitycheck.gstatic.com/generate_204</string>
 <string name="default_captive_portal_https_url">https://www.google.com/generate_204</string>
-<string-array name="config_captive_portal_fallback_urls"><item>http://www.google.com/gen_204</item></string-array>`},
+<string-array name="config_captive_portal_fallback_urls"><item>http://www.google.com/gen_204</item></string-array>
+<overlayable name="NetworkStackConfig"><policy type="product|system|vendor">
+<item type="string" name="config_captive_portal_http_url"/><item type="string" name="config_captive_portal_https_url"/>
+<item type="array" name="config_captive_portal_fallback_urls"/><item type="array" name="config_default_dns_servers"/>
+</policy></overlayable>`},
 	{Path: "SYSTEM/priv-app/SystemUI/SystemUI.apk", Package: "com.android.systemui", Key: Platform, User: "android.uid.systemui"},
 	{Path: "SYSTEM/app/Clock/Clock.apk", Package: "com.android.deskclock", Key: TestKey},
 	{Path: "SYSTEM_EXT/priv-app/Contacts/Contacts.apk", Package: "com.android.contacts", Key: Shared, User: "android.uid.shared"},
@@ -169,4 +176,26 @@ func signAPK(tb testing.TB, in []byte, p *Pair, old bool) []byte {
 		tb.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// Package returns an APK without a signature: with more in its manifest, and with
+// native libraries of these names.
+func Package(tb testing.TB, name, more string, libraries ...string) []byte {
+	tb.Helper()
+	manifest := strings.Replace(fmt.Sprintf(manifestText, name, "", ""), "<application", more+"<application", 1)
+	root, err := apk.ParseText([]byte(manifest))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	files := []zipFile{{name: apk.ManifestName, data: apk.AppendXML(nil, root)}, {name: "assets/notice.txt", data: text(uint64(len(name)), 5000)}}
+	for _, l := range libraries {
+		files = append(files, zipFile{name: l, data: noise(uint64(len(l)), 9000)})
+	}
+	return zipOf(tb, files...)
+}
+
+// Sign signs an APK with a key of the caller's.
+func Sign(tb testing.TB, in []byte, key *rsa.PrivateKey) []byte {
+	tb.Helper()
+	return signAPK(tb, in, certify("somebody", key), false)
 }

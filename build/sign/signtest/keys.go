@@ -13,15 +13,34 @@ import (
 
 var made = sync.OnceValue(func() *Keys {
 	k := &Keys{Apps: map[string]*Pair{}, APEX: map[string]*Pair{}, AVB: map[string]*rsa.PrivateKey{}}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	pair := func(into map[string]*Pair, name string) {
+		wg.Go(func() {
+			p := newPair(name)
+			mu.Lock()
+			defer mu.Unlock()
+			into[name] = p
+		})
+	}
+	key := func(name string, bits int) {
+		wg.Go(func() {
+			p := newKey(bits)
+			mu.Lock()
+			defer mu.Unlock()
+			k.AVB[name] = p
+		})
+	}
 	for _, name := range []string{TestKey, Platform, Shared, Media, NetworkStack} {
-		k.Apps[name] = newPair(name)
+		pair(k.Apps, name)
 	}
 	for _, name := range apexes {
-		k.APEX[name] = newPair(name)
-		k.AVB[name] = newKey(4096)
+		pair(k.APEX, name)
+		key(name, 4096)
 	}
-	k.AVB["testkey_rsa4096"] = newKey(4096)
-	k.AVB["testkey_rsa2048"] = newKey(2048)
+	key("testkey_rsa4096", 4096)
+	key("testkey_rsa2048", 2048)
+	wg.Wait()
 	return k
 })
 
@@ -36,8 +55,10 @@ func newKey(bits int) *rsa.PrivateKey {
 }
 
 // newPair makes a key with a certificate that says what it is.
-func newPair(name string) *Pair {
-	k := newKey(2048)
+func newPair(name string) *Pair { return certify(name, newKey(2048)) }
+
+// certify makes a key's certificate.
+func certify(name string, k *rsa.PrivateKey) *Pair {
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "miOS test key " + name, Organization: []string{"miOS tests: trust nothing that it signs"}},

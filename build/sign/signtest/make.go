@@ -110,7 +110,7 @@ func (t *Target) props(tr *tree) {
 			fmt.Fprintf(&b, "ro.%s.build.%s=%s\n", at[1], p[0], p[1])
 		}
 		if tree == "SYSTEM" {
-			fmt.Fprintf(&b, "ro.build.id=%s\nro.build.display.id=tester-userdebug %s %s 42 test-keys\nro.build.version.incremental=42\nro.build.version.sdk=35\nro.build.version.release=%s\nro.build.version.security_patch=%s\nro.build.date.utc=1730764800\nro.build.type=userdebug\nro.build.tags=test-keys\nro.build.flavor=tester-userdebug\nro.build.description=tester-userdebug %s %s 42 test-keys\nro.product.cpu.abi=arm64-v8a\n",
+			fmt.Fprintf(&b, "ro.build.id=%s\nro.build.display.id=tester-userdebug %s %s 42 test-keys\nro.build.version.incremental=42\nro.build.version.sdk=35\nro.build.version.release=%s\nro.build.version.security_patch=%s\nro.build.date.utc=1730764800\nro.build.type=userdebug\nro.build.tags=test-keys\nro.product.cpu.abilist=arm64-v8a,armeabi-v7a\nro.build.flavor=tester-userdebug\nro.build.description=tester-userdebug %s %s 42 test-keys\nro.product.cpu.abi=arm64-v8a\n",
 				buildID, release, buildID, release, securityPatch, release, buildID)
 		}
 		tr.file(tree+"/"+at[0], []byte(b.String()))

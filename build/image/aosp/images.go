@@ -1,0 +1,188 @@
+package aosp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"mios"
+	"mios/build/image"
+	"mios/build/sign"
+	"mios/format/sparse"
+	"mios/format/targetfiles"
+	"mios/internal/digest"
+)
+
+// sign has the staged target-files signed with the vendor's keys.
+func (b *builder) sign() error {
+	o := sign.Options{
+		Keys: b.Keys, Mapping: b.Product.AOSP.Keys, AVB: map[string]string{}, Rollback: map[string]uint64{},
+		OTACerts: []string{b.Product.Keys.OTA}, AllowTestKeys: b.AllowTestKeys,
+	}
+	list, err := targetfiles.AVBPartitions(b.misc)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		base := strings.TrimSuffix(filepath.Base(a.KeyPath), ".pem")
+		if name := b.Product.AOSP.Keys[base]; name != "" {
+			o.AVB[a.Partition] = name
+		} else if b.Product.Keys.AVB != "avb" {
+			o.AVB[a.Partition] = b.Product.Keys.AVB
+		}
+		if b.RollbackIndex() != 0 {
+			o.Rollback[a.Partition] = b.RollbackIndex()
+		}
+	}
+	o.Progress = func(what string, _, _ int64) { b.note("sign: %s", what) }
+	b.out.Signed, err = sign.TargetFiles(b.ctx, b.staged, b.signed, o)
+	return err
+}
+
+// RollbackIndex is the product's; 0 leaves those of the build.
+func (c *Config) RollbackIndex() uint64 { return c.Product.RollbackIndex }
+
+// images puts the images of all partitions into the folder of the build, as
+// they are on a device: plain, not sparse.
+func (b *builder) images() error {
+	names, err := b.partitions()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		from := filepath.Join(b.signed, "IMAGES", name+".img")
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			from = filepath.Join(b.signed, "RADIO", name+".img")
+		}
+		file := name + ".img"
+		if err := plain(b.ctx, from, filepath.Join(b.dir, file)); err != nil {
+			return fmt.Errorf("partition %s: %w", name, err)
+		}
+		p, err := b.partition(name, file)
+		if err != nil {
+			return err
+		}
+		b.parts = append(b.parts, p)
+	}
+	b.out.Partitions = b.parts
+	return b.copyMeta()
+}
+
+// partitions are those of the build: of A/B builds those that updates bring,
+// and else all with an image.
+func (b *builder) partitions() ([]string, error) {
+	raw, err := b.src.ReadFile(targetfiles.ABPartitions)
+	if err == nil {
+		return targetfiles.ParseList(raw)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, p := range targetfiles.Partitions {
+		if b.src.Has(targetfiles.Image(p.Name)) {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no images in IMAGES: %w: make them with AOSP's add_img_to_target_files", mios.ErrNotFound)
+	}
+	return names, nil
+}
+
+// partition describes an image.
+func (b *builder) partition(name, file string) (image.Partition, error) {
+	p := image.Partition{Name: name, File: file, Logical: slices.Contains(b.misc.Fields("dynamic_partition_list"), name)}
+	fi, err := os.Stat(filepath.Join(b.dir, file))
+	if err != nil {
+		return p, err
+	}
+	p.Size = fi.Size()
+	if p.SHA256, err = digest.File(filepath.Join(b.dir, file)); err != nil {
+		return p, err
+	}
+	size := int64(0)
+	if !p.Logical {
+		for _, key := range []string{name + "_size", "avb_" + name + "_partition_size"} {
+			n, err := b.misc.Int(key, 0)
+			if err != nil {
+				return p, err
+			}
+			size = cmp.Or(size, n)
+		}
+	}
+	p.Limit = max(size, p.Size)
+	return p, nil
+}
+
+// plain makes a file of an image: another name of the same file, or what a
+// sparse image stands for.
+func plain(ctx context.Context, from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	var magic [4]byte
+	if _, err := in.ReadAt(magic[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if string(magic[:]) != "\x3a\xff\x26\xed" {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 && os.Rename(from, to) == nil {
+			return os.Chmod(to, 0o644)
+		}
+		return writeFile(to, 0o644, in)
+	}
+	m, err := sparse.Parse(in, fi.Size())
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := m.Expand(ctx, out, nil); err != nil {
+		return err
+	}
+	return errors.Join(out.Truncate(m.Size()), out.Sync())
+}
+
+// metaFiles are those of META that updates of the build are made by.
+var metaFiles = []string{
+	targetfiles.UpdateEngineConfig, targetfiles.DynamicPartitions, targetfiles.ApexInfo, targetfiles.CareMap, "META/postinstall_config.txt", "META/zucchini_config.txt",
+}
+
+// copyMeta keeps what updates need to know of the build.
+func (b *builder) copyMeta() error {
+	if err := os.Mkdir(filepath.Join(b.dir, "META"), 0o755); err != nil {
+		return err
+	}
+	for _, name := range metaFiles {
+		f, err := os.Open(filepath.Join(b.signed, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = writeFile(filepath.Join(b.dir, name), 0o644, f)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
