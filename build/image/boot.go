@@ -13,6 +13,7 @@ import (
 	"mios/format/avb"
 	"mios/format/bootimg"
 	"mios/format/cpio"
+	"mios/internal/debian"
 )
 
 // salt is the salt of a partition's digest: other for every build, and the
@@ -72,17 +73,34 @@ func (b *builder) archive(modules []string, more ...cpio.Entry) ([]byte, error) 
 		cpio.File("init", 0o755, b.ramdisk),
 		cpio.Dir("lib", 0o755), cpio.Dir("lib/modules", 0o755),
 	}
-	var list bytes.Buffer
 	for _, m := range mods {
 		entries = append(entries, cpio.File("lib/modules/"+path.Base(m.Path), 0o644, m.Data))
-		fmt.Fprintln(&list, path.Base(m.Path))
 	}
-	entries = append(entries, cpio.File("lib/modules/modules.load", 0o644, list.Bytes()))
+	load, dep := moduleLists(mods)
+	entries = append(entries, cpio.File("lib/modules/modules.load", 0o644, load), cpio.File("lib/modules/modules.dep", 0o644, dep))
 	var out bytes.Buffer
 	if _, err := cpio.New(append(entries, more...)...).WriteTo(&out); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// moduleLists returns AOSP's modules.load, the modules in the order of loading,
+// and modules.dep, which of those each one needs.
+func moduleLists(mods []debian.Module) (load, dep []byte) {
+	file := make(map[string]string)
+	for _, m := range mods {
+		name := path.Base(m.Path)
+		load, file[m.Name] = fmt.Appendln(load, name), name
+		dep = fmt.Append(dep, name, ":")
+		for _, n := range m.Needs {
+			if file[n] != "" { // it is not loaded elsewhere
+				dep = fmt.Append(dep, " ", file[n])
+			}
+		}
+		dep = fmt.Appendln(dep)
+	}
+	return load, dep
 }
 
 // vbmetaSize is the size of the vbmeta partitions in bytes.

@@ -17,6 +17,7 @@ import (
 	"mios/api"
 	"mios/format/avb"
 	"mios/internal/applet"
+	"mios/internal/debian"
 	"mios/key"
 )
 
@@ -176,14 +177,13 @@ func (b *builder) lateModules(t tree) error {
 	if mods, err = b.Kernel.Modules(b.Product.Kernel.Modules.Late...); err != nil {
 		return err
 	}
-	var list bytes.Buffer
+	mods = slices.DeleteFunc(mods, func(m debian.Module) bool { return early[m.Name] })
 	for _, m := range mods {
-		if !early[m.Name] {
-			t.file("/system/lib/modules/"+path.Base(m.Path), 0o644, m.Data)
-			fmt.Fprintln(&list, path.Base(m.Path))
-		}
+		t.file("/system/lib/modules/"+path.Base(m.Path), 0o644, m.Data)
 	}
-	t.file("/system/lib/modules/modules.load", 0o644, list.Bytes())
+	load, dep := moduleLists(mods)
+	t.file("/system/lib/modules/modules.load", 0o644, load)
+	t.file("/system/lib/modules/modules.dep", 0o644, dep)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-// Package kmod loads kernel modules. It does not resolve dependencies or
+// Package kmod loads kernel modules. It does not look for dependencies or
 // aliases: whoever builds the image lists the modules in the order in which
 // they load.
 package kmod
@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,13 +22,18 @@ import (
 // are skipped.
 const ListName = "modules.load"
 
+// DepName is the name of the list of what each module of the first list needs,
+// "a.ko: b.ko c.ko" a line. It may be missing.
+const DepName = "modules.dep"
+
 // errUnknownSymbol is what the kernel's ENOENT means for a module.
 var errUnknownSymbol = errors.New("it uses a symbol that the kernel does not have: list the modules that it needs before it")
 
 // LoadAll loads the modules that the list in the folder dir names, in their
-// order. One that is in the kernel already is fine, and one that cannot be
-// loaded does not keep the others from being tried: the error names each. Root
-// only.
+// order; where the folder has the list of what each one needs, beside each other
+// and each one after those. One that is in the kernel already is fine, and one
+// that cannot be loaded does not keep the others from being tried: the error
+// names each. Root only.
 func LoadAll(dir string) error {
 	return loadAll(dir, func(f *os.File) error { return initModule(f, "") })
 }
@@ -36,17 +43,65 @@ func loadAll(dir string, init func(f *os.File) error) error {
 	if err != nil {
 		return fmt.Errorf("kernel modules: %w", err)
 	}
-	var errs []error
-	for _, name := range parseList(list) {
-		err := errors.New("not in " + dir)
-		if filepath.IsLocal(name) {
-			err = load(filepath.Join(dir, name), init)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("kernel module %s: %w", name, err))
-		}
+	dep, err := os.ReadFile(filepath.Join(dir, DepName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("kernel modules: %w", err)
 	}
+	names := parseList(list)
+	after := order(names, dep, err == nil)
+	errs, done := make([]error, len(names)), make([]chan struct{}, len(names))
+	for i := range done {
+		done[i] = make(chan struct{})
+	}
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			defer close(done[i])
+			for _, j := range after[i] {
+				<-done[j]
+			}
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			errs[i] = loadListed(dir, name, init)
+		})
+	}
+	group.Wait()
 	return errors.Join(errs...)
+}
+
+func loadListed(dir, name string, init func(f *os.File) error) error {
+	err := errors.New("not in " + dir)
+	if filepath.IsLocal(name) {
+		err = load(filepath.Join(dir, name), init)
+	}
+	if err != nil {
+		return fmt.Errorf("kernel module %s: %w", name, err)
+	}
+	return nil
+}
+
+// order returns for each of the names which ones before it, by their indexes,
+// it has to wait for: those that the second list names, or, without one, the one
+// before it.
+func order(names []string, dep []byte, known bool) [][]int {
+	needs, at, after := make(map[string][]string), make(map[string]int), make([][]int, len(names))
+	for _, line := range parseList(dep) {
+		name, list, _ := strings.Cut(line, ":")
+		needs[name] = strings.Fields(list)
+	}
+	for i, name := range names {
+		if !known && i > 0 {
+			after[i] = []int{i - 1}
+		}
+		for _, n := range needs[name] {
+			if j, ok := at[n]; ok { // one behind it is not waited for: two would wait for each other
+				after[i] = append(after[i], j)
+			}
+		}
+		at[name] = i
+	}
+	return after
 }
 
 func parseList(b []byte) (names []string) {

@@ -5,8 +5,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +45,51 @@ func TestLoadAll(t *testing.T) {
 	})
 	if want := []string{"virtio.ko", "kernel/dm-mod.ko", "erofs.ko"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("loadAll = %v, loaded %q, want %q", err, got, want)
+	}
+}
+
+// TestLoadAllBesideEachOther has two modules of which each waits until both are
+// being loaded, and others that need them.
+func TestLoadAllBesideEachOther(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	}
+	dir := folder(t, "a.ko\nb.ko\nbad.ko\nc.ko\nd.ko\n", "a.ko", "b.ko", "bad.ko", "c.ko", "d.ko")
+	dep := "a.ko: d.ko\nb.ko:\nbad.ko: a.ko\nc.ko: b.ko bad.ko other.ko\nd.ko: c.ko\n"
+	if err := os.WriteFile(filepath.Join(dir, DepName), []byte(dep), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var got []string
+	both := make(chan struct{}, 1)
+	err := loadAll(dir, func(f *os.File) error {
+		name := filepath.Base(f.Name())
+		if name == "a.ko" || name == "b.ko" { // the first to come waits for the second
+			select {
+			case both <- struct{}{}:
+				for len(both) > 0 {
+					runtime.Gosched()
+				}
+			default:
+				<-both
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, name)
+		if name == "bad.ko" {
+			return unix.ENOEXEC
+		}
+		return nil
+	})
+	if err == nil || err.Error() != "kernel module bad.ko: exec format error" {
+		t.Errorf("loadAll = %v, want that bad.ko is of no known format", err)
+	}
+	if s := slices.Sorted(slices.Values(got[:2])); !slices.Equal(s, []string{"a.ko", "b.ko"}) && !slices.Equal(s, []string{"a.ko", "bad.ko"}) {
+		t.Errorf("loaded first: %q, want a.ko and what does not need it", s)
+	}
+	if !slices.Equal(got[3:], []string{"c.ko", "d.ko"}) {
+		t.Errorf("loaded last: %q, want c.ko and then d.ko", got[3:])
 	}
 }
 

@@ -15,6 +15,9 @@ type Module struct {
 	Name string // as lsmod prints it, with underscores: dm_verity
 	Path string // below the module folder: kernel/drivers/md/dm-verity.ko
 	Data []byte // the ELF file, signature included
+	// Needs are the names of those that are to be loaded before it, of what it
+	// names itself: not what those need in turn.
+	Needs []string
 }
 
 // aliasTable gives the modules that an exact alias stands for, sorted.
@@ -77,7 +80,7 @@ func (k *Kernel) Builtin(name string) bool {
 // built into the kernel is left out, and so is a soft dependency that something
 // built in answers; an unknown name is an error.
 func (k *Kernel) Modules(names ...string) ([]Module, error) {
-	l := &loadOrder{k: k, state: make(map[string]int)}
+	l := &loadOrder{k: k, state: make(map[string]int), needs: make(map[string][]string)}
 	for _, name := range names {
 		if err := l.add(strings.ReplaceAll(name, "-", "_")); err != nil {
 			return nil, err
@@ -89,7 +92,7 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Module{name, strings.TrimPrefix(k.paths[name], k.root), data}
+		out[i] = Module{name, strings.TrimPrefix(k.paths[name], k.root), data, l.needs[name]}
 	}
 	return out, nil
 }
@@ -98,7 +101,8 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 type loadOrder struct {
 	k     *Kernel
 	order []string
-	state map[string]int // 1: its dependencies are being added, 2: added
+	state map[string]int      // 1: its dependencies are being added, 2: added
+	needs map[string][]string // see Module.Needs
 }
 
 func (l *loadOrder) add(name string) error {
@@ -118,7 +122,8 @@ func (l *loadOrder) add(name string) error {
 		return fmt.Errorf("%s: %w", p, err)
 	}
 	pre, post := splitSoftdep(info["softdep"])
-	if err := l.addSoft(pre); err != nil {
+	needs, err := l.addSoft(pre)
+	if err != nil {
 		return err
 	}
 	for _, deps := range info["depends"] {
@@ -126,41 +131,43 @@ func (l *loadOrder) add(name string) error {
 			if dep == "" {
 				continue
 			}
-			if err := l.add(strings.ReplaceAll(dep, "-", "_")); err != nil {
+			dep = strings.ReplaceAll(dep, "-", "_")
+			if err := l.add(dep); err != nil {
 				return fmt.Errorf("%s needs: %w", name, err)
 			}
+			needs = append(needs, dep)
 		}
 	}
-	l.order = append(l.order, name)
+	l.order, l.needs[name] = append(l.order, name), needs
 	l.state[name] = 2
-	return l.addSoft(post)
+	_, err = l.addSoft(post)
+	return err
 }
 
 // addSoft adds soft dependencies: names of modules or aliases, none of which
-// has to exist.
-func (l *loadOrder) addSoft(names []string) error {
+// has to exist. It returns the modules that they stand for.
+func (l *loadOrder) addSoft(names []string) (modules []string, err error) {
 	for _, name := range names {
 		name = strings.ReplaceAll(name, "-", "_")
 		if l.k.builtin[name] {
 			continue
 		}
-		if _, ok := l.k.paths[name]; ok {
-			if err := l.add(name); err != nil {
-				return err
+		list := []string{name}
+		if _, ok := l.k.paths[name]; !ok {
+			aliases, err := l.k.aliases()
+			if err != nil {
+				return nil, err
 			}
-			continue
+			list = aliases[name]
 		}
-		aliases, err := l.k.aliases()
-		if err != nil {
-			return err
-		}
-		for _, m := range aliases[name] {
+		for _, m := range list {
 			if err := l.add(m); err != nil {
-				return err
+				return nil, err
 			}
 		}
+		modules = append(modules, list...)
 	}
-	return nil
+	return modules, nil
 }
 
 // readAliases reads the exact aliases of all modules.
