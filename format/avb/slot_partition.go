@@ -63,9 +63,8 @@ func (v *slotVerifier) loadHashed(d *HashDescriptor) *SlotError {
 // read reads the first size bytes of a partition. The first hashed of them are
 // hashed while what follows them is read.
 func (v *slotVerifier) read(name string, size int64, sum hash.Hash, hashed int64) ([]byte, error) {
-	room, step := size, int64(4<<20)
+	room, step := size, int64(1<<20)
 	if v.req.Discard {
-		step = 1 << 20
 		room = min(size, 2*step) // one is read while the other one is hashed
 	}
 	buf := make([]byte, room)
