@@ -44,9 +44,16 @@ func (e *Editor) Commit() (int64, error) {
 	if err := e.writeSuper(); err != nil {
 		return 0, err
 	}
-	size := e.space.Blocks() * e.f.BlockSize
+	if err := e.space.Wipe(e.file, e.f.BlockSize); err != nil {
+		return 0, err
+	}
+	size := e.blocksLeft() * e.f.BlockSize
 	return size, e.file.Truncate(size)
 }
+
+// blocksLeft is how many blocks the image has: those at its end that nobody uses
+// are cut off.
+func (e *Editor) blocksLeft() int64 { return e.space.Blocks() - e.space.Tail() }
 
 // dirents are the entries of a folder, with . and .., sorted.
 func (n *node) dirents() []dirent {
@@ -214,7 +221,7 @@ func (e *Editor) writeSuper() error {
 		return bad(superOffset+16, "%d inodes, of which %d were removed", e.f.Inodes, -e.count)
 	}
 	le.PutUint64(b[16:], uint64(inodes))
-	le.PutUint32(b[36:], uint32(e.space.Blocks()))
+	le.PutUint32(b[36:], uint32(e.blocksLeft()))
 	if e.f.Compat&compatChecksum != 0 {
 		clear(b[4:8])
 		le.PutUint32(b[4:], ^crc32.Update(0, castagnoli, b[:bs]))

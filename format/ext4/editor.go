@@ -294,6 +294,9 @@ func (e *Editor) Commit() (int64, error) {
 	if err := e.writeSuper(); err != nil {
 		return 0, err
 	}
+	if err := e.space.Wipe(e.file, e.f.BlockSize); err != nil {
+		return 0, err
+	}
 	size := e.f.Blocks * e.f.BlockSize
 	return size, e.file.Truncate(size)
 }

@@ -22,6 +22,8 @@ const (
 type Space struct {
 	state []uint8
 	low   int64 // no block before it is free
+	free  int64 // how many are
+	freed []Run // by files; some may be used again
 }
 
 // NewSpace returns the space of an image in which all blocks are held.
@@ -38,7 +40,7 @@ func (s *Space) Blocks() int64 { return int64(len(s.state)) }
 
 // Grow appends free blocks.
 func (s *Space) Grow(n int64) {
-	s.low = min(s.low, s.Blocks())
+	s.low, s.free = min(s.low, s.Blocks()), s.free+n
 	s.state = append(s.state, make([]uint8, n)...)
 }
 
@@ -46,6 +48,7 @@ func (s *Space) Grow(n int64) {
 func (s *Space) Unhold(block int64) {
 	if s.state[block] == held {
 		s.state[block], s.low = free, min(s.low, block)
+		s.free++
 	}
 }
 
@@ -64,7 +67,10 @@ func (s *Space) Use(r Run) {
 		switch old {
 		case held:
 			state[i] = single
-		case free, single:
+		case free:
+			s.free--
+			state[i] = shared
+		case single:
 			state[i] = shared
 		}
 	}
@@ -73,7 +79,10 @@ func (s *Space) Use(r Run) {
 // Pin notes that blocks are used for ever.
 func (s *Space) Pin(r Run) {
 	state := s.clip(r)
-	for i := range state {
+	for i, old := range state {
+		if old == free {
+			s.free--
+		}
 		state[i] = shared
 	}
 }
@@ -86,6 +95,7 @@ func (s *Space) Take(r Run) {
 		}
 		s.state[r.Start+i] = single
 	}
+	s.free -= r.Count
 }
 
 // Free takes blocks from a file that uses them no more, and returns those that
@@ -99,9 +109,28 @@ func (s *Space) Free(r Run) []Run {
 			continue
 		}
 		s.state[block], s.low = free, min(s.low, block)
+		s.free++
 		out = appendRun(out, Run{block, 1})
 	}
+	s.freed = append(s.freed, out...)
 	return out
+}
+
+// Wipe writes zeros over blocks of bs bytes that files have freed and nobody uses:
+// what was taken out of an image is not left in it.
+func (s *Space) Wipe(f io.WriterAt, bs int64) error {
+	zeros := make([]byte, bs)
+	for _, r := range s.freed {
+		for b := r.Start; b < r.Start+r.Count; b++ {
+			if !s.IsFree(b) {
+				continue
+			}
+			if _, err := f.WriteAt(zeros, b*bs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func appendRun(list []Run, r Run) []Run {
@@ -144,11 +173,7 @@ func (s *Space) freeRuns(fn func(Run) bool) {
 }
 
 // FreeBlocks is how many blocks nobody uses.
-func (s *Space) FreeBlocks() int64 {
-	n := int64(0)
-	s.freeRuns(func(r Run) bool { n += r.Count; return true })
-	return n
-}
+func (s *Space) FreeBlocks() int64 { return s.free }
 
 // Tail is how many blocks at the end nobody uses.
 func (s *Space) Tail() int64 {
