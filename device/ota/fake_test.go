@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mios"
@@ -34,8 +35,15 @@ func (s fakeStore) Write(name string, b []byte) error {
 // fakeRepo is the repository and its mirror.
 type fakeRepo struct{ w *world }
 
-func (r fakeRepo) Refresh(context.Context) error { return nil }
-func (r fakeRepo) CheckFresh() error             { return r.w.fresh }
+func (r fakeRepo) Refresh(context.Context) error {
+	if r.w.dead {
+		panic(errCut)
+	}
+	return nil
+}
+
+func (r fakeRepo) CheckFresh() error { return r.w.fresh }
+
 func (r fakeRepo) OSOffer(d *api.Device, id, region string) (*repo.OSRelease, error) {
 	if r.w.offer != nil {
 		return nil, r.w.offer
@@ -50,11 +58,17 @@ func (r fakeRepo) Open(_ context.Context, path string, off, n int64) (io.ReadClo
 	if r.w.fetchErr != nil {
 		return nil, r.w.fetchErr
 	}
-	if path != r.w.release.Target.File() || off+n > int64(len(r.w.payload)) {
+	b := r.w.ways[path]
+	if path == r.w.release.Target.File() {
+		b = r.w.payload
+	}
+	if off+n > int64(len(b)) {
 		return nil, fmt.Errorf("%s from %d: %w", path, off, mios.ErrNotFound)
 	}
+	r.w.mu.Lock()
 	r.w.opened = append(r.w.opened, off)
-	return io.NopCloser(&counted{bytes.NewReader(r.w.payload[off : off+n]), &r.w.fetched}), nil
+	r.w.mu.Unlock()
+	return io.NopCloser(&counted{bytes.NewReader(b[off : off+n]), &r.w.fetched}), nil
 }
 
 type counted struct {
@@ -65,7 +79,7 @@ type counted struct {
 func (c *counted) Read(b []byte) (int, error) {
 	time.Sleep(time.Nanosecond) // of the bubble's clock: who follows the status sees every one
 	n, err := c.r.Read(b)
-	*c.n += int64(n)
+	atomic.AddInt64(c.n, int64(n)) // the adaptive way has a few requests under way
 	return n, err
 }
 

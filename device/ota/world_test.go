@@ -56,6 +56,7 @@ type build struct {
 	product   string // in vbmeta's fingerprint
 	leave     string // a partition that vbmeta does not vouch for
 	wrongTree bool
+	like      *build // whose images it has, but for a few places
 
 	images map[string][]byte
 }
@@ -83,6 +84,13 @@ func newBuild(version string, time int64, edit func(*build)) *build {
 		return p
 	}
 	b.images = map[string][]byte{"boot": noise(bootSize), "system": noise(systemSize)}
+	if b.like != nil {
+		for name, image := range b.like.images {
+			b.images[name] = bytes.Clone(image)
+		}
+		copy(b.images["system"][300<<10:], noise(40<<10))
+		copy(b.images["boot"][64<<10:], noise(100))
+	}
 	tree := must(avb.HashtreeSize(systemData, "sha256"))
 	system, data := b.images["system"], int64(systemData)
 	root := must(avb.WriteHashtree(writerAt(system[data:data+tree]), bytes.NewReader(system), data, "sha256", nil))
@@ -157,7 +165,7 @@ type world struct {
 
 	// Every write, sync and save is an event; the power is cut at event cutAt.
 	events, cutAt int
-	running       bool
+	running, dead bool
 
 	media, cached map[string][]byte
 	dirty         map[string][][2]int // of what was not flushed: from, to
@@ -166,10 +174,12 @@ type world struct {
 	builds  []*build // that the loader knows
 	release *repo.OSRelease
 	payload []byte
-	offer   error // instead of a release
-	fresh   error // what CheckFresh says
+	ways    map[string][]byte // other files of the release
+	offer   error             // instead of a release
+	fresh   error             // what CheckFresh says
 
-	fetched    int64 // bytes
+	mu         sync.Mutex // over events, writes and opened
+	fetched    int64      // bytes
 	opened     []int64
 	fetchErr   error
 	checker    func(version string) error // health
@@ -214,13 +224,21 @@ func (w *world) lose() {
 
 // event cuts the power if it is time.
 func (w *world) event() {
-	if !w.running {
-		return
-	}
-	w.events++
-	if w.events == w.cutAt {
+	if w.gone() {
 		panic(errCut)
 	}
+}
+
+// gone counts an event and tells whether the power is cut.
+func (w *world) gone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.running {
+		return false
+	}
+	w.events++
+	w.dead = w.dead || w.events == w.cutAt
+	return w.dead
 }
 
 // cut is what a power cut does to the disk: each sector that was not flushed is
@@ -258,7 +276,11 @@ func (p *fakePart) ReadAt(b []byte, off int64) (int, error) {
 }
 
 func (p *fakePart) WriteAt(b []byte, off int64) (int, error) {
-	p.w.event()
+	if p.w.gone() {
+		return 0, errCut // no panic: a hash tree is written from several goroutines
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
 	if p.w.slot != "" && strings.HasSuffix(p.name, p.w.slot) {
 		p.w.t.Errorf("write to %s, which runs", p.name)
 	}
@@ -369,7 +391,7 @@ func (w *world) boot(done func(Status) bool) (ran *build) {
 			panic(r)
 		}
 	}()
-	w.running = true
+	w.running, w.dead = true, false
 	if err := e.Run(ctx); !errors.Is(err, context.Canceled) {
 		w.t.Fatalf("Run = %v with status %+v", err, w.status)
 	}
