@@ -237,15 +237,13 @@ func (s *signing) addFooter(m *image) error {
 		return err
 	}
 	hashtree := m.tree() != nil
-	most, err := o.MaxImageSize(hashtree)
-	if err != nil {
-		return err
-	}
-	if fi.Size() > most {
-		if !s.mayGrow(m) {
-			return fmt.Errorf("%d bytes are more than the %d that fit the partition: %w: enlarge it in the build", fi.Size(), most, mios.ErrInvalid)
-		}
+	switch most, err := o.MaxImageSize(hashtree); {
+	case s.mayGrow(m) && (m.tight() || err != nil || fi.Size() > most):
 		o.PartitionSize = 0
+	case err != nil:
+		return err
+	case fi.Size() > most:
+		return fmt.Errorf("%d bytes are more than the %d that fit the partition: %w: enlarge it in the build", fi.Size(), most, mios.ErrInvalid)
 	}
 	tell := func(done, total int64) { s.say("hash "+m.partition, done, total) }
 	if hashtree {
@@ -262,6 +260,12 @@ func (s *signing) addFooter(m *image) error {
 	}
 	m.now, m.rawNow = meta.VBMeta, meta.Raw
 	return s.noteVBMeta(m)
+}
+
+// tight reports whether the image is as large as it must be, and no larger.
+func (m *image) tight() bool {
+	end := m.footer.VBMetaOffset + m.footer.VBMetaSize
+	return (end+avb.BlockSize-1)/avb.BlockSize*avb.BlockSize+avb.BlockSize == uint64(m.size)
 }
 
 // fillUp makes an image without a footer as long as it was.
