@@ -197,3 +197,33 @@ func TestEditNames(t *testing.T) {
 		}
 	}
 }
+
+// TestEditWipes looks for the data of files that were replaced and removed in
+// the bytes of the image: it must not be there any more.
+func TestEditWipes(t *testing.T) {
+	tree := imagetest.Small(t)
+	mark := []byte("the certificate of a test key\xfe\xff")
+	tree.File("folder/tiny", 0o644, mark)
+	tree.File("folder/grows", 0o644, mark)
+	tree.File("folder/gone", 0o644, mark)
+	tree.File("folder/large", 0o644, append(bytes.Repeat([]byte("x"), 20_000), mark...))
+	tree.File("folder/large-gone", 0o644, append(bytes.Repeat([]byte("y"), 20_000), mark...))
+	for name, image := range images(t, tree.Dir) {
+		b, err := os.ReadFile(image)
+		if err != nil || bytes.Count(b, mark) < 5 {
+			t.Fatalf("%s: the mark is there %d times, %v", name, bytes.Count(b, mark), err)
+		}
+		_, err = fstree.Edit(t.Context(), image, image, func(_ *fsimage.FS, e fsimage.Editor) error {
+			big := strings.Repeat("z", 9000)
+			return errors.Join(
+				e.Replace("folder/tiny", strings.NewReader("short"), 5), e.Replace("folder/grows", strings.NewReader(big), 9000),
+				e.Replace("folder/large", strings.NewReader("short"), 5), e.Remove("folder/gone"), e.Remove("folder/large-gone"))
+		}, fstree.EditOptions{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if b, err = os.ReadFile(image); err != nil || bytes.Contains(b, mark) {
+			t.Errorf("%s: the mark is still there at %#x, %v", name, bytes.Index(b, mark), err)
+		}
+	}
+}

@@ -1,5 +1,6 @@
 // Package fstree takes file system images apart: it opens them whatever their
-// format, puts their files into a folder, and says how two of them differ.
+// format, puts their files into a folder, says how two of them differ, and changes
+// files in them.
 package fstree
 
 import (

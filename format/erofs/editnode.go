@@ -22,9 +22,19 @@ func (e *Editor) release(n *node) ([]fsimage.Run, error) {
 		}
 		if !x.Inline {
 			out = append(out, e.space.Free(e.blocks(x))...)
+		} else if n.ownInline() {
+			if err := e.write(make([]byte, x.Size), x.At); err != nil { // it must not be found any more
+				return nil, err
+			}
 		}
 	}
 	return out, nil
+}
+
+// ownInline reports whether what lies among the metadata of a file lies behind its inode:
+// fragments are of the packed inode.
+func (n *inode) ownInline() bool {
+	return n.layout == layoutInline || n.f.Incompat&incompatFragments == 0
 }
 
 // drop takes a name from a file. That of a folder goes with all that is in it.

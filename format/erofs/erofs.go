@@ -1,8 +1,9 @@
 // Package erofs reads EROFS images, the read-only file system of Linux and of
 // Android's system partitions: plain, inline, chunk-based and compressed files
 // (LZ4, MicroLZMA, DEFLATE, Zstandard; legacy, compact and extent indexes,
-// ztailpacking, fragments, deduplicated data), and extended attributes. It does
-// not write them.
+// ztailpacking, fragments, deduplicated data), and extended attributes. An
+// [Editor] changes files in an image that is there; making one is for
+// mkfs.erofs.
 //
 // The format is that of the kernel's fs/erofs/erofs_fs.h.
 package erofs

@@ -1,7 +1,8 @@
 // Package ext4 reads images of ext4, and of ext2 and ext3: files in extents or
 // block maps, inline data, folders, symbolic links and extended attributes. Where
-// metadata has checksums they are compared. It does not write, replay journals,
-// or decrypt.
+// metadata has checksums they are compared. An [Editor] changes files in an
+// image that is there; making one is for mke2fs. Journals are not replayed, and
+// nothing is decrypted.
 //
 // The format is that of the kernel's Documentation/filesystems/ext4 and of
 // e2fsprogs' lib/ext2fs/ext2_fs.h.

@@ -1,9 +1,10 @@
 // Package fsimage is what the readers of file system images have in common:
-// what a file is, where its bytes lie, and a view of the whole as an [io/fs.FS].
+// what a file is, where its bytes lie, and a view of the whole as an [io/fs.FS];
+// and what their editors have: the changes, and who uses which block.
 // The formats themselves are in packages of their own, such as erofs and ext4.
 //
 // Everything is read when it is asked for; memory does not grow with the image.
-// All of it is safe for concurrent use.
+// All of it but editors is safe for concurrent use.
 package fsimage
 
 import (
