@@ -64,7 +64,7 @@ func (o *Operation) encode() []byte {
 	// data_offset or data_length to have no data.
 	r := o.rest
 	r.explicit |= 1 << 1
-	if o.Type.hasData() {
+	if o.Type.hasData() || o.DataLength > 0 {
 		r.explicit |= 1<<2 | 1<<3
 	}
 	e := encoder{r: &r}
