@@ -64,7 +64,57 @@ func TestConformanceApply(t *testing.T) {
 	}
 }
 
-func TestConformanceDeltaIsRefused(t *testing.T) {
+// TestConformanceDelta applies AOSP's delta to the old images: in one go, side
+// by side, and in as many runs as there are operations.
+func TestConformanceDelta(t *testing.T) {
+	dir := conformance.Dir(t, "update_engine")
+	tally := conformance.New(t, "update_engine delta payload")
+	images := sampleImages(t, filepath.Join(dir, "sample_images.tar.bz2"))
+	b := read(t, filepath.Join(dir, "delta_payload.bin"))
+	md, err := ReadMetadata(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := map[string]string{"kernel": "disk_ext2_4k_empty.img", "root": "disk_sqfs_empty.img"}
+	source := func(name string) (io.ReaderAt, error) { return bytes.NewReader(images[old[name]]), nil }
+	for name, run := range map[string]func(map[string]*memory) error{
+		"streamed": func(disk map[string]*memory) error {
+			a := &Applier{Metadata: md, Source: source, Target: target(disk)}
+			_, err := a.Apply(t.Context(), bytes.NewReader(b[md.Size():]), md.Start())
+			return err
+		},
+		"side by side": func(disk map[string]*memory) error {
+			x := &Extraction{Metadata: md, Source: source, Target: target(disk), Workers: 2}
+			return x.Run(t.Context(), bytes.NewReader(b))
+		},
+		"in pieces": func(disk map[string]*memory) error {
+			crash := errors.New("crash")
+			for at := md.Start(); !at.Finished; {
+				a := &Applier{Metadata: md, Source: source, Target: target(disk), Done: func(c Checkpoint) error { at = c; return crash }}
+				if _, err := a.Apply(t.Context(), bytes.NewReader(b[at.Offset:]), at); !errors.Is(err, crash) {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		disk := newDisk(md)
+		err := run(disk)
+		for part, image := range map[string]string{"kernel": "disk_ext2_4k.img", "root": "disk_sqfs_default.img"} {
+			ok := err == nil && bytes.Equal(disk[part].b, images[image])
+			if tally.Case(ok); !ok {
+				t.Errorf("%s: partition %s is not %s: %v", name, part, image, err)
+			}
+		}
+	}
+	if _, err := md.VerifyFile(t.Context(), bytes.NewReader(b), nil, nil); err != nil {
+		t.Errorf("VerifyFile: %v", err)
+	}
+}
+
+// TestConformanceDeltaNeedsSource wants a device without the old images to
+// refuse a delta by the name of what it cannot do.
+func TestConformanceDeltaNeedsSource(t *testing.T) {
 	dir := conformance.Dir(t, "update_engine")
 	_, _, err := applyAll(t, read(t, filepath.Join(dir, "delta_payload.bin")))
 	if !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), "operation 0 (BROTLI_BSDIFF)") {

@@ -17,7 +17,8 @@ func goldenManifest() *Manifest {
 		BlockSize: 4096, SignaturesOffset: 10, SignaturesSize: 20, MinorVersion: 8, MaxTimestamp: 1700000000,
 		PartialUpdate: true, SecurityPatch: "2026-11-05", images: []byte{0x5a, 0}, rest: rest{unknown: []byte{0xf8, 1, 5}},
 		Dynamic: &DynamicPartitions{Groups: []Group{{Name: "g", Size: 5, Partitions: []string{"system", ""}}},
-			SnapshotEnabled: true, VABCEnabled: true, VABCCompressionParam: "lz4", CowVersion: 3, rest: rest{unknown: []byte{0x38, 9}}},
+			SnapshotEnabled: true, VABCEnabled: true, VABCCompressionParam: "lz4", CowVersion: 3, VABCFeatures: &VABCFeatures{Threaded: true, BatchWrites: true},
+			CompressionFactor: 65536, rest: rest{unknown: []byte{0x48, 9}}},
 		Apexes: []Apex{{Package: "com.android.art", Version: 3, Compressed: true, DecompressedSize: 4}},
 		Partitions: []Partition{{
 			Name: "system", RunPostinstall: true, PostinstallPath: "bin/x", FilesystemType: "erofs",

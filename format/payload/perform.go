@@ -101,18 +101,16 @@ func (p *performer) patch(ctx context.Context, t OpType, blob []byte, src *exten
 		}
 		apply = d.Apply
 	}
-	return invalid(apply(ctx, w, src, src.size()))
+	return apply(ctx, w, src, src.size())
 }
 
-// invalid adds to an error of a patch's own that it is one.
+// invalid says of an error about a patch, which lies in memory, that it is one
+// about the payload.
 func invalid(err error) error {
-	var b *bsdiff.FormatError
-	var p *puffin.FormatError
-	var l *lz4diff.FormatError
-	if (errors.As(err, &b) || errors.As(err, &p) || errors.As(err, &l)) && !errors.Is(err, mios.ErrInvalid) {
-		return fmt.Errorf("%w: %w", err, mios.ErrInvalid)
+	if err == nil || errors.Is(err, mios.ErrInvalid) {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", err, mios.ErrInvalid)
 }
 
 // replace writes what the data alone stands for.
