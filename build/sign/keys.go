@@ -48,6 +48,9 @@ func (f Folder) Dir() string { return f.Path }
 // Key implements [Keys]. A name with a slash is a file of its own, without its
 // ending or with it.
 func (f Folder) Key(name string) (*Key, error) {
+	if base := filepath.Base(name); base == "." || base == ".." || base == "/" {
+		return nil, fmt.Errorf("key %q: %w: no name of a file", name, mios.ErrInvalid)
+	}
 	file := filepath.Join(f.Path, name)
 	if strings.Contains(name, "/") {
 		file = name

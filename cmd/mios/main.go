@@ -47,6 +47,7 @@ var commands = []struct {
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
 	{"Make signed artifacts", []command{buildCmd, kernelPin}},
+	{"A build of AOSP", signCommands},
 	{"Updates", []command{otaFull, otaDelta, otaAdaptive, otaInspect, otaVerify, otaExtract, otaApply}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
 	{"Boot images", bootCommands},
