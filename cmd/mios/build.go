@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,10 +31,15 @@ var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed ima
 		fs.StringVar(&o.adbKey, "adb-key", "", "`file` of the adb public key to authorise; userdebug only")
 		fs.StringVar(&o.cache, "cache", defaultCache(), "`folder` for fetched kernels")
 		fs.StringVar(&o.out, "out", "", "`folder` for the images (default: out/PRODUCT-ARCH-VARIANT)")
+		fs.StringVar(&o.targetFiles, "target-files", "", "`file` or folder of AOSP's target-files, in place of the product's; base aosp")
+		fs.BoolVar(&o.noSuper, "no-super", false, "leave out super.img, for loaders that take it whole; base aosp")
+		fs.BoolVar(&o.noZip, "no-zip", false, "leave out the zip of images for \"fastboot update\"; base aosp")
+		fs.BoolVar(&o.allowTestKeys, "allow-test-keys", false, "take a result with keys that are none of the vendor's; base aosp")
 		fs.BoolVar(&o.json, "json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
+		fs.Visit(func(f *flag.Flag) { o.variantSet = o.variantSet || f.Name == "variant" })
 		return o.run(ctx, e, fs.Arg(0))
 	}}
 
@@ -41,11 +47,26 @@ type buildOptions struct {
 	arch, variant, version, time, keys, root, adbKey, cache, out string
 
 	json bool
+
+	// Of base aosp:
+	targetFiles                               string
+	noSuper, noZip, allowTestKeys, variantSet bool
 }
 
 func (o *buildOptions) run(ctx context.Context, e env, name string) error {
+	def, err := findProduct(name)
+	if err != nil {
+		return err
+	}
+	p, err := product.Load(def)
+	if err != nil {
+		return err
+	}
+	if p.Base == product.BaseAOSP {
+		return o.runAOSP(ctx, e, p)
+	}
 	story := e.story(o.json)
-	cfg, err := o.config(e, name)
+	cfg, err := o.config(e, p)
 	if err != nil {
 		return err
 	}
@@ -85,19 +106,15 @@ func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 }
 
 // config gathers what the images are built from, save the kernel.
-func (o *buildOptions) config(e env, name string) (*image.Config, error) {
-	def, err := findProduct(name)
-	if err != nil {
-		return nil, err
-	}
-	p, err := product.Load(def)
-	if err != nil {
-		return nil, err
+func (o *buildOptions) config(e env, p *product.Product) (*image.Config, error) {
+	if o.targetFiles != "" || o.noSuper || o.noZip || o.allowTestKeys {
+		return nil, fmt.Errorf("%w: --target-files, --no-super, --no-zip and --allow-test-keys are for products of base aosp", errUsage)
 	}
 	c := &image.Config{Product: p, Arch: mios.Arch(o.arch), Variant: o.variant, Version: o.version}
 	if o.arch == "" {
 		c.Arch = p.Arch[0]
 	}
+	var err error
 	if c.BuildTime, err = buildTime(o.time); err != nil {
 		return nil, err
 	}

@@ -107,17 +107,9 @@ func TestStage(t *testing.T) {
 }
 
 func checkFiles(t *testing.T, b *builder) {
-	open := func(name string) *fstree.Image {
-		f, size := imagetest.Open(t, b.stagedImage(name))
-		img, err := fstree.Open(f, size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return img
-	}
 	images := map[string]*fstree.Image{}
 	for _, name := range []string{"system", "system_ext", "product", "vendor"} {
-		images[name] = open(name)
+		images[name] = openImage(t, b.stagedImage(name))
 	}
 	const overlay = "overlay/org.mios.overlay.phone."
 	for _, tt := range []struct{ image, in, tree, label, contains string }{
@@ -198,4 +190,15 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// openImage opens a file system until the test ends.
+func openImage(t *testing.T, name string) *fstree.Image {
+	t.Helper()
+	f, size := imagetest.Open(t, name)
+	img, err := fstree.Open(f, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
 }

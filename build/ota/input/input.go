@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,7 +121,10 @@ func (b *Build) ours(dir string) error {
 	if err != nil {
 		return err
 	}
-	b.Timestamp = m.BuildTime
+	b.Timestamp, b.SecurityPatch = m.BuildTime, m.SecurityPatch
+	if m.Base == "aosp" {
+		return b.ofAOSP(dir, m)
+	}
 	b.MinorVersion = OurMinorVersion
 	group := payload.Group{Name: image.GroupName, Size: uint64(m.GroupSize())}
 	for _, p := range m.Partitions {
@@ -139,6 +143,35 @@ func (b *Build) ours(dir string) error {
 		b.Dynamic = &payload.DynamicPartitions{Groups: []payload.Group{group}}
 	}
 	return nil
+}
+
+// ofAOSP opens the images of a build of AOSP, beside which "mios build" keeps what
+// its META says of updates.
+func (b *Build) ofAOSP(dir string, m *image.Manifest) error {
+	read := func(name string) ([]byte, error) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return data, err
+	}
+	after, err := dict(read("META/postinstall_config.txt"))
+	if err != nil {
+		return err
+	}
+	for _, p := range m.Partitions {
+		sum := p.SHA256
+		if p.Size%payload.DefaultBlockSize != 0 {
+			sum = mios.Digest{}
+		}
+		if err := b.file(filepath.Join(dir, p.File), postInstall(p.Name, after), sum); err != nil {
+			return err
+		}
+	}
+	if err := b.meta(read); err != nil {
+		return err
+	}
+	return b.packed(read)
 }
 
 // OurMinorVersion is that of payloads that miosd applies: all operations but
