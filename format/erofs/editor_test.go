@@ -66,6 +66,8 @@ func mutate(t *testing.T, m *imagetest.Memory, rounds, each int, theirs bool) {
 		u.Model.Compare(t, f.FS)
 		if theirs {
 			fsck(t, m, u.Model, round == rounds-1)
+		} else if round == rounds-1 {
+			u.Model.Mount(t, "erofs", m.Save(t))
 		}
 	}
 }
@@ -78,6 +80,7 @@ func fsck(t *testing.T, m *imagetest.Memory, model imagetest.Model, extract bool
 		imagetest.Run(t, "fsck.erofs", image)
 		return
 	}
+	model.Mount(t, "erofs", image)
 	out := filepath.Join(t.TempDir(), "out")
 	imagetest.Run(t, "fsck.erofs", "--extract="+out, "--no-preserve-owner", image)
 	model.CompareDir(t, out)

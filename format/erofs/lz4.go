@@ -1,23 +1,20 @@
 package erofs
 
 import (
-	"encoding/binary"
 	"errors"
 
 	lz4block "github.com/pierrec/lz4/v4"
+
+	"mios/internal/lz4"
 )
 
-var (
-	errLiterals = errors.New("literals run over the end")
-	errMatch    = errors.New("a match is not in what was unpacked, or runs over the end")
-	errShort    = errors.New("it unpacks to less")
-)
+var errShort = errors.New("it unpacks to less")
 
 // unpackLZ4 unpacks a block (lz4_Block_format.md) into dst, which it must fill.
 // If whole, the block must end there; otherwise what follows is not looked at.
 func unpackLZ4(dst, src []byte, whole bool) error {
 	if !whole {
-		return unpackLZ4Part(dst, src)
+		return lz4.Unpack(dst, src)
 	}
 	switch n, err := lz4block.UncompressBlock(src, dst); {
 	case err != nil:
@@ -26,85 +23,4 @@ func unpackLZ4(dst, src []byte, whole bool) error {
 		return errShort
 	}
 	return nil
-}
-
-// unpackLZ4Part unpacks the beginning of a block, which lz4 modules have no
-// function for.
-func unpackLZ4Part(dst, src []byte) error {
-	s, d := 0, 0
-	for s < len(src) {
-		token := int(src[s])
-		s++
-		n := token >> 4
-		if n == 15 {
-			var ok bool
-			if n, s, ok = lz4Length(src, s, n); !ok {
-				return errLiterals
-			}
-		}
-		if n <= 16 && len(src)-s >= 16 && len(dst)-d >= 16 { // short ones, as a rule
-			copy(dst[d:d+16], src[s:s+16])
-		} else {
-			if n > len(src)-s {
-				return errLiterals
-			}
-			n = min(n, len(dst)-d)
-			copy(dst[d:d+n], src[s:s+n])
-		}
-		s, d = s+n, d+n
-		if s == len(src) || d == len(dst) {
-			break
-		}
-		if len(src)-s < 2 {
-			return errMatch
-		}
-		back := int(binary.LittleEndian.Uint16(src[s:]))
-		s += 2
-		n = token & 15
-		if n == 15 {
-			var ok bool
-			if n, s, ok = lz4Length(src, s, n); !ok {
-				return errMatch
-			}
-		}
-		n += 4
-		if back == 0 || back > d {
-			return errMatch
-		}
-		n = min(n, len(dst)-d)
-		copyMatch(dst, d, back, n)
-		d += n
-		if d == len(dst) {
-			break
-		}
-	}
-	if d < len(dst) {
-		return errShort
-	}
-	return nil
-}
-
-// copyMatch repeats n bytes of dst from d-back on at d. They may overlap.
-func copyMatch(dst []byte, d, back, n int) {
-	if n <= 16 && back >= 16 && len(dst)-d >= 16 {
-		copy(dst[d:d+16], dst[d-back:d-back+16])
-		return
-	}
-	from := d - back
-	for end := d + n; d < end; { // each round has twice as much to copy from
-		d += copy(dst[d:end], dst[from:d])
-	}
-}
-
-// lz4Length reads a length: 15 in the token goes on in bytes until one is not
-// 255. It is at most 255 times as long as src, so it cannot overflow.
-func lz4Length(src []byte, s, n int) (length, next int, ok bool) {
-	for s < len(src) {
-		b := int(src[s])
-		s++
-		if n += b; b != 255 {
-			return n, s, true
-		}
-	}
-	return 0, s, false
 }

@@ -245,7 +245,7 @@ func (u *unlzma) run(dst []byte) (ok bool) {
 			return false
 		}
 		n = min(n, len(dst)-d) // a part may be wanted
-		copyMatch(dst, d, int(rep[0])+1, n)
+		lz4.CopyMatch(dst, d, int(rep[0])+1, n)
 		d += n
 	}
 	return true
