@@ -3,6 +3,8 @@ package erofs
 import (
 	"encoding/binary"
 	"errors"
+
+	"mios/internal/lz4"
 )
 
 // MicroLZMA is LZMA without a header: the first byte, which is always 0 in

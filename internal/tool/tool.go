@@ -21,6 +21,7 @@ type Tool struct {
 
 // Tools are all of them, sorted by name.
 var Tools = []Tool{
+	{"/usr/include/lz4hc.h", "liblz4-dev", "tests of patches", true},
 	{"/usr/share/android-framework-res/framework-res.apk", "android-framework-res", "tests of APKs", true},
 	{"aapt", "aapt", "tests of APKs", true},
 	{"aapt2", "aapt", "tests of icons", true},
