@@ -5,7 +5,7 @@ import (
 
 	lz4block "github.com/pierrec/lz4/v4"
 
-	"mios/internal/lz4"
+	lz4raw "mios/internal/lz4"
 )
 
 var errShort = errors.New("it unpacks to less")
@@ -14,7 +14,7 @@ var errShort = errors.New("it unpacks to less")
 // If whole, the block must end there; otherwise what follows is not looked at.
 func unpackLZ4(dst, src []byte, whole bool) error {
 	if !whole {
-		return lz4.Unpack(dst, src)
+		return lz4raw.Unpack(dst, src)
 	}
 	switch n, err := lz4block.UncompressBlock(src, dst); {
 	case err != nil:

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"mios/internal/lz4"
+	lz4raw "mios/internal/lz4"
 )
 
 // MicroLZMA is LZMA without a header: the first byte, which is always 0 in
@@ -247,7 +247,7 @@ func (u *unlzma) run(dst []byte) (ok bool) {
 			return false
 		}
 		n = min(n, len(dst)-d) // a part may be wanted
-		lz4.CopyMatch(dst, d, int(rep[0])+1, n)
+		lz4raw.CopyMatch(dst, d, int(rep[0])+1, n)
 		d += n
 	}
 	return true
