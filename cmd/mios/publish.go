@@ -28,7 +28,7 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		payload := f.String("payload", "", "payload `file` (default: BUILD/ota/payload.bin)")
 		channels := f.String("channel", "", "`channels`, with commas between (default: the build's)")
 		var deltas []string
-		f.Func("delta", "`file` of a delta to this build; may be given again (default: BUILD/ota/delta-*.bin)", func(s string) error {
+		f.Func("delta", "`file` of a delta to this build, or folder with its payload.bin; may be given again (default: those in BUILD/ota/*/)", func(s string) error {
 			deltas = append(deltas, s)
 			return nil
 		})
@@ -81,13 +81,19 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 // ways sets what is published beside the payload: what is asked for, or what is
 // in the folder where mios ota puts it.
 func ways(rel *ota.Release, dir string, deltas []string, chunks string) error {
-	rel.Deltas, rel.Chunks = deltas, chunks
+	rel.Chunks = chunks
 	if len(deltas) == 0 {
-		found, err := filepath.Glob(filepath.Join(dir, "delta-*.bin"))
+		found, err := filepath.Glob(filepath.Join(dir, "*", buildota.PayloadFile))
 		if err != nil {
 			return err
 		}
-		rel.Deltas = found
+		deltas = found
+	}
+	for _, d := range deltas {
+		if fi, err := os.Stat(d); err == nil && fi.IsDir() {
+			d = filepath.Join(d, buildota.PayloadFile)
+		}
+		rel.Deltas = append(rel.Deltas, d)
 	}
 	if chunks == "" {
 		if _, err := os.Stat(filepath.Join(dir, adaptive.IndexFile)); err == nil {
