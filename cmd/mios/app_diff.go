@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ func printDiff(p *page, d *report.Diff, all bool) {
 		switch c.Name {
 		case "version_code", "version_name":
 		default:
-			p.fact(strings.ReplaceAll(c.Name, "_", " "), "%s → %s", orNone(c.Old), orNone(c.New))
+			p.fact(strings.ReplaceAll(c.Name, "_", " "), "%s → %s", cmp.Or(c.Old, "not stated"), cmp.Or(c.New, "not stated"))
 		}
 	}
 	printLists(p, all, "Permissions", d.Permissions, func(lead string, perm report.Permission) {
@@ -86,12 +87,7 @@ func printDiff(p *page, d *report.Diff, all bool) {
 	printPartChanges(p, d)
 }
 
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
-}
+func orNone(s string) string { return cmp.Or(s, "none") }
 
 // printLists prints what was added and removed, or nothing.
 func printLists[T any](p *page, all bool, title string, l report.Lists[T], item func(lead string, v T)) {

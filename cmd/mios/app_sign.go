@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"mios"
@@ -52,14 +50,14 @@ var appSign = command{"app sign", "[flags] FILE", "sign a package, or sign it an
 		if o.Lineage, err = openLineage(*lineage); err != nil {
 			return err
 		}
-		if o.Signers, err = keys.signers(e); err != nil {
-			return err
-		}
 		f, size, err := openPackage(in)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
+		if o.Signers, err = keys.signers(e); err != nil {
+			return err
+		}
 		if *schemes == "" {
 			if o.V1, err = needsV1(f, size, o.MinSDK); err != nil {
 				return fmt.Errorf("%s: %w", in, err)
@@ -141,26 +139,15 @@ func needsV1(f *os.File, size int64, minSDK int) (bool, error) {
 // own, and its v4 signature beside it. Nothing is replaced by what Android
 // would refuse.
 func signFile(ctx context.Context, f *os.File, size int64, o apksig.SignOptions, out string, v4 bool, t *progress.Task) (*report.Signature, error) {
-	if err := atomicfile.Replaceable(out); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(out), ".mios-sign-*")
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("write %s: %w", out, pe.Err) // without the temporary name
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	signed, err := os.Create(filepath.Join(dir, "apk"))
+	signed, err := atomicfile.Create(out)
 	if err != nil {
 		return nil, err
 	}
 	defer signed.Close()
 	vo := report.VerifyOptions{MinSDK: o.MinSDK}
-	var idsig *os.File
+	var idsig *atomicfile.Temp
 	if v4 {
-		if idsig, err = os.Create(filepath.Join(dir, "idsig")); err != nil {
+		if idsig, err = atomicfile.Create(out + ".idsig"); err != nil {
 			return nil, err
 		}
 		defer idsig.Close()
@@ -186,19 +173,14 @@ func signFile(ctx context.Context, f *os.File, size int64, o apksig.SignOptions,
 }
 
 // place gives what was signed its names. An old v4 signature goes.
-func place(signed, idsig *os.File, out string) error {
+func place(signed, idsig *atomicfile.Temp, out string) error {
 	if err := os.Remove(out + ".idsig"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	for f, name := range map[*os.File]string{signed: out, idsig: out + ".idsig"} {
-		if f == nil {
-			continue
-		}
-		if err := errors.Join(f.Chmod(0o644), f.Sync(), os.Rename(f.Name(), name)); err != nil {
-			return err
-		}
+	if err := signed.Commit(0o644); err != nil || idsig == nil {
+		return err
 	}
-	return atomicfile.SyncDir(filepath.Dir(out))
+	return idsig.Commit(0o644)
 }
 
 // counter shows how much of a file is written.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -53,16 +54,17 @@ var appVerify = command{"app verify", "[flags] FILE", "verify a package's signat
 		}
 		s, err := report.Verify(ctx, f, size, o)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			s, err = report.Malformed(err, o), fmt.Errorf("%s: %w", path, err)
+			if s == nil || !*asJSON {
+				return err
+			}
+			return errors.Join(printVerified(e, path, s), err)
 		}
 		if *strict && len(s.Warnings) > 0 {
 			s.Verified = false
 		}
 		if *asJSON {
-			err = printJSON(e, struct {
-				File string `json:"file"`
-				*report.Signature
-			}{path, s})
+			err = printVerified(e, path, s)
 		} else {
 			printSignature(newPage(e.stdout), path, s, *all)
 		}
@@ -71,6 +73,14 @@ var appVerify = command{"app verify", "[flags] FILE", "verify a package's signat
 		}
 		return notVerified(path, s)
 	}}
+
+// printVerified prints all that verification found, as JSON.
+func printVerified(e env, path string, s *report.Signature) error {
+	return printJSON(e, struct {
+		File string `json:"file"`
+		*report.Signature
+	}{path, s})
+}
 
 // notVerified is why a package does not verify. It wraps [mios.ErrDenied].
 func notVerified(path string, s *report.Signature) error {

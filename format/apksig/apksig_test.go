@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,4 +160,52 @@ func covered(b []byte) string {
 	}
 	n := le.Uint64(b[l.DirOff-24:])
 	return string(b[:l.DirOff-8-int64(n)]) + string(b[l.DirOff:l.EndOff])
+}
+
+// TestInspectLabel wants the label that stands in the resource table.
+func TestInspectLabel(t *testing.T) {
+	label := func(manifestLabel string, resources ...apk.NewResource) string {
+		root, err := apk.ParseText([]byte(strings.Replace(manifestText, "<application/>", `<application android:label="`+manifestLabel+`"/>`, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b, out bytes.Buffer
+		w := apk.NewWriter(&b)
+		err = w.Add(apk.ManifestName, apk.Deflate, bytes.NewReader(apk.AppendXML(nil, root)))
+		if len(resources) > 0 {
+			table, err := apk.AppendResources(nil, "org.mios.test", resources)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Add(apk.ResourcesName, apk.Store, bytes.NewReader(table)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		o := apksig.SignOptions{V3: true, Signers: []apksig.Signer{fixedSigner(t)}}
+		if err := apksig.Sign(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), o, &out); err != nil {
+			t.Fatal(err)
+		}
+		p, err := apksig.Inspect(t.Context(), bytes.NewReader(out.Bytes()), int64(out.Len()), 33)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Label
+	}
+	named := apk.NewResource{Type: "string", Name: "app_name", Value: apk.StringValue("Weather")}
+	for _, tt := range []struct {
+		in, want  string
+		resources []apk.NewResource
+	}{
+		{"Plain", "Plain", nil},
+		{"@0x7f010000", "Weather", []apk.NewResource{named}},
+		{"@0x7f010001", "", []apk.NewResource{named}},
+		{"@0x7f010000", "", nil},
+	} {
+		if got := label(tt.in, tt.resources...); got != tt.want {
+			t.Errorf("label %s is %q, want %q", tt.in, got, tt.want)
+		}
+	}
 }

@@ -211,7 +211,8 @@ func (v *verifier) manifest() (*apk.Manifest, error) {
 
 // Inspect verifies the package in the first size bytes of r, as a device of
 // SDK version sdk would, and returns its facts: what a publisher writes into
-// the repository and what an installer compares. The error of a package that
+// the repository and what an installer compares. The label is the one in American
+// English, if it stands in the resource table. The error of a package that
 // does not verify is a [*VerifyError] and wraps [mios.ErrDenied].
 func Inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*Package, error) {
 	v, err := verify(ctx, r, size, Options{MinSDK: sdk, MaxSDK: sdk, keep: true})
@@ -226,6 +227,10 @@ func Inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*Package,
 		return nil, err
 	}
 	p := &Package{Info: *info}
+	want := apk.Device{}.Config()
+	if label, err := v.file.Text(p.Application.Label, &want); err == nil { // a broken table leaves the manifest's words
+		p.Label = label
+	}
 	for _, s := range v.res.Signers() {
 		p.Signers = append(p.Signers, s.Digest())
 	}

@@ -39,7 +39,7 @@ func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err erro
 		return err
 	}
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	f, err := os.CreateTemp(dir, pattern(path))
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("write %s: %w", path, pe.Err) // without the temporary name
 	}

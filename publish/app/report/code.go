@@ -10,12 +10,10 @@ import (
 	"mios/format/dex"
 )
 
-// maxDEX is the largest DEX file that is read, and maxCode all together, in
-// bytes.
-const (
-	maxDEX  = 64 << 20
-	maxCode = 512 << 20
-)
+// maxCode is the size of all DEX files together up to which they are read, in
+// bytes: what is compared is in memory at once, of two packages. A single one may
+// be of [dex.MaxSize].
+const maxCode = 512 << 20
 
 // codeNames are the package's DEX files in the order in which Android loads
 // them: classes.dex, classes2.dex, up to the first that is not there.
@@ -30,15 +28,16 @@ func codeNames(f *apk.File) []string {
 // Code reads the package's DEX files.
 func Code(f *apk.File) (*dex.Program, error) {
 	var files []*dex.File
-	total := 0
+	total := int64(0)
 	for _, name := range codeNames(f) {
-		b, err := f.ReadFile(name, maxDEX)
+		if size := f.Entry(name).Size; total+size > maxCode {
+			return nil, fmt.Errorf("%s: %d bytes of code with those before it, at most %d are read", name, total+size, maxCode)
+		}
+		b, err := f.ReadFile(name, dex.MaxSize)
 		if err != nil {
 			return nil, err
 		}
-		if total += len(b); total > maxCode {
-			return nil, fmt.Errorf("%s: over %d bytes of code", name, maxCode)
-		}
+		total += int64(len(b))
 		list, err := dex.Parse(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

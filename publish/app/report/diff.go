@@ -192,11 +192,20 @@ func changes(a, b *App) []Change {
 		{"page_size_16k", a.PageSize.OK, b.PageSize.OK},
 		{"code_files", a.CodeFiles, b.CodeFiles},
 	} {
-		if was, is := fmt.Sprint(c.old), fmt.Sprint(c.new); was != is {
+		if was, is := fact(c.name, c.old), fact(c.name, c.new); was != is {
 			list = append(list, Change{c.name, was, is})
 		}
 	}
 	return list
+}
+
+// fact is a fact as a text; "" if the package does not state it, as an SDK
+// version of 0.
+func fact(name string, v any) string {
+	if v == 0 && strings.HasSuffix(name, "_sdk") {
+		return ""
+	}
+	return fmt.Sprint(v)
 }
 
 func schemes(a *App) string {

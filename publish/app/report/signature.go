@@ -9,12 +9,14 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"time"
 
+	"mios"
 	"mios/format/apk"
 	"mios/format/apksig"
 	"mios/key"
@@ -102,6 +104,18 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, o VerifyOptions) (*S
 		return nil, err
 	}
 	return newSignature(res, o.MinSDK, o.MaxSDK), nil
+}
+
+// Malformed is what there is to say of a file that [Verify] finds to be no
+// package, by its error, or nil if that is about something else.
+func Malformed(err error, o VerifyOptions) *Signature {
+	if _, ok := errors.AsType[*apk.FormatError](err); !ok && !errors.Is(err, mios.ErrNotFound) {
+		return nil
+	}
+	return &Signature{
+		MinSDK: o.MinSDK, MaxSDK: o.MaxSDK, Schemes: []string{}, Signers: []Signer{}, Warnings: []Issue{},
+		Errors: []Issue{{Name: "MALFORMED_APK", Detail: err.Error()}},
+	}
 }
 
 // verifyToday verifies the opened package, which is for platforms from minSDK on,
