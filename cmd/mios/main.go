@@ -49,6 +49,7 @@ var commands = []struct {
 	{"Make signed artifacts", []command{buildCmd, kernelPin}},
 	{"A build of AOSP", signCommands},
 	{"Updates", []command{otaFull, otaDelta, otaAdaptive, otaInspect, otaVerify, otaExtract, otaApply}},
+	{"What is this?", []command{inspectCmd}},
 	{"Image tools", []command{sparseInfo, sparseExpand, sparsePack, imageLs, imageCat, imageExtract, imageDiff}},
 	{"Boot images", bootCommands},
 	{"Super partitions", superCommands},
