@@ -32,6 +32,9 @@ func (v *verifier) sandbox(context.Context) error {
 // targetSDK wants a signature of a newer scheme than v1 on packages for newer
 // platforms.
 func (v *verifier) targetSDK(context.Context) error {
+	if v.most < sdkTargetV2 { // below it no manifest asks for more: JARs have none
+		return nil
+	}
 	m, err := v.manifest()
 	if err != nil {
 		return err
