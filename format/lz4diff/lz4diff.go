@@ -6,13 +6,10 @@
 package lz4diff
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"mios"
-	"mios/format/bsdiff"
+	"mios/internal/lz4"
 )
 
 // An AlgorithmType is a compressor.
@@ -26,25 +23,71 @@ const (
 )
 
 // An Algorithm is a compressor with its level: of LZ4HC 1 to 12, where 0 stands
-// for 9; of LZ4 the acceleration, which erofs leaves at 1.
+// for 9, and those above 9 are not built; LZ4 has none.
 type Algorithm struct {
 	Type  AlgorithmType
 	Level int32
 }
 
+// compressor returns what compresses so.
+func (a Algorithm) compressor() (*lz4.Compressor, error) {
+	switch a.Type {
+	case LZ4:
+		return lz4.NewFast(), nil
+	case LZ4HC:
+		return lz4.NewHC(int(a.Level))
+	}
+	return nil, fmt.Errorf("lz4diff: algorithm %d compresses nothing: %w", a.Type, mios.ErrInvalid)
+}
+
 // A Block is some bytes of a file that are compressed by themselves, one after
-// the other. It is compressed if Compressed is less than Length.
+// the other. It is compressed if Compressed is less than Length, and otherwise
+// both are the same.
 type Block struct {
 	Offset     uint64 // in the expanded file
 	Length     uint64 // expanded
 	Compressed uint64 // as stored, with padding
 }
 
+func (b *Block) compressed() bool { return b.Compressed < b.Length }
+
 // A Layout says how a file is compressed.
 type Layout struct {
 	Algorithm   Algorithm
 	Blocks      []Block
 	ZeroPadding bool // erofs with 0padding: a block's data ends at its end, and zeros come before
+}
+
+// limits, in bytes.
+const (
+	maxFile  = 1 << 30 // of an expanded file, which is in memory
+	maxRatio = 255     // of LZ4
+	padding  = 4096    // so many zeros may come before a block's data
+)
+
+// sizes checks the blocks, and returns how many bytes the file has as stored,
+// and expanded. What is wrong is said of block i.
+func (l *Layout) sizes() (stored, expanded uint64, err error) {
+	for i, b := range l.Blocks {
+		bad := func(format string, args ...any) error {
+			return fmt.Errorf("block %d: %s: %w", i, fmt.Sprintf(format, args...), mios.ErrInvalid)
+		}
+		switch {
+		case b.Offset != expanded:
+			return 0, 0, bad("is at %d, want %d", b.Offset, expanded)
+		case b.Length == 0 || b.Compressed == 0 || b.Compressed > b.Length:
+			return 0, 0, bad("%d bytes are stored as %d", b.Length, b.Compressed)
+		case b.Length > maxFile-expanded:
+			return 0, 0, bad("the file expands to more than %d MiB", maxFile>>20)
+		case b.compressed() && b.Length/maxRatio > b.Compressed:
+			return 0, 0, bad("%d bytes are stored as %d, which LZ4 cannot", b.Length, b.Compressed)
+		case b.compressed() && l.Algorithm.Type != LZ4 && l.Algorithm.Type != LZ4HC:
+			return 0, 0, bad("is compressed by algorithm %d", l.Algorithm.Type)
+		}
+		stored += b.Compressed
+		expanded += b.Length
+	}
+	return stored, expanded, nil
 }
 
 // A FormatError says what is wrong with a patch, and where.
@@ -66,39 +109,3 @@ const (
 	BSDiff   InnerType = 0
 	PuffDiff InnerType = 1
 )
-
-// Options say how [Diff] works.
-type Options struct {
-	Inner bsdiff.Options
-	// Puff tries a puffdiff of the expanded files too, if the new one has
-	// deflate streams as a ZIP archive has them, and takes the smaller.
-	Puff bool
-}
-
-// Diff returns a patch that makes new of old, which are the files' blocks as
-// stored, one after the other, without gaps. A block that liblz4 of our kind
-// compresses otherwise gets a patch of its own.
-func Diff(ctx context.Context, old, new []byte, oldLayout, newLayout Layout, o Options) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// A Patch is a parsed patch.
-type Patch struct {
-	Old, New Layout
-	Inner    InnerType
-
-	fixes []fix // of New's blocks
-	inner []byte
-}
-
-// fix is what a compressed block needs to become as it was.
-type fix struct{ sha256, patch []byte }
-
-// Parse reads a patch.
-func Parse(patch []byte) (*Patch, error) { return nil, errors.ErrUnsupported }
-
-// Apply writes to w what the patch makes of the oldSize bytes of old. It takes
-// memory for both expanded files and its old one.
-func (p *Patch) Apply(ctx context.Context, w io.Writer, old io.ReaderAt, oldSize int64) error {
-	return errors.ErrUnsupported
-}

@@ -1,0 +1,126 @@
+package lz4diff
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"mios"
+	"mios/internal/lz4"
+)
+
+// expand returns what the stored file holds. name is the side's, for errors.
+func (l *Layout) expand(ctx context.Context, stored []byte, name string) ([]byte, error) {
+	packed, expanded, err := l.sizes()
+	if err == nil && packed != uint64(len(stored)) {
+		err = fmt.Errorf("%d bytes in blocks, the file has %d: %w", packed, len(stored), mios.ErrInvalid)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lz4diff: %s: %w", name, err)
+	}
+	out := make([]byte, expanded)
+	at := make([]uint64, len(l.Blocks))
+	for i := range l.Blocks[:max(len(l.Blocks)-1, 0)] {
+		at[i+1] = at[i] + l.Blocks[i].Compressed
+	}
+	err = parallel(ctx, len(l.Blocks), func() (func(int) error, error) {
+		return func(i int) error {
+			b := &l.Blocks[i]
+			src, dst := stored[at[i]:][:b.Compressed], out[b.Offset:][:b.Length]
+			if !b.compressed() {
+				copy(dst, src)
+				return nil
+			}
+			if l.ZeroPadding {
+				src = src[zeros(src[:min(len(src), padding)]):]
+			}
+			if err := lz4.Unpack(dst, src); err != nil {
+				return fmt.Errorf("lz4diff: %s: block %d: %w: %w", name, i, err, mios.ErrInvalid)
+			}
+			return nil
+		}, nil
+	})
+	return out, err
+}
+
+// zeros returns how many zeros b begins with.
+func zeros(b []byte) int {
+	for i, c := range b {
+		if c != 0 {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// A packer compresses blocks of a file.
+type packer struct {
+	l        *Layout
+	expanded []byte
+	c        *lz4.Compressor
+}
+
+func newPacker(l *Layout, expanded []byte) (*packer, error) {
+	p := &packer{l: l, expanded: expanded}
+	for i := range l.Blocks {
+		if l.Blocks[i].compressed() {
+			var err error
+			p.c, err = l.Algorithm.compressor()
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// pack returns block i as stored: as much of all that comes there as fits,
+// since the last bytes of a block of liblz4's would be literals if it ended
+// where it does; and padding.
+func (p *packer) pack(i int) []byte {
+	b := &p.l.Blocks[i]
+	if !b.compressed() {
+		return p.expanded[b.Offset:][:b.Length]
+	}
+	out := make([]byte, b.Compressed)
+	n, _ := p.c.Fill(out, p.expanded[b.Offset:])
+	if p.l.ZeroPadding && n < len(out) {
+		copy(out[len(out)-n:], out[:n])
+		clear(out[:len(out)-n])
+	} else {
+		clear(out[n:])
+	}
+	return out
+}
+
+// parallel calls what worker returns with 0 to n-1, on all processors: one
+// worker each.
+func parallel(ctx context.Context, n int, worker func() (func(i int) error, error)) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	next := 0
+	take := func(err error) int {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil && first == nil {
+			first = err
+		}
+		if first != nil || next == n {
+			return -1
+		}
+		next++
+		return next - 1
+	}
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			f, err := worker()
+			for i := take(err); i >= 0; i = take(err) {
+				if err = ctx.Err(); err == nil {
+					err = f(i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
