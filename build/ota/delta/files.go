@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -17,8 +18,10 @@ type file struct {
 	name    string
 	size    int64            // bytes
 	extents []payload.Extent // in the file's order
-	// plain: byte i of the file is byte i of its blocks.
+	// plain: byte i of the file is byte i of its blocks, as far as they go: the
+	// end may lie elsewhere.
 	plain bool
+	data  *io.SectionReader // all of the file
 	// packed are the pieces of a file that is compressed, in the order of its
 	// blocks; empty if it is not all of LZ4 and plain pieces.
 	packed []fsimage.Extent
@@ -28,11 +31,9 @@ func (f *file) blocks() uint64 { return blocks(f.extents) }
 
 // A tree is an image's files.
 type tree struct {
-	kind   string // erofs, ext4 or ""
 	files  []*file
 	byName map[string]*file
 	owner  []uint32 // of each block: index of its file plus 1, or 0
-	fs     *fsimage.FS
 }
 
 // readTree reads an image's files. An image without a file system that is known
@@ -64,6 +65,7 @@ func readTree(ctx context.Context, img Image) (*tree, error) {
 		if err != nil || len(f.extents) == 0 {
 			return err
 		}
+		f.data = m.Data(n)
 		t.files = append(t.files, f)
 		return nil
 	})
@@ -71,7 +73,6 @@ func readTree(ctx context.Context, img Image) (*tree, error) {
 		*t = tree{byName: map[string]*file{}, owner: t.owner}
 		return t, known(err)
 	}
-	t.kind, t.fs = m.Kind, m.FS
 	t.own()
 	return t, nil
 }
@@ -99,7 +100,8 @@ func newFile(name string, n fsimage.Node, size int64) (*file, error) {
 			return nil, err
 		}
 		if x.Inline || x.At == fsimage.Hole {
-			f.plain, packable = false, false
+			f.plain = f.plain && x.Off == next && x.Off+x.Len == f.size // the end is missing
+			packable = packable && x.Inline
 			continue
 		}
 		from, to := x.At/block, (x.At+x.Size+block-1)/block

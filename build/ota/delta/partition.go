@@ -54,7 +54,7 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 		return nil, err
 	}
 	plan.match = newMatcher(plan.old)
-	s := newStreams(old, new)
+	s := newStreams()
 	plan.streams = func(f *file) ([]span, error) {
 		if !r.allowed(payload.Puffdiff) {
 			return nil, nil

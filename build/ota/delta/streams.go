@@ -6,15 +6,13 @@ import (
 	"io"
 	"sync"
 
-	"mios/format/payload"
 	"mios/format/puffin"
 )
 
-// streams finds the deflate streams in files of the two images.
+// streams finds the deflate streams in files.
 type streams struct {
-	old, new Image
-	mu       sync.Mutex
-	found    map[*file]*located
+	mu    sync.Mutex
+	found map[*file]*located
 }
 
 // located are the deflate streams of a file.
@@ -29,12 +27,12 @@ type located struct {
 // gzip file, in bytes.
 const maxDeflate = maxStream * block
 
-func newStreams(old, new Image) *streams {
-	return &streams{old: old, new: new, found: map[*file]*located{}}
+func newStreams() *streams {
+	return &streams{found: map[*file]*located{}}
 }
 
-// of returns the streams of a file of the image img.
-func (s *streams) of(f *file, img Image) (*located, error) {
+// of returns the streams of a file.
+func (s *streams) of(f *file) (*located, error) {
 	s.mu.Lock()
 	l := s.found[f]
 	if l == nil {
@@ -42,13 +40,13 @@ func (s *streams) of(f *file, img Image) (*located, error) {
 		s.found[f] = l
 	}
 	s.mu.Unlock()
-	l.once.Do(func() { l.err = l.locate(f, img) })
+	l.once.Do(func() { l.err = l.locate(f) })
 	return l, l.err
 }
 
-// spans returns where the streams of a file of the new image are.
+// spans returns where the streams of a file are.
 func (s *streams) spans(f *file) ([]span, error) {
-	l, err := s.of(f, s.new)
+	l, err := s.of(f)
 	if err != nil {
 		return nil, err
 	}
@@ -58,16 +56,16 @@ func (s *streams) spans(f *file) ([]span, error) {
 // both returns the blocks of streams that a unit reads and writes whole, in bits
 // of its data.
 func (s *streams) both(u *unit) (from, to []puffin.BitExtent, err error) {
-	if to, err = s.side(&u.dst, s.new); err != nil || len(to) == 0 {
+	if to, err = s.side(&u.dst); err != nil || len(to) == 0 {
 		return nil, nil, err
 	}
-	from, err = s.side(&u.src, s.old)
+	from, err = s.side(&u.src)
 	return from, to, err
 }
 
-func (s *streams) side(d *side, img Image) (out []puffin.BitExtent, err error) {
+func (s *streams) side(d *side) (out []puffin.BitExtent, err error) {
 	for _, p := range d.pieces {
-		l, err := s.of(p.f, img)
+		l, err := s.of(p.f)
 		if err != nil {
 			return nil, err
 		}
@@ -81,11 +79,11 @@ func (s *streams) side(d *side, img Image) (out []puffin.BitExtent, err error) {
 }
 
 // locate looks for streams in an archive or a gzip file.
-func (l *located) locate(f *file, img Image) error {
+func (l *located) locate(f *file) error {
 	if !f.plain || f.size < 16 {
 		return nil
 	}
-	r := io.NewSectionReader(&content{img, f.extents}, 0, min(f.size, int64(f.blocks())*block))
+	r := f.data
 	var magic [4]byte
 	if err := readFull(r, magic[:], 0); err != nil {
 		return err
@@ -152,30 +150,4 @@ func notFormat(err error) error {
 		return nil
 	}
 	return err
-}
-
-// content reads blocks of an image, one after the other.
-type content struct {
-	img     Image
-	extents []payload.Extent
-}
-
-// ReadAt implements [io.ReaderAt].
-func (c *content) ReadAt(b []byte, off int64) (int, error) {
-	done, at := 0, int64(0)
-	for _, x := range c.extents {
-		size := int64(x.NumBlocks) * block
-		if off+int64(done) < at+size {
-			from := off + int64(done) - at
-			n := int(min(int64(len(b)-done), size-from))
-			if err := readFull(c.img, b[done:done+n], int64(x.StartBlock)*block+from); err != nil {
-				return done, err
-			}
-			if done += n; done == len(b) {
-				return done, nil
-			}
-		}
-		at += size
-	}
-	return done, io.EOF
 }
