@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"mios/format/erofs"
 	"mios/format/ext4"
 	"mios/format/fsimage"
@@ -99,22 +101,18 @@ func sparsely(ctx context.Context, w *os.File, out string, work func(*os.File) e
 const copyStep = 64 << 20
 
 // copyImage copies an image: a file by the kernel, which may share its blocks.
+// Holes stay holes.
 func copyImage(ctx context.Context, w *os.File, r io.ReaderAt, size int64) error {
 	if err := w.Truncate(size); err != nil {
 		return err
 	}
-	f, isFile := r.(*os.File)
+	if f, ok := r.(*os.File); ok {
+		return copyFile(ctx, w, f, size)
+	}
 	buf := make([]byte, bufferSize)
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if isFile {
-			n, err := io.CopyN(w, f, min(copyStep, size-off)) // copy_file_range, from its beginning on
-			if off += n; err != nil {
-				return short(err)
-			}
-			continue
 		}
 		p := buf[:min(bufferSize, size-off)]
 		if err := fsimage.ReadFull(r, p, off); err != nil {
@@ -126,6 +124,41 @@ func copyImage(ctx context.Context, w *os.File, r io.ReaderAt, size int64) error
 			}
 		}
 		off += int64(len(p))
+	}
+	return nil
+}
+
+// copyFile copies the data of the first size bytes of a file.
+func copyFile(ctx context.Context, w, f *os.File, size int64) error {
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		begin, err := f.Seek(off, unix.SEEK_DATA)
+		switch {
+		case errors.Is(err, unix.ENXIO): // only holes are left
+			return nil
+		case err != nil:
+			begin = off // of a file system that does not tell
+		}
+		end, err := f.Seek(begin, unix.SEEK_HOLE)
+		if err != nil {
+			end = size
+		}
+		if begin >= size {
+			return nil
+		}
+		n := min(end-begin, copyStep, size-begin)
+		if _, err := f.Seek(begin, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := w.Seek(begin, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(w, f, n); err != nil { // copy_file_range
+			return short(err)
+		}
+		off = begin + n
 	}
 	return nil
 }
