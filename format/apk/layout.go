@@ -24,16 +24,23 @@ type Layout struct {
 	Entries int    // that the central directory claims to have
 }
 
-// otherEnd returns the place in tail of an end record before the last one, at i,
-// or -1: one whose comment reaches to the end of the file. Others are data that
-// look like one.
-func otherEnd(tail []byte, i int) int {
-	for i = bytes.LastIndex(tail[:i], []byte(endMagic)); i >= 0; i = bytes.LastIndex(tail[:i], []byte(endMagic)) {
-		if n := int(binary.LittleEndian.Uint16(tail[i+20:])); n == len(tail)-i-endSize {
-			return i
+// findEnds returns the place of the last end record in tail, and of the nearest
+// one before it whose comment reaches to the end of the file; -1 where there is
+// none. Others are data that look like one. It searches forwards, which is
+// many times as fast as backwards.
+func findEnds(tail []byte) (last, other int) {
+	last, other = -1, -1
+	for off := 0; ; {
+		i := bytes.Index(tail[off:], []byte(endMagic))
+		if i < 0 {
+			return last, other
 		}
+		if last >= 0 && len(tail)-last >= endSize && int(binary.LittleEndian.Uint16(tail[last+20:])) == len(tail)-last-endSize {
+			other = last
+		}
+		last = off + i
+		off = last + len(endMagic)
 	}
-	return -1
 }
 
 // FindLayout finds the parts of the package in the first size bytes of r. It
@@ -48,7 +55,7 @@ func FindLayout(r io.ReaderAt, size int64) (*Layout, error) {
 	if _, err := r.ReadAt(tail, start); err != nil && err != io.EOF {
 		return nil, err
 	}
-	i := bytes.LastIndex(tail, []byte(endMagic))
+	i, j := findEnds(tail)
 	if i < 0 {
 		return nil, bad(start, "no end of central directory record: not a ZIP file, or cut short")
 	}
@@ -60,7 +67,7 @@ func FindLayout(r io.ReaderAt, size int64) (*Layout, error) {
 	if n := int(le.Uint16(l.End[20:])); n != len(l.End)-endSize {
 		return nil, bad(l.EndOff+20, "comment of %d bytes, but %d follow", n, len(l.End)-endSize)
 	}
-	if j := otherEnd(tail, i); j >= 0 {
+	if j >= 0 {
 		return nil, bad(start+int64(j), "another end of central directory record, whose comment holds the one at %#x", l.EndOff)
 	}
 	if i >= locatorSize && string(tail[i-locatorSize:][:4]) == end64Magic {

@@ -81,6 +81,11 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.Open(r)
+}
+
+// Open is [Open] of the package that r begins with and that l was found in.
+func (l *Layout) Open(r io.ReaderAt) (*File, error) {
 	if l.Entries == 0 {
 		return nil, bad(l.EndOff+8, "no entries")
 	}

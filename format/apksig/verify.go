@@ -42,7 +42,7 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 	}
 	v.lookAhead(ctx)
 	defer v.stop()
-	if err := v.open(r, size, &badZip); err != nil {
+	if err := v.open(r, &badZip); err != nil {
 		return nil, err
 	}
 	steps := []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.sandbox, v.v1, v.stamp, v.sameSigners, v.v4Match, v.targetSDK}
@@ -62,7 +62,7 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 // second result, which counts only if there is nothing wrong with signatures.
 func newVerifier(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, err error) {
 	if v, badZip, err = findSections(r, size, o); err == nil {
-		err = v.open(r, size, &badZip)
+		err = v.open(r, &badZip)
 	}
 	return v, badZip, err
 }
@@ -94,9 +94,9 @@ func findSections(r io.ReaderAt, size int64, o Options) (v *verifier, badZip, er
 }
 
 // open reads the package's directory and manifest.
-func (v *verifier) open(r io.ReaderAt, size int64, badZip *error) error {
+func (v *verifier) open(r io.ReaderAt, badZip *error) error {
 	if *badZip == nil && v.file == nil {
-		f, err := apk.Open(r, size)
+		f, err := v.layout.Open(r)
 		if err != nil && !isFormat(err) {
 			return err
 		}
