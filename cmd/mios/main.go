@@ -46,7 +46,7 @@ var commands = []struct {
 }{
 	{"The whole thing", []command{up, doctor}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
-	{"Make signed artifacts", []command{buildCmd, kernelPin}},
+	{"Make signed artifacts", []command{buildCmd, endpoints, kernelPin}},
 	{"A build of AOSP", signCommands},
 	{"Updates", []command{otaFull, otaDelta, otaAdaptive, otaInspect, otaVerify, otaExtract, otaApply}},
 	{"What is this?", []command{inspectCmd}},

@@ -48,8 +48,10 @@ const (
 	InfoFile     = "android-info.txt"
 	FastbootFile = "fastboot-info.txt"
 	ChangesFile  = "changes.json"
-	SuperImage   = "super.img"
-	SuperEmpty   = "super_empty.img"
+	// EndpointsFile is the report of what is still named; see mios/build/endpoint.
+	EndpointsFile = "endpoints.json"
+	SuperImage    = "super.img"
+	SuperEmpty    = "super_empty.img"
 )
 
 // A Result says what a build made.
@@ -125,6 +127,7 @@ func Build(ctx context.Context, c Config, dir string) (*Result, error) {
 			{"super", b.super},
 			{"what is flashed", b.flashing},
 			{"manifest", b.manifest},
+			{"endpoints that are left", b.inventory},
 			{"zip of images", b.zip},
 		} {
 			if err := ctx.Err(); err != nil {

@@ -32,6 +32,8 @@ type knob struct {
 	target   string   // whose resource it is: "android", "networkstack"
 	names    []string // the first that the build has is set: "array/config_ntpServers"
 	values   []string // none: it is not set
+	// also is set too where the build has it: a list that goes before the names.
+	also string
 }
 
 // The packages with knobs.
@@ -51,12 +53,12 @@ func (b *builder) knobs() []knob {
 		return []string{s}
 	}
 	return []knob{
-		{"captive_portal.http", networkStackTarget, []string{"string/config_captive_portal_http_url"}, one(e.CaptivePortal.HTTP)},
-		{"captive_portal.https", networkStackTarget, []string{"string/config_captive_portal_https_url"}, one(e.CaptivePortal.HTTPS)},
-		{"captive_portal.fallback", networkStackTarget, []string{"array/config_captive_portal_fallback_urls"}, e.CaptivePortal.Fallback},
-		{"dns", networkStackTarget, []string{"array/config_default_dns_servers"}, e.DNS},
-		{"ntp", frameworkTarget, []string{"array/config_ntpServers", "string/config_ntpServer"}, e.NTP},
-		{"attestation_revocation", frameworkTarget, []string{"string/vendor_required_attestation_revocation_list_url"}, one(e.Revocation)},
+		{"captive_portal.http", networkStackTarget, []string{"string/config_captive_portal_http_url"}, one(e.CaptivePortal.HTTP), "array/config_captive_portal_http_urls"},
+		{"captive_portal.https", networkStackTarget, []string{"string/config_captive_portal_https_url"}, one(e.CaptivePortal.HTTPS), "array/config_captive_portal_https_urls"},
+		{"captive_portal.fallback", networkStackTarget, []string{"array/config_captive_portal_fallback_urls"}, e.CaptivePortal.Fallback, ""},
+		{"dns", networkStackTarget, []string{"array/config_default_dns_servers"}, e.DNS, ""},
+		{"ntp", frameworkTarget, []string{"array/config_ntpServers", "string/config_ntpServer"}, e.NTP, ""},
+		{"attestation_revocation", frameworkTarget, []string{"string/vendor_required_attestation_revocation_list_url"}, one(e.Revocation), ""},
 	}
 }
 
@@ -142,47 +144,90 @@ func (b *builder) overlays(name string, knobs []knob) error {
 	}
 	set := map[string]bool{}
 	for _, t := range targets {
-		var list []apk.NewResource
-		overlayable := ""
+		o := &overlaying{target: t}
 		for _, k := range knobs {
-			res, id, ok := k.find(t.res)
-			if !ok {
-				continue
-			}
-			if res, err = k.resource(res); err != nil {
+			done, err := o.set(k, k.names)
+			if err != nil {
 				return err
 			}
-			if overlayable, err = t.overlayable(id, overlayable); err != nil {
+			if done && k.also != "" {
+				_, err = o.set(k, []string{k.also})
+			}
+			if err != nil {
 				return err
 			}
-			list = append(list, res)
-			set[k.endpoint] = true
-			b.applied(k.endpoint, "overlay", t.pkg, res.Type+"/"+res.Name)
+			set[k.endpoint] = set[k.endpoint] || done
 		}
-		if len(list) == 0 {
+		if len(o.list) == 0 {
 			continue
 		}
-		if err := b.overlay(t.pkg, overlayable, list); err != nil {
+		for i, r := range o.list {
+			b.applied(o.endpoints[i], "overlay", t.pkg, r.Type+"/"+r.Name)
+		}
+		if err := b.overlay(t.pkg, o.name, o.list); err != nil {
 			return err
 		}
 	}
 	for _, k := range knobs {
 		if !set[k.endpoint] {
-			return fmt.Errorf("endpoints.%s: %w: this build of AOSP has no resource %s: leave it out, and build AOSP with it in its source", k.endpoint, mios.ErrNotFound, strings.Join(k.names, " or "))
+			return fmt.Errorf("endpoints.%s: %w: this build of AOSP has no resource %s that may be overlaid: leave it out, and build AOSP with it in its source", k.endpoint, mios.ErrNotFound, strings.Join(k.names, " or "))
 		}
 	}
 	return nil
 }
 
-// find returns which of the knob's resources the package has.
-func (k *knob) find(r *apk.Resources) (apk.NewResource, apk.ResID, bool) {
-	for _, name := range k.names {
-		if id, err := r.Find(name); err == nil {
-			kind, short, _ := strings.Cut(name, "/")
-			return apk.NewResource{Type: kind, Name: short}, id, true
+// An overlaying is an overlay that is being put together.
+type overlaying struct {
+	target
+	name      string // of the set of resources that it overlays; "" where the target has no sets
+	list      []apk.NewResource
+	endpoints []string // of each in list
+}
+
+// set adds the first of a knob's resources that the target has and lets others
+// overlay.
+func (o *overlaying) set(k knob, names []string) (done bool, err error) {
+	sets, err := o.res.Overlayables()
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		id, err := o.res.Find(name)
+		if errors.Is(err, mios.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		set, ok := setOf(sets, id)
+		if !ok {
+			continue
+		}
+		if o.name != "" && o.name != set {
+			return false, fmt.Errorf("%s: resources of two sets, %s and %s, cannot be in one overlay: %w", o.pkg, o.name, set, errors.ErrUnsupported)
+		}
+		kind, short, _ := strings.Cut(name, "/")
+		r, err := k.resource(apk.NewResource{Type: kind, Name: short})
+		if err != nil {
+			return false, err
+		}
+		o.name, o.list, o.endpoints = set, append(o.list, r), append(o.endpoints, k.endpoint)
+		return true, nil
+	}
+	return false, nil
+}
+
+// setOf returns the name of the set that says who may overlay a resource. In a
+// package with sets, others may not be (idmap2, CheckOverlayable).
+func setOf(sets []apk.Overlayable, id apk.ResID) (name string, ok bool) {
+	for _, s := range sets {
+		for _, p := range s.Policies {
+			if slices.Contains(p.IDs, id) {
+				return s.Name, true
+			}
 		}
 	}
-	return apk.NewResource{}, 0, false
+	return "", len(sets) == 0
 }
 
 // resource returns the resource with the knob's values. Before it was a list,
@@ -200,27 +245,6 @@ func (k *knob) resource(r apk.NewResource) (apk.NewResource, error) {
 	}
 	r.Value = apk.StringValue(strings.TrimPrefix(k.values[0], "ntp://"))
 	return r, nil
-}
-
-// overlayable returns the name of the set of resources that says who may
-// overlay one, if there is such a set.
-func (t target) overlayable(id apk.ResID, before string) (string, error) {
-	sets, err := t.res.Overlayables()
-	if err != nil {
-		return "", err
-	}
-	for _, s := range sets {
-		for _, p := range s.Policies {
-			if !slices.Contains(p.IDs, id) {
-				continue
-			}
-			if before != "" && before != s.Name {
-				return "", fmt.Errorf("%s: resources of two sets, %s and %s, cannot be in one overlay: %w", t.pkg, before, s.Name, errors.ErrUnsupported)
-			}
-			return s.Name, nil
-		}
-	}
-	return before, nil
 }
 
 // positionFiles are the settings of positioning: of the vendor's driver, and

@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"mios"
+	"mios/build/endpoint"
 	"mios/build/image"
 	"mios/build/image/avbtool"
 	"mios/internal/digest"
@@ -93,4 +95,41 @@ func (b *builder) inputDigest() (mios.Digest, error) {
 		fmt.Fprintf(list, "%v %s %x\n", e.Mode, e.Name, h.Sum(nil))
 	}
 	return mios.Digest(list.Sum(nil)), nil
+}
+
+// inventory writes which servers of others' the images still name.
+func (b *builder) inventory() error {
+	r, err := endpoint.Scan(b.ctx, b.dir, endpoint.Options{Answered: b.out.Answered()})
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.dir, EndpointsFile), append(text, '\n'), 0o644)
+}
+
+// Answered are the endpoints that the product sets, as in [endpoint.Host.Set].
+func (r *Result) Answered() []string {
+	var out []string
+	for _, s := range r.Endpoints {
+		if name := "endpoints." + s.Endpoint; !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// ReadResult reads what a build says of itself, if it is one of base aosp.
+func ReadResult(dir string) (*Result, error) {
+	b, err := os.ReadFile(filepath.Join(dir, ChangesFile))
+	if err != nil {
+		return nil, err
+	}
+	r := new(Result)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, ChangesFile), err)
+	}
+	return r, nil
 }
