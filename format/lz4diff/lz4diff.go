@@ -23,7 +23,7 @@ const (
 )
 
 // An Algorithm is a compressor with its level: of LZ4HC 1 to 12, where 0 stands
-// for 9, and those above 9 are not built; LZ4 has none.
+// for 9; LZ4 has none.
 type Algorithm struct {
 	Type  AlgorithmType
 	Level int32
@@ -35,7 +35,7 @@ func (a Algorithm) compressor() (*lz4.Compressor, error) {
 	case LZ4:
 		return lz4.NewFast(), nil
 	case LZ4HC:
-		return lz4.NewHC(int(a.Level))
+		return lz4.NewHC(int(a.Level)), nil
 	}
 	return nil, fmt.Errorf("lz4diff: algorithm %d compresses nothing: %w", a.Type, mios.ErrInvalid)
 }

@@ -83,7 +83,7 @@ func TestDiff(t *testing.T) {
 		padded  bool
 	}{
 		{"lz4", Algorithm{LZ4, 0}, 4096, true}, {"lz4hc", Algorithm{LZ4HC, 9}, 4096, true},
-		{"level 4", Algorithm{LZ4HC, 4}, 16384, true}, {"default level", Algorithm{LZ4HC, 0}, 4096, false},
+		{"level 4", Algorithm{LZ4HC, 4}, 16384, true}, {"level 11", Algorithm{LZ4HC, 11}, 4096, true}, {"default level", Algorithm{LZ4HC, 0}, 4096, false},
 		{"negative level", Algorithm{LZ4HC, -1}, 65536, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestErofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, option := range []string{"lz4", "lz4hc", "lz4hc,5"} {
+	for _, option := range []string{"lz4", "lz4hc", "lz4hc,5", "lz4hc,12"} {
 		t.Run(option, func(t *testing.T) {
 			a := Algorithm{LZ4, 0}
 			if name, level, _ := strings.Cut(option, ","); name == "lz4hc" {

@@ -2,8 +2,11 @@ package lz4
 
 import "math/bits"
 
-// attempts are how many places of a chain are looked at, by level.
-var attempts = [10]int{1: 2, 2: 2, 3: 4, 4: 8, 5: 16, 6: 32, 7: 64, 8: 128, 9: 256}
+// levels say how hard to search: how many places of a chain are looked at, and
+// for the levels that search for the best of all ways, a match of which length
+// is taken without asking.
+var levels = [13]struct{ tries, enough int }{{}, {2, 0}, {2, 0}, {4, 0}, {8, 0}, {16, 0}, {32, 0}, {64, 0}, {128, 0}, {256, 0},
+	{96, 64}, {512, 128}, {16384, maxWays - 1}}
 
 const (
 	hcLog       = 15
@@ -21,6 +24,9 @@ type hc struct {
 	src   []byte
 	next  int // the first place that is on no chain
 	tries int
+	runs  bool // runs of one byte are seen as such
+	swap  bool // for a longer match, the chain of its rarest four bytes is taken
+	ways  []way
 	sink  sink
 	limit int // of what sequences may take: last literals are kept free
 	from  int // where literals begin that are not written
@@ -38,12 +44,19 @@ func (f *found) cut(n int) {
 	}
 }
 
-func (h *hc) compress(dst, src []byte, tries int) (written, read int) {
+func (h *hc) compress(dst, src []byte, level int) (written, read int) {
 	clear(h.table[:])
 	clear(h.chain[:])
-	h.src, h.next, h.tries, h.from = src, 0, tries, 0
+	p := levels[level]
+	h.src, h.next, h.tries, h.from = src, 0, p.tries, 0
 	h.sink, h.limit = sink{dst: dst}, len(dst)-lastLiterals
-	if len(src) > matchLimit {
+	h.swap = p.enough > 0
+	h.runs = h.swap || p.tries > manyTries
+	switch {
+	case len(src) <= matchLimit:
+	case h.swap:
+		h.best(p.enough, level == len(levels)-1)
+	default:
 		h.sequences()
 	}
 	h.from += h.sink.last(src[h.from:])
@@ -71,6 +84,7 @@ func (h *hc) longer(at, low, n int) (best found, ok bool) {
 	run := 0 // of the byte at at, if it is known; -1 if there is none
 	best.n = n
 	m := int(h.table[hcHash(pattern)])
+	chain := 0 // which of the match's bytes begin what the chain is of
 	for left := h.tries; m >= lowest && left > 0; left-- {
 		p := m - firstPlace
 		if src[low+best.n-1] == src[p-behind+best.n-1] && src[low+best.n] == src[p-behind+best.n] && read32(src, p) == pattern {
@@ -80,10 +94,17 @@ func (h *hc) longer(at, low, n int) (best found, ok bool) {
 			}
 			if k := minMatch + count(src, at+minMatch, p+minMatch, high) + back; k > best.n {
 				best, ok = found{at - back, p - back, k}, true
+				if h.swap && m+k <= place {
+					if c, step := h.rarest(m, k, chain); step > 1 {
+						chain = c
+						m -= step
+						continue
+					}
+				}
 			}
 		}
 		step := int(h.chain[m%chainLength])
-		if h.tries > manyTries && step == 1 && run >= 0 {
+		if h.runs && step == 1 && chain == 0 && run >= 0 {
 			if run == 0 {
 				run = -1
 				if pattern == bits.RotateLeft32(pattern, 8) {
@@ -99,9 +120,25 @@ func (h *hc) longer(at, low, n int) (best found, ok bool) {
 				continue
 			}
 		}
-		m -= step
+		m -= int(h.chain[(m+chain)%chainLength])
 	}
 	return best, ok
+}
+
+// rarest returns which four of the n bytes at place m are the farthest from
+// where they were before, and how far; chain if none are farther than 1.
+func (h *hc) rarest(m, n, chain int) (int, int) {
+	const slow = 1 << 4
+	far, step := 1, 1
+	for i, tries := 0, slow; i <= n-minMatch; i += step {
+		d := int(h.chain[(m+i)%chainLength])
+		step = tries >> 4
+		tries++
+		if d > far {
+			far, chain, tries = d, i, slow
+		}
+	}
+	return chain, far
 }
 
 // inRun goes on with a chain at place m, which is in a run of the byte that at

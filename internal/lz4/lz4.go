@@ -7,7 +7,6 @@ package lz4
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 )
 
@@ -38,16 +37,12 @@ type Compressor struct {
 func NewFast() *Compressor { return &Compressor{} }
 
 // NewHC returns a compressor as liblz4's LZ4_compress_HC_destSize is with a
-// level from 1 to 9; what is less stands for 9, as there. Those above, which
-// search for the best of all ways, are not built.
-func NewHC(level int) (*Compressor, error) {
+// level from 1 to 12. As there, what is less stands for 9, what is more for 12.
+func NewHC(level int) *Compressor {
 	if level < 1 {
 		level = 9
 	}
-	if level >= len(attempts) {
-		return nil, fmt.Errorf("lz4: level %d of LZ4HC is not built: take 1 to %d", level, len(attempts)-1)
-	}
-	return &Compressor{level: level, hc: new(hc)}, nil
+	return &Compressor{level: min(level, len(levels)-1), hc: new(hc)}
 }
 
 // Fill compresses what src begins with into dst, as much of it as fits, and
@@ -60,7 +55,7 @@ func (c *Compressor) Fill(dst, src []byte) (written, read int) {
 	case c.level == 0:
 		return c.fast.compress(dst, src)
 	}
-	return c.hc.compress(dst, src, attempts[c.level])
+	return c.hc.compress(dst, src, c.level)
 }
 
 func read32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }

@@ -142,10 +142,10 @@ func TestAgainstLiblz4(t *testing.T) {
 	ask := startJudge(t)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	cases := 0
-	for level := range len(attempts) {
+	for level := range len(levels) {
 		c := NewFast()
 		if level > 0 {
-			c, _ = NewHC(level)
+			c = NewHC(level)
 		}
 		for name, all := range inputs(t) {
 			for n := range 12 {
@@ -183,11 +183,10 @@ func same(a, b []byte) int {
 }
 
 func TestNewHC(t *testing.T) {
-	if _, err := NewHC(10); err == nil {
-		t.Error("level 10 is there")
-	}
-	if c, err := NewHC(0); err != nil || c.level != 9 {
-		t.Errorf("level 0 = %+v, %v", c, err)
+	for level, want := range map[int]int{-1: 9, 0: 9, 1: 1, 12: 12, 13: 12} {
+		if c := NewHC(level); c.level != want {
+			t.Errorf("level %d stands for %d, want %d", level, c.level, want)
+		}
 	}
 }
 
@@ -196,8 +195,8 @@ func FuzzFill(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{7}, 100), uint16(13), byte(0))
 	f.Fuzz(func(t *testing.T, src []byte, size uint16, level byte) {
 		c := NewFast()
-		if level %= 10; level > 0 {
-			c, _ = NewHC(int(level))
+		if level %= 13; level > 0 {
+			c = NewHC(int(level))
 		}
 		dst := make([]byte, size)
 		written, read := c.Fill(dst, src)
@@ -213,8 +212,8 @@ func FuzzFill(f *testing.F) {
 
 func BenchmarkFill(b *testing.B) {
 	src := inputs(b)["program"]
-	hc, _ := NewHC(9)
-	for name, c := range map[string]*Compressor{"fast": NewFast(), "hc9": hc} {
+	hc, best := NewHC(9), NewHC(12)
+	for name, c := range map[string]*Compressor{"fast": NewFast(), "hc9": hc, "hc12": best} {
 		b.Run(name, func(b *testing.B) {
 			dst := make([]byte, Bound(len(src)))
 			b.SetBytes(int64(len(src)))
