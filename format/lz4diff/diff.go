@@ -24,12 +24,17 @@ type Options struct {
 
 // Diff returns a patch that makes new of old, which are the files' blocks as
 // stored, one after the other, without gaps, of at most 1 GiB when expanded. A
-// block that liblz4 1.9 compresses otherwise gets a patch of its own.
+// block that liblz4 compresses otherwise gets a patch of its own. For levels 1
+// and 2 of LZ4HC, which versions of liblz4 differ in, level 3 is taken, so that
+// most blocks do.
 func Diff(ctx context.Context, old, new []byte, oldLayout, newLayout Layout, o Options) ([]byte, error) {
 	if len(oldLayout.Blocks) == 0 || len(newLayout.Blocks) == 0 {
 		return nil, fmt.Errorf("lz4diff: %d blocks and %d: compare files that have some", len(oldLayout.Blocks), len(newLayout.Blocks))
 	}
 	p := &Patch{Old: oldLayout, New: newLayout, fixes: map[int]fix{}}
+	if a := &p.New.Algorithm; a.Type == LZ4HC && (a.Level == 1 || a.Level == 2) {
+		a.Level = 3
+	}
 	from, err := p.Old.expand(ctx, old, "old file")
 	if err != nil {
 		return nil, err

@@ -117,7 +117,6 @@ func TestFixes(t *testing.T) {
 	data := text(100_000, 1)
 	old, oldLayout := pack(t, data, Algorithm{LZ4HC, 9}, 4096, true)
 	new, newLayout := pack(t, data, Algorithm{LZ4HC, 1}, 4096, true)
-	newLayout.Algorithm.Level = 9
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var made [2][]byte
 	for i := range made {
@@ -147,6 +146,9 @@ func TestFixes(t *testing.T) {
 	}
 	if patches == 0 {
 		t.Error("no block has a patch")
+	}
+	if p.New.Algorithm.Level != 3 {
+		t.Errorf("level %d", p.New.Algorithm.Level)
 	}
 	p.New.Algorithm.Level = 1 // as if our liblz4 were another
 	err = p.Apply(context.Background(), io.Discard, bytes.NewReader(old), int64(len(old)))

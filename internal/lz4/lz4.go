@@ -1,8 +1,9 @@
 // Package lz4 compresses blocks of LZ4 (lz4_Block_format.md) to the very bytes
-// that liblz4 1.9 makes of them, on machines of 64 bits and low byte first:
-// what update_engine's lz4diff asks of who applies its patches. It does what
+// that liblz4 makes of them, on machines of 64 bits and low byte first: what
+// update_engine's lz4diff asks of who applies its patches. It does what
 // LZ4_compress_destSize and LZ4_compress_HC_destSize do, which compress as much
-// of the input as fits.
+// of the input as fits. Versions 1.9 and 1.10 make the same, but for LZ4HC's
+// levels 1 and 2, where this is 1.9.
 package lz4
 
 import (
