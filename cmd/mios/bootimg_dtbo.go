@@ -13,6 +13,7 @@ import (
 
 	"mios/format/dtbo"
 	"mios/internal/atomicfile"
+	"mios/internal/units"
 )
 
 var dtboInfo = command{"boot dtbo info", "[flags] FILE", "tell what a table of device trees (dtbo.img) holds",
@@ -117,7 +118,7 @@ func printTable(e env, name string, t *dtbo.Table, format string, asJSON bool) e
 	p := newPage(e.stdout)
 	p.line("%s: table of %d %s, version %d", name, len(list), kind, t.Version)
 	for i, x := range list {
-		line := fmt.Sprintf("  %d: %s, id %#x, rev %#x, flags %#x, custom %#x", i, sizeText(int64(x.Size)), x.ID, x.Rev, x.Flags, x.Custom)
+		line := fmt.Sprintf("  %d: %s, id %#x, rev %#x, flags %#x, custom %#x", i, units.Binary(int64(x.Size)), x.ID, x.Rev, x.Flags, x.Custom)
 		if x.Shares != nil {
 			line += fmt.Sprintf("; the blob of %d", *x.Shares)
 		}

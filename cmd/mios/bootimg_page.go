@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mios/format/bootimg"
+	"mios/internal/units"
 )
 
 // bootPart is a piece of an image.
@@ -91,9 +92,9 @@ func describeVendor(r *bootReport, v *bootimg.Vendor) {
 
 func printBoot(p *page, name string, r *bootReport) {
 	p.line("%s: %s image, version %d", name, r.Kind, r.Version)
-	size := fmt.Sprintf("%s in pages of %d bytes", sizeText(r.Size), r.PageSize)
+	size := fmt.Sprintf("%s in pages of %d bytes", units.Binary(r.Size), r.PageSize)
 	if r.After > 0 {
-		size += fmt.Sprintf("; %s more follow it in the file", sizeText(int64(r.After)))
+		size += fmt.Sprintf("; %s more follow it in the file", units.Binary(int64(r.After)))
 	}
 	p.fact("size", "%s", size)
 	switch {
@@ -122,7 +123,7 @@ func printBoot(p *page, name string, r *bootReport) {
 	}
 	p.section("Parts")
 	for _, part := range r.Parts {
-		line := fmt.Sprintf("  %-17s %10s", part.Name, sizeText(int64(part.Size)))
+		line := fmt.Sprintf("  %-17s %10s", part.Name, units.Binary(int64(part.Size)))
 		if part.Type != "" {
 			line += fmt.Sprintf("  %s %q", part.Type, part.Title)
 		}
@@ -137,17 +138,4 @@ func printBoot(p *page, name string, r *bootReport) {
 			p.line("  %s", line)
 		}
 	}
-}
-
-// sizeText is a size as a person reads it.
-func sizeText(n int64) string {
-	switch {
-	case n < 10<<10:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 10<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 10<<30:
-		return fmt.Sprintf("%.1f MiB", mib(n))
-	}
-	return fmt.Sprintf("%.1f GiB", mib(n)/(1<<10))
 }

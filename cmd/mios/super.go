@@ -15,6 +15,7 @@ import (
 	"mios/format/super"
 	"mios/internal/atomicfile"
 	"mios/internal/progress"
+	"mios/internal/units"
 )
 
 // superCommands are what lpmake, lpdump, lpunpack and lpadd do.
@@ -225,7 +226,7 @@ func unpackSuper(ctx context.Context, e env, m *super.Metadata, names []string, 
 	for i, name := range names {
 		r, out := readers[i], filepath.Join(dir, name+".img")
 		err := e.story(false).Step(ctx, "unpack "+name, func(ctx context.Context, t *progress.Task) error {
-			t.Done("%s: %s", out, sizeText(r.Size()))
+			t.Done("%s: %s", out, units.Binary(r.Size()))
 			return atomicfile.Fill(out, 0o644, func(f *os.File) error {
 				if err := super.CopyData(ctx, f, r, r.Size(), t.Bytes); err != nil {
 					return err

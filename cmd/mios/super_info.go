@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"mios/format/super"
+	"mios/internal/units"
 )
 
 var superInfo = command{"super info", "[flags] SUPER", "tell what a super image holds, as lpdump does\n" +
@@ -182,7 +183,7 @@ func describeSlot(i int, m *super.Metadata) superSlot {
 
 func printSuper(p *page, s *superFile, slot int, all bool) {
 	r := describeSuper(s)
-	p.line("%s: %s super image, %d metadata slots of %s", s.name, r.Kind, s.Geometry.SlotCount, sizeText(int64(r.MetadataMaxSize)))
+	p.line("%s: %s super image, %d metadata slots of %s", s.name, r.Kind, s.Geometry.SlotCount, units.Binary(int64(r.MetadataMaxSize)))
 	for _, d := range r.Damage {
 		p.fact("broken", "%s: the other copy is whole", d)
 	}
@@ -201,19 +202,19 @@ func printSlot(p *page, t *superSlot, numbered bool) {
 		p.fact("flags", "%s", t.Flags)
 	}
 	for _, d := range t.Devices {
-		p.fact("device", "%s: %s, partitions from %#x on, aligned to %s", d.Name, sizeText(int64(d.Size)), d.FirstSector*super.SectorSize, sizeText(int64(d.Alignment)))
+		p.fact("device", "%s: %s, partitions from %#x on, aligned to %s", d.Name, units.Binary(int64(d.Size)), d.FirstSector*super.SectorSize, units.Binary(int64(d.Alignment)))
 	}
-	p.fact("free", "%s", sizeText(int64(t.Free)))
+	p.fact("free", "%s", units.Binary(int64(t.Free)))
 	for _, g := range t.Groups {
 		limit := "no limit"
 		if g.MaxSize > 0 {
-			limit = "of " + sizeText(int64(g.MaxSize))
+			limit = "of " + units.Binary(int64(g.MaxSize))
 		}
-		p.fact("group", "%s: %s used, %s", g.Name, sizeText(int64(g.Used)), limit)
+		p.fact("group", "%s: %s used, %s", g.Name, units.Binary(int64(g.Used)), limit)
 	}
 	p.section("Partitions")
 	for _, part := range t.Partitions {
-		line := fmt.Sprintf("  %-20s %12s  %s", part.Name, sizeText(part.Size), part.Group)
+		line := fmt.Sprintf("  %-20s %12s  %s", part.Name, units.Binary(part.Size), part.Group)
 		if part.Attributes != "" {
 			line += ", " + part.Attributes
 		}

@@ -15,6 +15,7 @@ import (
 	"mios/format/super"
 	"mios/internal/atomicfile"
 	"mios/internal/progress"
+	"mios/internal/units"
 )
 
 var superMake = command{"super make", "[flags] --output FILE", "make a super image, as lpmake does\n" +
@@ -285,7 +286,7 @@ func (o *superMaker) writeDisk(ctx context.Context, e env, name string, d *super
 		if o.sparse {
 			return writeSparseSuper(ctx, t, name, d, uint32(o.block))
 		}
-		t.Done("%s: %s", name, sizeText(d.Size))
+		t.Done("%s: %s", name, units.Binary(d.Size))
 		return atomicfile.Fill(name, 0o644, func(f *os.File) error {
 			if err := d.WriteRaw(ctx, f, t.Bytes); err != nil {
 				return err
@@ -301,6 +302,6 @@ func writeSparseSuper(ctx context.Context, t *progress.Task, name string, d *sup
 	if err != nil {
 		return err
 	}
-	t.Done("%s: %s of %s", name, sizeText(m.EncodedSize()), sizeText(d.Size))
+	t.Done("%s: %s of %s", name, units.Binary(m.EncodedSize()), units.Binary(d.Size))
 	return atomicfile.Fill(name, 0o644, func(f *os.File) error { return m.Encode(ctx, f, t.Bytes) })
 }

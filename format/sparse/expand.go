@@ -6,10 +6,10 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
+	"mios/internal/pieces"
 	"mios/internal/readat"
 )
 
@@ -67,9 +67,6 @@ func fill(p []byte, four [4]byte, off int64) {
 	}
 }
 
-// pieceSize is what one worker copies at once, in bytes.
-const pieceSize = 1 << 20
-
 // Expand writes the expanded image to w, on all processors: raw and fill chunks
 // at their places, and holes not at all, so that in a new file they stay holes.
 // Checksums are not compared: see [Image.Verify]. Progress may be nil.
@@ -101,8 +98,8 @@ func (c *counter) add(n int) {
 }
 
 // eachPiece calls do for pieces of all chunks with data, several at a time,
-// with the chunk's index, a buffer of
-// the piece's length and its place in the chunk, in bytes.
+// with the chunk's index, a buffer of the piece's length and its place in the
+// chunk, in bytes.
 func (m *Image) eachPiece(ctx context.Context, progress Progress, do func(i int, buf []byte, off int64) error) error {
 	count := counter{progress: progress, total: m.Size()}
 	var mu sync.Mutex
@@ -117,14 +114,14 @@ func (m *Image) eachPiece(ctx context.Context, progress Progress, do func(i int,
 				count.add(int(left))
 				continue
 			}
-			at, n := off, min(left, pieceSize)
+			at, n := off, min(left, pieces.Size)
 			off += n
 			return next, at, n
 		}
 		return -1, 0, 0
 	}
-	return workers(ctx, func(ctx context.Context) error {
-		buf := make([]byte, pieceSize)
+	return pieces.Workers(ctx, func(ctx context.Context) error {
+		buf := make([]byte, pieces.Size)
 		for {
 			i, at, n := take()
 			if i < 0 {
@@ -141,30 +138,13 @@ func (m *Image) eachPiece(ctx context.Context, progress Progress, do func(i int,
 	})
 }
 
-// workers runs work once a processor. The first error ends the others.
-func workers(ctx context.Context, work func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	var failed atomic.Bool
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			if err := work(ctx); err != nil && failed.CompareAndSwap(false, true) {
-				cancel(err)
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
 // Verify compares the checksums that the image holds, if any, with its data.
 // A difference is a [*FormatError].
 func (m *Image) Verify(ctx context.Context) error {
 	if !m.HasChecksum() {
 		return nil
 	}
-	sum, buf := crc32.NewIEEE(), make([]byte, pieceSize)
+	sum, buf := crc32.NewIEEE(), make([]byte, pieces.Size)
 	for i := range m.Chunks {
 		c := &m.Chunks[i]
 		if c.Kind == CRC {
@@ -176,8 +156,8 @@ func (m *Image) Verify(ctx context.Context) error {
 				return bad(c.Off, "chunk %d: CRC-32 of the blocks before is %#x, want %#x", i, sum.Sum32(), want)
 			}
 		}
-		for off, end := int64(0), int64(c.Blocks)*int64(m.BlockSize); off < end; off += pieceSize {
-			p := buf[:min(pieceSize, end-off)]
+		for off, end := int64(0), int64(c.Blocks)*int64(m.BlockSize); off < end; off += pieces.Size {
+			p := buf[:min(pieces.Size, end-off)]
 			if err := m.readChunk(c, p, off); err != nil {
 				return err
 			}

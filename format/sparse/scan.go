@@ -9,6 +9,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"mios/internal/pieces"
 	"mios/internal/readat"
 )
 
@@ -28,22 +29,22 @@ func Scan(ctx context.Context, r io.ReaderAt, size int64, blockSize uint32, prog
 		return nil, fmt.Errorf("sparse: an image of %d blocks of %d bytes: the format holds %d blocks", blocks, bs, uint32(math.MaxUint32))
 	}
 	padded := &padding{r, size}
-	per := max(1, pieceSize/bs) // blocks a piece
-	pieces := make([][]run, (blocks+per-1)/per)
+	per := max(1, pieces.Size/bs) // blocks a piece
+	found := make([][]run, (blocks+per-1)/per)
 	count := counter{progress: progress, total: blocks * bs}
 	var taken atomic.Int64
-	err := workers(ctx, func(ctx context.Context) error {
+	err := pieces.Workers(ctx, func(ctx context.Context) error {
 		buf := make([]byte, per*bs)
 		for {
 			i := taken.Add(1) - 1
-			if i >= int64(len(pieces)) {
+			if i >= int64(len(found)) {
 				return nil
 			}
 			p := buf[:min(per, blocks-i*per)*bs]
 			if err := readat.Full(padded, p, i*per*bs); err != nil {
 				return err
 			}
-			pieces[i] = classify(p, int(bs))
+			found[i] = classify(p, int(bs))
 			count.add(len(p))
 			if err := ctx.Err(); err != nil {
 				return err
@@ -54,7 +55,7 @@ func Scan(ctx context.Context, r io.ReaderAt, size int64, blockSize uint32, prog
 		return nil, err
 	}
 	m := &Image{BlockSize: blockSize, Blocks: uint32(blocks), r: padded}
-	m.join(pieces)
+	m.join(found)
 	return m, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"mios"
 	api "mios/api/repo"
 	"mios/internal/lazyregexp"
+	"mios/internal/units"
 	publish "mios/publish/repo"
 )
 
@@ -115,22 +116,11 @@ var indexHTML string
 // indexPage is parsed when it is first asked for, and not by every command.
 var indexPage = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("index").Funcs(template.FuncMap{
-		"bytes": size,
+		"bytes": units.Binary,
 		"date":  func(sec int64) string { return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04") },
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
 	}).Parse(indexHTML))
 })
-
-// size is a number of bytes for a person.
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return strconv.FormatInt(n, 10) + " B"
-	case n < 1<<20:
-		return strconv.FormatFloat(float64(n)/(1<<10), 'f', 1, 64) + " KiB"
-	}
-	return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB"
-}
 
 func (s *Service) index(w http.ResponseWriter, r *http.Request) error {
 	page, err := s.indexPage(r.Context())

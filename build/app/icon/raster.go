@@ -1,6 +1,7 @@
 package icon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -273,15 +274,7 @@ func (z lines) spans(cs []contour, inside func(winding int) bool, left *budget) 
 		for _, e := range active {
 			row = append(row, crossing{e.x + (y-e.y)*e.slope, e.dir})
 		}
-		slices.SortFunc(row, func(a, b crossing) int {
-			switch {
-			case a.x < b.x:
-				return -1
-			case a.x > b.x:
-				return 1
-			}
-			return 0
-		})
+		slices.SortFunc(row, func(a, b crossing) int { return cmp.Compare(a.x, b.x) })
 		z.row(row, inside, float64(k)/grain, float64(k+1)/grain)
 	}
 	return nil
@@ -319,15 +312,7 @@ func (z lines) edges(cs []contour) []edge {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b edge) int {
-		switch {
-		case a.y < b.y:
-			return -1
-		case a.y > b.y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b edge) int { return cmp.Compare(a.y, b.y) })
 	return out
 }
 

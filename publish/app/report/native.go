@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mios/format/apk"
+	"mios/internal/units"
 )
 
 // A NativeFile is a native library of a package.
@@ -123,10 +124,10 @@ func pageSize(list []NativeFile) PageSize {
 			continue
 		}
 		if n.ELFAlign != 0 && n.ELFAlign < page16k {
-			p.Problems = append(p.Problems, "lib/"+n.path()+": its segments are aligned to "+bytesOf(n.ELFAlign)+": link it with -Wl,-z,max-page-size=16384")
+			p.Problems = append(p.Problems, "lib/"+n.path()+": its segments are aligned to "+units.Exact(n.ELFAlign)+": link it with -Wl,-z,max-page-size=16384")
 		}
 		if n.Stored && n.ZIPAlign < page16k {
-			p.Problems = append(p.Problems, "lib/"+n.path()+": it lies at a multiple of "+bytesOf(n.ZIPAlign)+" in the package: zipalign -P 16")
+			p.Problems = append(p.Problems, "lib/"+n.path()+": it lies at a multiple of "+units.Exact(n.ZIPAlign)+" in the package: zipalign -P 16")
 		}
 	}
 	p.OK = len(p.Problems) == 0

@@ -18,11 +18,3 @@ func Android(sdk int) string {
 	}
 	return fmt.Sprintf("SDK %d", sdk)
 }
-
-// bytesOf is a size in bytes for people, in powers of 1024 as alignments are.
-func bytesOf(n int64) string {
-	if n >= 1<<10 && n%(1<<10) == 0 {
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
