@@ -18,6 +18,9 @@ const (
 // lookAlikes adds to what a unit reads the regions of the old image that have
 // content of it which its source has not.
 func (e *encoder) lookAlikes(u *unit, plain []byte) error {
+	if u.packed {
+		return nil
+	}
 	room := maxSrc - int64(u.src.n)
 	room = min(room, maxAlike, 4*int64(u.dst.n)+2*regionBlocks)
 	if room < regionBlocks {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"mios/format/bsdiff"
+	"mios/format/lz4diff"
 	"mios/format/payload"
 	"mios/format/puffin"
 )
@@ -23,6 +24,8 @@ type encoder struct {
 	prints   []print
 	streams  *streams
 	full     payload.Encoder
+	// algorithm is how the new image is compressed.
+	algorithm *lz4diff.Algorithm
 }
 
 // diffOverhead is what an operation with a source takes more than one without,
@@ -105,6 +108,9 @@ func (e *encoder) diff(ctx context.Context, u *unit, plain []byte) (*encoded, er
 	}
 	if op.Type == payload.SourceBSDiff && e.Header.MinorVersion <= MinorSrcHash {
 		op.SrcLength, op.DstLength = uint64(len(old)), uint64(len(plain))
+	}
+	if u.packed {
+		return e.diffPacked(ctx, u, op, old, plain)
 	}
 	var best *encoded
 	packed := 0

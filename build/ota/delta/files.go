@@ -33,6 +33,8 @@ func (f *file) blocks() uint64 { return blocks(f.extents) }
 type tree struct {
 	files  []*file
 	byName map[string]*file
+	fs     *fsimage.FS
+	padded bool     // compressed with lz4, and zeros before what is compressed
 	owner  []uint32 // of each block: index of its file plus 1, or 0
 }
 
@@ -73,6 +75,7 @@ func readTree(ctx context.Context, img Image) (*tree, error) {
 		*t = tree{byName: map[string]*file{}, owner: t.owner}
 		return t, known(err)
 	}
+	t.fs, t.padded = m.FS, m.Kind == "erofs" && slices.Contains(m.Features, "zero_padding")
 	t.own()
 	return t, nil
 }

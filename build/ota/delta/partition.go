@@ -54,6 +54,11 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 		return nil, err
 	}
 	plan.match = newMatcher(plan.old)
+	if r.allowed(payload.LZ4DiffBSDiff) {
+		if plan.algorithm, err = plan.new.algorithm(new); err != nil {
+			return nil, err
+		}
+	}
 	s := newStreams()
 	plan.streams = func(f *file) ([]span, error) {
 		if !r.allowed(payload.Puffdiff) {
@@ -64,7 +69,7 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 	if err := plan.plan(); err != nil {
 		return nil, err
 	}
-	w := &encoder{run: r, old: old, new: new, prints: oldScan.prints, streams: s}
+	w := &encoder{run: r, old: old, new: new, prints: oldScan.prints, streams: s, algorithm: plan.algorithm}
 	free, err := w.free(plan)
 	if err != nil {
 		return nil, err

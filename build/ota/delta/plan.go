@@ -3,6 +3,7 @@ package delta
 import (
 	"slices"
 
+	"mios/format/lz4diff"
 	"mios/format/payload"
 )
 
@@ -36,6 +37,9 @@ type side struct {
 	extents []payload.Extent
 	pieces  []piece
 	n       uint64 // blocks
+
+	clusters []lz4diff.Block // of a unit that is packed
+	expanded uint64          // bytes that they hold
 }
 
 // add appends blocks from to to of a file, as it counts them.
@@ -62,6 +66,11 @@ func (s *side) append(o side) {
 		s.extents = add(s.extents, x.StartBlock, x.NumBlocks)
 	}
 	s.n += o.n
+	for _, c := range o.clusters {
+		c.Offset += s.expanded
+		s.clusters = append(s.clusters, c)
+	}
+	s.expanded += o.expanded
 }
 
 // sublist is blocks from to to of extents.
@@ -82,6 +91,7 @@ func sublist(extents []payload.Extent, from, to uint64) (out []payload.Extent) {
 // A unit is what becomes one operation, or more if it has to be cut.
 type unit struct {
 	name     string
+	packed   bool // of clusters of LZ4, which are compared by what they hold
 	dst, src side
 }
 
@@ -93,6 +103,9 @@ type planner struct {
 	match    *matcher
 	streams  func(*file) ([]span, error) // deflate streams of a file
 	units    []*unit
+	// algorithm is how the new image is compressed; nil: not in a way that is
+	// known, or that matters.
+	algorithm *lz4diff.Algorithm
 }
 
 // A span is bytes of a file.
@@ -124,11 +137,16 @@ func (p *planner) file(f *file, owner uint32) error {
 	if !some {
 		return nil
 	}
+	old := p.match.match(f, func(b uint64) uint32 { return p.class[b] })
+	if p.packedFile(f, old, owner) {
+		for i := range want { // what is left is of clusters that other files have, too
+			want[i] = p.changed(list[i], owner)
+		}
+	}
 	if err := p.widen(f, want, mine); err != nil {
 		return err
 	}
-	fill(want, mine)
-	old := p.match.match(f, func(b uint64) uint32 { return p.class[b] })
+	fill(want, gap, mine)
 	for from := 0; from < len(list); {
 		u := &unit{name: f.name}
 		first := -1
@@ -182,8 +200,8 @@ func (p *planner) widen(f *file, want []bool, mine func(int) bool) error {
 	return nil
 }
 
-// fill closes small gaps.
-func fill(want []bool, mine func(int) bool) {
+// fill closes gaps up to a size.
+func fill(want []bool, gap int, mine func(int) bool) {
 	last := -1
 	for i, w := range want {
 		if !w {
@@ -247,7 +265,7 @@ func numbers(extents []payload.Extent) []uint32 {
 func (p *planner) join() {
 	var out []*unit
 	for _, u := range p.units {
-		if k := len(out) - 1; k >= 0 && out[k].dst.n+u.dst.n <= joinDst && out[k].src.n+u.src.n <= joinSrc {
+		if k := len(out) - 1; k >= 0 && out[k].packed == u.packed && out[k].dst.n+u.dst.n <= joinDst && out[k].src.n+u.src.n <= joinSrc {
 			last := out[k]
 			last.dst.append(u.dst)
 			if !overlap(last.src.extents, u.src.extents) {

@@ -88,6 +88,9 @@ func (u *unit) cost() int64 {
 	if room := int64(maxSrc * block); old < room {
 		old = min(room, old+4*new) // what may be added for its looks
 	}
+	if u.packed {
+		old, new = int64(u.src.expanded), int64(u.dst.expanded)
+	}
 	return bsdiff.Memory(old) + 2*(old+new)
 }
 
