@@ -125,11 +125,14 @@ func (e *Editor) body(n *node) ([]byte, error) {
 	le, a, s := binary.LittleEndian, &n.attr, &e.f.Superblock
 	b := make([]byte, compactSize, compactSize+len(xattrs)+len(n.tail))
 	layout, start := uint16(layoutPlain), uint32(math.MaxUint32)
+	switch {
+	case len(n.indexes) > 0:
+		layout, start = layoutCompressed, uint32(n.packed)
+	case len(n.runs) > 0:
+		start = uint32(n.runs[0].Start)
+	}
 	if len(n.tail) > 0 {
 		layout = layoutInline
-	}
-	if n.data.Count > 0 {
-		start = uint32(n.data.Start)
 	}
 	le.PutUint16(b, layout<<1)
 	if len(xattrs) > 0 {
@@ -154,7 +157,12 @@ func (e *Editor) body(n *node) ([]byte, error) {
 		le.PutUint32(b[40:], uint32(a.ModTime.Nanosecond()))
 		le.PutUint32(b[44:], n.links)
 	}
-	return append(append(b, xattrs...), n.tail...), nil
+	b = append(append(b, xattrs...), n.tail...)
+	if len(n.indexes) > 0 {
+		b = append(append(b, make([]byte, -len(b)&7)...), e.indexHeader()...)
+		b = append(b, n.indexes...)
+	}
+	return b, nil
 }
 
 // place finds places for the inodes that are made. None lies over the end of a
@@ -191,9 +199,10 @@ func (e *Editor) writeNode(n *node) error {
 		data := e.encodeDir(n)
 		rest := len(n.tail)
 		n.tail = data[len(data)-rest:]
-		if n.data.Count > 0 {
-			whole := append(data[:len(data)-rest:len(data)-rest], make([]byte, n.data.Count*e.f.BlockSize-int64(len(data)-rest))...)
-			if err := e.write(whole, n.data.Start*e.f.BlockSize); err != nil {
+		if len(n.runs) > 0 {
+			run := n.runs[0]
+			whole := append(data[:len(data)-rest:len(data)-rest], make([]byte, run.Count*e.f.BlockSize-int64(len(data)-rest))...)
+			if err := e.write(whole, run.Start*e.f.BlockSize); err != nil {
 				return err
 			}
 		}

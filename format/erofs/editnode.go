@@ -13,7 +13,11 @@ import (
 // release frees the blocks of a file's data that nobody else uses.
 func (e *Editor) release(n *node) ([]fsimage.Run, error) {
 	if n.inode == nil {
-		return e.space.Free(n.data), nil
+		var out []fsimage.Run
+		for _, r := range n.runs {
+			out = append(out, e.space.Free(r)...)
+		}
+		return out, nil
 	}
 	var out []fsimage.Run
 	for x, err := range n.Extents(0) {
@@ -75,6 +79,17 @@ func (e *Editor) fill(n *node, r io.Reader, size int64, own []fsimage.Run) error
 	if size < 0 {
 		return fs.ErrInvalid
 	}
+	n.indexes, n.packed = nil, 0
+	if n.attr.Mode.IsRegular() {
+		all, ok, err := e.packs(r, size)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			return e.pack(n, all, size, own)
+		}
+		r = all
+	}
 	xattrs, err := e.encodeXattrs(n.attr.Xattrs)
 	if err != nil {
 		return err
@@ -84,9 +99,13 @@ func (e *Editor) fill(n *node, r io.Reader, size int64, own []fsimage.Run) error
 	if extendedSize+int64(len(xattrs))+rest > bs {
 		rest = 0
 	}
-	n.size, n.data, n.tail = size, fsimage.Run{}, nil
-	if err := e.store(&n.data, io.LimitReader(r, size-rest), size-rest, own); err != nil {
+	n.size, n.runs, n.tail = size, nil, nil
+	var run fsimage.Run
+	if err := e.store(&run, io.LimitReader(r, size-rest), size-rest, own); err != nil {
 		return err
+	}
+	if run.Count > 0 {
+		n.runs = []fsimage.Run{run}
 	}
 	n.tail, err = fsimage.ReadData(r, rest)
 	return err

@@ -11,12 +11,12 @@ import (
 	"mios/format/fsimage"
 )
 
-// An Editor changes an image. What it writes is not compressed, whatever the
-// image is: compressing again is for mkfs.erofs.
+// An Editor changes an image. In one with files that LZ4 compressed new data is
+// compressed, too, if that helps; all other data is written as it is.
 //
 // A file's new data takes the blocks that only its old data used, or others that
-// became free, or new ones at the end; its inode stays in its place. New
-// inodes, and folders that have outgrown their place, go the same way. Attributes
+// became free, or new ones at the end; its inode stays in its place, unless
+// it is compressed. New inodes, and folders that have outgrown their place, go the same way. Attributes
 // that the image shares are shared. Blocks that nobody uses any more keep their
 // bytes.
 type Editor struct {
@@ -29,6 +29,8 @@ type Editor struct {
 	made   []*node              // without a place yet, in the order of making
 	dirs   []*node              // of the image, that hold something else now
 	count  int64                // inodes that the image has more
+
+	packing packing
 }
 
 var _ fsimage.Editor = (*Editor)(nil)
@@ -44,11 +46,13 @@ type node struct {
 	loaded  bool
 	changed bool // entries are
 
-	size int64 // of one that is made: of its data, which is in blocks and tail
-	data fsimage.Run
-	tail []byte
-	num  uint64 // once it has a place
-	at   int64
+	size    int64 // of one that is made: of its data, which is in blocks and tail
+	runs    []fsimage.Run
+	tail    []byte
+	indexes []byte // of data that is packed into so many blocks
+	packed  int64
+	num     uint64 // once it has a place
+	at      int64
 }
 
 // A dirent is a name in a folder.
@@ -83,7 +87,10 @@ func NewEditor(file fsimage.File, size int64, o fsimage.EditOptions) (*Editor, e
 		file: file, f: f, o: o, space: fsimage.NewSpace(f.Blocks),
 		shared: map[sharedKey]uint32{}, nodes: map[uint64]*node{},
 	}
-	return e, e.scan()
+	if err := e.scan(); err != nil {
+		return nil, err
+	}
+	return e, e.readPacking()
 }
 
 // maxBlocks is how many blocks have numbers of 32 bits, of which the last means none.
@@ -137,6 +144,7 @@ func (e *Editor) note(n *inode) error {
 		case x.Inline:
 			e.space.Pin(e.blocks(x))
 		default:
+			e.packing.seen = e.packing.seen || x.Codec == fsimage.LZ4
 			e.space.Use(e.blocks(x))
 		}
 	}
@@ -337,13 +345,26 @@ func (e *Editor) Replace(name string, r io.Reader, size int64) error {
 		if own, err = e.release(n); err != nil {
 			break
 		}
-		if n.inode == nil {
-			err = e.fill(n, r, size, own)
-		} else {
-			err = e.refill(n, r, size, own)
-		}
+		err = e.replace(name, n, r, size, own)
 	}
 	return pathError("replace", name, err)
+}
+
+func (e *Editor) replace(name string, n *node, r io.Reader, size int64, own []fsimage.Run) error {
+	if n.inode == nil {
+		return e.fill(n, r, size, own)
+	}
+	if n.links == 1 && (n.layout == layoutCompressed || n.layout == layoutCompressedCompact) {
+		all, ok, err := e.packs(r, size)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			return e.renew(name, n, all, size, own)
+		}
+		r = all
+	}
+	return e.refill(n, r, size, own)
 }
 
 // Remove implements [fsimage.Editor].
@@ -358,13 +379,22 @@ func (e *Editor) Remove(name string) error {
 	return pathError("remove", name, err)
 }
 
-func (e *Editor) unlink(name string, n *node) error {
+// entry returns the folder that a path is in, and where in it.
+func (e *Editor) entry(name string) (*node, int, error) {
 	dir, err := e.lookup(path.Dir(name))
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	i, ok, err := e.find(dir, path.Base(name))
-	if err != nil || !ok {
+	if err == nil && !ok {
+		err = fs.ErrNotExist
+	}
+	return dir, i, err
+}
+
+func (e *Editor) unlink(name string, n *node) error {
+	dir, i, err := e.entry(name)
+	if err != nil {
 		return err
 	}
 	dir.entries = slices.Delete(dir.entries, i, i+1)

@@ -2,6 +2,7 @@ package erofs_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -146,6 +147,67 @@ func TestEditLittle(t *testing.T) {
 		if !bytes.Equal(m.B, again.B) {
 			t.Errorf("%q: other bytes when it is done again", options)
 		}
+	}
+}
+
+// TestEditPacks replaces and adds files that compress well in images of which the
+// files are compressed, or are not.
+func TestEditPacks(t *testing.T) {
+	tree := imagetest.New(t)
+	r := rand.New(rand.NewPCG(4, 4))
+	var text bytes.Buffer
+	for text.Len() < 3_000_000 {
+		fmt.Fprintf(&text, "line %d of %d; ", text.Len(), r.IntN(1000))
+	}
+	tree.File("system/big", 0o644, text.Bytes()[:1_500_000])
+	data := append(bytes.Clone(text.Bytes()), make([]byte, 3<<20)...)
+	for options, blocks := range map[string]int{"-zlz4hc": 1, "-zlz4hc -C65536": 16, "-zlz4 -Elegacy-compress": 0, "": 0} {
+		m := made(t, tree.Dir, options)
+		before := len(m.B)
+		e := edit(t, m, fsimage.EditOptions{})
+		for _, err := range []error{
+			e.Replace("system/big", bytes.NewReader(data), int64(len(data))),
+			e.Add("system/new", fsimage.Attr{Mode: 0o600}, bytes.NewReader(data[100_000:]), int64(len(data)-100_000)),
+			e.Replace("system/link", bytes.NewReader(data), int64(len(data))), // which has another name
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit(t, m, e)
+		f, err := erofs.Open(m, int64(len(m.B)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		model, err := imagetest.ModelOf(f.FS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string][]byte{"system/big": data, "system/new": data[100_000:], "system/same": data} {
+			if model[name].Data != sha256.Sum256(want) {
+				t.Errorf("%q: %s holds other data", options, name)
+			}
+			n, err := f.Lookup(name, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packed, most := int64(0), int64(0)
+			for x, err := range n.Extents(0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if x.Codec == fsimage.LZ4 {
+					packed, most = packed+x.Len, max(most, x.Size/4096)
+				}
+			}
+			if all := int64(len(want)); blocks > 0 && name != "system/same" && (packed < all*9/10 || most != int64(blocks)) || (blocks == 0 || name == "system/same") && packed > 0 {
+				t.Errorf("%q: %d of %d bytes of %s are packed, into pieces of %d blocks at most", options, packed, all, name, most)
+			}
+		}
+		if grown := len(m.B) - before; blocks > 0 && grown > len(data)*2 {
+			t.Errorf("%q: grown by %d bytes, for %d", options, grown, 3*len(data))
+		}
+		fsck(t, m, model, true)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *Space) Free(r Run) []Run {
 		}
 		s.state[block], s.low = free, min(s.low, block)
 		s.free++
-		out = appendRun(out, Run{block, 1})
+		out = AppendRun(out, Run{block, 1})
 	}
 	s.freed = append(s.freed, out...)
 	return out
@@ -133,7 +133,8 @@ func (s *Space) Wipe(f io.WriterAt, bs int64) error {
 	return nil
 }
 
-func appendRun(list []Run, r Run) []Run {
+// AppendRun appends a run, which may go on where the last one ends.
+func AppendRun(list []Run, r Run) []Run {
 	if n := len(list); n > 0 && list[n-1].Start+list[n-1].Count == r.Start {
 		list[n-1].Count += r.Count
 		return list
@@ -211,7 +212,7 @@ func (s *Space) Gather(n int64, own []Run) []Run {
 		r.Count = min(r.Count, n)
 		if r.Count > 0 {
 			s.Take(r)
-			out, n = appendRun(out, r), n-r.Count
+			out, n = AppendRun(out, r), n-r.Count
 		}
 		return n > 0
 	}
