@@ -2,12 +2,16 @@ package main
 
 import (
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"mios/build/sign/signtest"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")
@@ -23,6 +27,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"targetfiles": targetFiles(t)},
 		Setup: func(e *testscript.Env) error { // for what calls Go
 			cache, err := exec.Command("go", "env", "GOCACHE").Output()
 			e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
@@ -31,4 +36,21 @@ func TestScript(t *testing.T) {
 			return err
 		},
 	})
+}
+
+// targetFiles is the command "targetfiles NAME", which puts a build of AOSP there:
+// a zip if the name ends in .zip, else a folder.
+func targetFiles(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	build := sync.OnceValue(func() *signtest.Target { return signtest.New(t, signtest.Options{}) })
+	pack := sync.OnceValue(func() string { return build().Zip(t) })
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: targetfiles NAME")
+		}
+		from, to := "", ts.MkAbs(args[0])
+		if from = build().Dir; strings.HasSuffix(to, ".zip") {
+			from = pack()
+		}
+		ts.Check(os.Symlink(from, to))
+	}
 }

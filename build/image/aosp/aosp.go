@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,6 +104,9 @@ func Build(ctx context.Context, c Config, dir string) (*Result, error) {
 		return nil, err
 	}
 	src, err := targetfiles.Open(c.Input())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it is to be what \"m target-files-package\" makes of AOSP; name another with --target-files", err)
+	}
 	if err != nil {
 		return nil, err
 	}
