@@ -159,21 +159,6 @@ func (t *Target) bootImages(tb testing.TB, tr *tree) {
 	}
 	boot := bootimg.New(kernel, nil, "", os)
 	initBoot := bootimg.New(nil, ramdisk(tb, tr.in("INIT_BOOT/RAMDISK")), "", os)
-	vendor := &bootimg.Vendor{
-		Version: 4, PageSize: bootimg.PageSize, KernelAddr: 0x10008000, RamdiskAddr: 0x11000000, TagsAddr: 0x10000100, DTBAddr: 0x11f00000,
-		Cmdline: vendorCmdline, DTB: noise(3, 3000), Bootconfig: []byte(bootconfig),
-	}
-	for _, f := range []struct {
-		f    bootimg.Fragment
-		tree string
-	}{
-		{bootimg.Fragment{Type: bootimg.RamdiskPlatform}, "VENDOR_BOOT/RAMDISK"},
-		{bootimg.Fragment{Type: bootimg.RamdiskRecovery, Name: "recovery"}, "VENDOR_BOOT/RAMDISK_FRAGMENTS/recovery/RAMDISK"},
-	} {
-		if err := vendor.AddFragment(f.f, ramdisk(tb, tr.in(f.tree))); err != nil {
-			tb.Fatal(err)
-		}
-	}
 	table := &dtbo.Table{PageSize: 2048, Entries: []dtbo.Entry{{ID: 1, Data: noise(4, 500)}}}
 	for _, p := range []struct {
 		name string
@@ -183,7 +168,7 @@ func (t *Target) bootImages(tb testing.TB, tr *tree) {
 	}{
 		{"boot", boot, bootSize, t.Keys.AVB["testkey_rsa2048"]},
 		{"init_boot", initBoot, initBootSize, nil},
-		{"vendor_boot", vendor, vendorBootSize, nil},
+		{"vendor_boot", vendorBoot(tb, tr), vendorBootSize, nil},
 		{"dtbo", table, dtboSize, nil},
 	} {
 		var b bytes.Buffer
@@ -206,6 +191,27 @@ func (t *Target) bootImages(tb testing.TB, tr *tree) {
 			tb.Fatal(err)
 		}
 	}
+}
+
+// vendorBoot is vendor_boot with the vendor's ramdisk and that of recovery.
+func vendorBoot(tb testing.TB, tr *tree) *bootimg.Vendor {
+	tb.Helper()
+	vendor := &bootimg.Vendor{
+		Version: 4, PageSize: bootimg.PageSize, KernelAddr: 0x10008000, RamdiskAddr: 0x11000000, TagsAddr: 0x10000100, DTBAddr: 0x11f00000,
+		Cmdline: vendorCmdline, DTB: noise(3, 3000), Bootconfig: []byte(bootconfig),
+	}
+	for _, f := range []struct {
+		f    bootimg.Fragment
+		tree string
+	}{
+		{bootimg.Fragment{Type: bootimg.RamdiskPlatform}, "VENDOR_BOOT/RAMDISK"},
+		{bootimg.Fragment{Type: bootimg.RamdiskRecovery, Name: "recovery"}, "VENDOR_BOOT/RAMDISK_FRAGMENTS/recovery/RAMDISK"},
+	} {
+		if err := vendor.AddFragment(f.f, ramdisk(tb, tr.in(f.tree))); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return vendor
 }
 
 // dynamic are the partitions in super.
