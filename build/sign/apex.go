@@ -259,7 +259,7 @@ func (s *signing) signCAPEX(a *apexFile, f *apex.File, out string) error {
 	if err != nil {
 		return err
 	}
-	return withFile(packed, func(r io.ReaderAt, size int64) error { return s.signPackage(r, size, a.container, false, out) })
+	return withFile(packed, func(r io.ReaderAt, size int64) error { return s.signPackage(r, size, a.container, false, nil, out) })
 }
 
 // signPlainAPEX writes an APEX, signed, to the file out.
@@ -288,7 +288,7 @@ func (s *signing) signPlainAPEX(a *apexFile, f *apex.File, out string) error {
 		return err
 	}
 	return withFile(packed, func(r io.ReaderAt, size int64) error {
-		if err := s.signPackage(r, size, a.container, true, out); err != nil {
+		if err := s.signPackage(r, size, a.container, true, nil, out); err != nil {
 			return err
 		}
 		return withFile(out, verifyAPEX)

@@ -249,7 +249,8 @@ func (s *signing) surveyFiles(m *image) error {
 				return nil
 			}
 			r, size := nodeReader(f.FS, n)
-			return s.surveyFile(&file{path: nested(m.name, name), image: m, inner: name}, r, size)
+			_, err := f.Lookup(name+extIDSig, false)
+			return s.surveyFile(&file{path: nested(m.name, name), image: m, inner: name, idsig: err == nil}, r, size)
 		})
 	})
 }

@@ -28,6 +28,9 @@ type pkg struct {
 	old  []byte // certificate that it is signed with, DER; nil: none
 	name string // of the old certificate, as META has it
 	keep bool
+
+	idsig bool     // its v4 signature lies beside it, and is made anew
+	v4    *content // that
 }
 
 // packageName is the name by which META knows an APK: without the ending of a
@@ -130,9 +133,9 @@ func oldSigner(ctx context.Context, r io.ReaderAt, size int64) ([]byte, error) {
 	return nil, nil
 }
 
-// signPackage signs an APK or the container of an APEX. Uncompressed native
-// libraries keep the alignment that they have.
-func (s *signing) signPackage(r io.ReaderAt, size int64, key *Key, container bool, out string) error {
+// signPackage signs an APK or the container of an APEX, with v4 too if idsig is
+// not nil. Uncompressed native libraries keep the alignment that they have.
+func (s *signing) signPackage(r io.ReaderAt, size int64, key *Key, container bool, idsig io.Writer, out string) error {
 	f, err := apk.Open(r, size)
 	if err != nil {
 		return err
@@ -147,7 +150,7 @@ func (s *signing) signPackage(r io.ReaderAt, size int64, key *Key, container boo
 	}
 	o := apksig.SignOptions{
 		Signers: []apksig.Signer{signer}, V1: info.MinSDK < 24, V2: true, V3: true,
-		PageAlign: libraryAlignment(f), PadFile: container,
+		PageAlign: libraryAlignment(f), PadFile: container, IDSig: idsig,
 	}
 	w, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -176,7 +179,7 @@ func (s *signing) signAPK(p *pkg, r io.ReaderAt, size int64) (*content, error) {
 		return s.signCompressed(p, r, size)
 	}
 	out := s.work.name(p.path)
-	if err := s.signPackage(r, size, p.key, false, out); err != nil {
+	if err := s.signFiles(p, r, size, out); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.path, err)
 	}
 	c, err := fileContent(out)
@@ -193,6 +196,22 @@ func (s *signing) signAPK(p *pkg, r io.ReaderAt, size int64) (*content, error) {
 	s.change(Change{What: "apk", Path: p.path, Old: describe(path.Base(p.name), p.old), New: describe(p.key.Name, cert), Key: p.key.Name})
 	return c, nil
 }
+
+// signFiles signs an APK, and makes its v4 signature anew if it has one.
+func (s *signing) signFiles(p *pkg, r io.ReaderAt, size int64, out string) error {
+	if !p.idsig {
+		return s.signPackage(r, size, p.key, false, nil, out)
+	}
+	err := create(out+extIDSig, func(w *os.File) error { return s.signPackage(r, size, p.key, false, w, out) })
+	if err != nil {
+		return err
+	}
+	p.v4, err = fileContent(out + extIDSig)
+	return err
+}
+
+// extIDSig is what the name of a v4 signature ends in, behind that of the package.
+const extIDSig = ".idsig"
 
 // verifyPackage checks that all platforms take a package that was signed, and
 // that the certificate is who signed it.

@@ -77,11 +77,8 @@ func newFinder(lost map[string]any, trusted map[string]bool, report func(where, 
 			continue
 		}
 		name := hex.EncodeToString([]byte(id))
-		if der, err := x509.MarshalPKIXPublicKey(pub); err == nil {
-			if k, ok := targetfiles.TestPublicKey(pub); ok {
-				name = k.Name() + " " + name
-			}
-			_ = der
+		if k, ok := targetfiles.TestPublicKey(pub); ok {
+			name = k.Name() + " " + name
 		}
 		f.add(name, keyNumbers(pub))
 	}
@@ -270,6 +267,10 @@ func (f *finder) inside(where string, r io.ReaderAt, size int64) error {
 		return f.avbKey(where, r, size)
 	case targetfiles.IsMacPermissions(base):
 		return f.permissions(where, r, size)
+	case isNested(base):
+		if m := nestedVBMeta(r, size); m != nil {
+			f.vbmeta(where, m)
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"mios"
@@ -29,26 +30,46 @@ import (
 // roles are the keys that the build of signtest needs, and their sizes.
 var roles = map[string]int{
 	"releasekey": 2048, "platform": 2048, "shared": 2048, "media": 2048, "networkstack": 2048,
-	"com.android.hello": 4096, "com.android.compressed": 4096, "avb": 4096, "avb-boot": 2048,
+	"com.android.hello": 2048, "com.android.compressed": 2048, "avb": 4096, "avb-boot": 2048,
 }
+
+// vendor are a vendor's keys, made once: that takes a while.
+var vendor = sync.OnceValues(func() (map[string]*rsa.PrivateKey, error) {
+	keys := map[string]*rsa.PrivateKey{}
+	for name, bits := range roles {
+		k, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			return nil, err
+		}
+		keys[name] = k
+	}
+	return keys, nil
+})
 
 // vendorKeys makes a folder of a vendor's keys, without those named.
 func vendorKeys(t *testing.T, without ...string) sign.Folder {
 	t.Helper()
 	dir := t.TempDir()
-	for name, bits := range roles {
-		if slices.Contains(without, name) {
-			continue
-		}
-		k, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := key.Save(filepath.Join(dir, name+".pem"), k, "", ""); err != nil {
-			t.Fatal(err)
+	for name := range roles {
+		if !slices.Contains(without, name) {
+			addKeys(t, dir, name)
 		}
 	}
 	return sign.Folder{Path: dir}
+}
+
+// addKeys puts keys of the vendor's into a folder.
+func addKeys(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	keys, err := vendor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := key.Save(filepath.Join(dir, name+".pem"), keys[name], "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSigned signs a build, and has all judges say what they think of it.

@@ -42,7 +42,7 @@ func (s *signing) survey() error {
 			return err
 		}
 		defer r.Close()
-		return s.surveyFile(&file{path: e.Name, entry: e}, r, e.Size)
+		return s.surveyFile(&file{path: e.Name, entry: e, idsig: s.src.Has(e.Name + extIDSig)}, r, e.Size)
 	})
 	if err != nil {
 		return err

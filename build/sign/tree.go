@@ -27,6 +27,8 @@ const (
 	kindDebug       = "debug"
 	kindUpdate      = "update"
 	kindPatch       = "recovery patch"
+	kindIDSig       = "idsig"
+	kindImage       = "image"
 )
 
 // A file is one that gets other content: of a tree of target-files, or of an
@@ -40,6 +42,9 @@ type file struct {
 
 	pkg  *pkg
 	apex *apexFile
+	key  *Key // of an image
+
+	idsig bool // a v4 signature lies beside it
 }
 
 // A twin is the same file in an image.
@@ -59,6 +64,10 @@ func (s *signing) kindOf(name string) string {
 		return kindAPEX
 	case isAPK(name):
 		return kindAPK
+	case strings.HasSuffix(name, ".apk"+extIDSig):
+		return kindIDSig
+	case strings.HasSuffix(name, ".img"):
+		return kindImage
 	case targetfiles.IsOTACerts(name):
 		return kindCerts
 	case targetfiles.IsBuildProp("/" + name):
@@ -90,8 +99,14 @@ func (s *signing) surveyFile(f *file, r io.ReaderAt, size int64) error {
 	f.kind = s.kindOf(cmpPath(f))
 	switch f.kind {
 	case kindAPK:
-		f.pkg = &pkg{path: f.path}
+		f.pkg = &pkg{path: f.path, idsig: f.idsig}
 		if err := s.surveyAPK(f.pkg, r, size); err != nil || f.pkg.keep {
+			return err
+		}
+	case kindIDSig:
+		return nil // it comes with its package
+	case kindImage:
+		if keep, err := s.surveyNested(f, r, size); err != nil || keep {
 			return err
 		}
 	case kindAPEX:
@@ -144,13 +159,25 @@ func (s *signing) remake(f *file) error {
 	defer s.mu.Unlock()
 	if f.image != nil {
 		f.image.edits[f.inner] = c
+		if f.pkg != nil && f.pkg.v4 != nil {
+			f.image.edits[f.inner+extIDSig] = f.pkg.v4
+		}
 		return nil
 	}
-	s.contents[f.entry.Name] = c
-	for _, t := range s.twins[f.entry.Name] {
-		t.image.edits[t.inner] = c
+	s.setFile(f.entry.Name, c)
+	if f.pkg != nil && f.pkg.v4 != nil {
+		s.setFile(f.entry.Name+extIDSig, f.pkg.v4)
 	}
 	return nil
+}
+
+// setFile gives a file of a tree new content, and the same one in images. s.mu is
+// held.
+func (s *signing) setFile(name string, c *content) {
+	s.contents[name] = c
+	for _, t := range s.twins[name] {
+		t.image.edits[t.inner] = c
+	}
 }
 
 // fileContent is a file's new content, or nil if it does not change.
@@ -162,6 +189,9 @@ func (s *signing) fileContent(f *file) (c *content, err error) {
 			return err
 		case kindAPEX:
 			c, err = s.signAPEX(f.apex, r, size)
+			return err
+		case kindImage:
+			c, err = s.signNested(f, r, size)
 			return err
 		}
 		if size > maxSmall {

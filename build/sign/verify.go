@@ -143,7 +143,7 @@ func (v *verifier) file(e *targetfiles.Entry) error {
 // show.
 func isPacked(name string) bool {
 	return targetfiles.IsApex(name) || targetfiles.IsMacPermissions(name) ||
-		slices.Contains([]string{".apk", ".zip", ".jar", ".avbpubkey"}, path.Ext(name))
+		slices.Contains([]string{".apk", ".zip", ".jar", ".avbpubkey", ".img"}, path.Ext(name))
 }
 
 // image checks an image: its own vbmeta image, its files against the trees, its
