@@ -150,13 +150,10 @@ func (t *tree) algorithm(img Image) (*lz4diff.Algorithm, error) {
 	}
 	var best *lz4diff.Algorithm
 	most := 0
-	for level := int32(0); level <= 9; level++ {
+	for level := int32(0); level <= 12; level++ {
 		c, a := lz4.NewFast(), lz4diff.Algorithm{Type: lz4diff.LZ4}
 		if level > 0 {
-			var err error
-			if c, err = lz4.NewHC(int(level)); err != nil {
-				return nil, err
-			}
+			c = lz4.NewHC(int(level))
 			a = lz4diff.Algorithm{Type: lz4diff.LZ4HC, Level: level}
 		}
 		n := 0
