@@ -46,7 +46,7 @@ func (s *scan) appFacts(f *apk.File, r *Report) error {
 	}
 	r.fact("label", "%s", label)
 	r.fact("package", "%s", info.Package)
-	r.fact("version", "%s", versionOf(info.VersionName, info.VersionCode))
+	r.fact("version", "%s", number(info.VersionName, info.VersionCode))
 	if info.Split != "" {
 		r.fact("split", "%s", info.Split)
 	}
@@ -64,6 +64,11 @@ func (s *scan) appFacts(f *apk.File, r *Report) error {
 	}
 	r.Summary = info.Package + " " + versionOf(info.VersionName, info.VersionCode)
 	return nil
+}
+
+// number is a version as the value of a fact.
+func number(name string, code int64) string {
+	return strings.TrimPrefix(versionOf(name, code), "version ")
 }
 
 func versionOf(name string, code int64) string {
@@ -163,6 +168,7 @@ func schemes(res *apksig.Result, sig apksig.Signature) string {
 			out = append(out, o.Scheme.String())
 		}
 	}
+	slices.Sort(out)
 	return strings.Join(out, " ")
 }
 
@@ -174,7 +180,7 @@ func (s *scan) apex(in *input, r *Report, _ *zip.Reader) error {
 	}
 	m := a.Manifest
 	r.fact("name", "%s", m.Name)
-	r.fact("version", "%s", versionOf(m.VersionName, m.Version))
+	r.fact("version", "%s", number(m.VersionName, m.Version))
 	r.Summary = fmt.Sprintf("%s %s", m.Name, versionOf(m.VersionName, m.Version))
 	if b := a.BuildInfo; b != nil {
 		r.fact("min sdk", "%s", b.MinSDKVersion)
@@ -334,7 +340,11 @@ func isIDSig(in *input) bool {
 
 // lineage tells of a history of certificates.
 func (s *scan) lineage(in *input, r *Report) error {
-	l, err := apksig.ReadLineage(in, in.size)
+	b, err := s.text(in)
+	if err != nil {
+		return err
+	}
+	l, err := apksig.ParseLineage(b)
 	if err != nil {
 		return err
 	}
@@ -415,7 +425,7 @@ func (s *scan) axml(in *input, r *Report) error {
 		return err
 	}
 	r.fact("package", "%s", m.Package)
-	r.fact("version", "%s", versionOf(m.VersionName, m.VersionCode))
+	r.fact("version", "%s", number(m.VersionName, m.VersionCode))
 	r.Summary = m.Package
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"mios"
@@ -107,7 +108,7 @@ func (s *scan) siblings(in *input, m *avb.VBMeta, r *Report) {
 		if part == "" {
 			continue
 		}
-		name, err := avbtool.Sibling(in.path, part)
+		name, err := avbtool.Sibling(in.path, part+slotSuffix(in.path))
 		if err != nil {
 			continue
 		}
@@ -120,6 +121,17 @@ func (s *scan) siblings(in *input, m *avb.VBMeta, r *Report) {
 		}
 		s.sibling(name, part, d, r)
 	}
+}
+
+// slotSuffix is that of an image that is called vbmeta_a.img or so.
+func slotSuffix(name string) string {
+	name = strings.TrimSuffix(name, filepath.Ext(name))
+	for _, suffix := range []string{"_a", "_b"} {
+		if strings.HasSuffix(name, suffix) {
+			return suffix
+		}
+	}
+	return ""
 }
 
 func (s *scan) sibling(name, part string, d avb.Descriptor, r *Report) {
@@ -231,4 +243,45 @@ func (s *scan) avbPublicKey(in *input, r *Report) error {
 	}
 	s.publicKey("AVB", b, pub, r)
 	return nil
+}
+
+// avbCertificate tells of a certificate of the avb_cert extension.
+func (s *scan) avbCertificate(in *input, r *Report) error {
+	b, err := in.bytes()
+	if err != nil {
+		return err
+	}
+	c, err := avb.ParseCertificate(b)
+	if err != nil {
+		return err
+	}
+	s.avbCert("", c, r)
+	return nil
+}
+
+// avbCertMetadata tells of the two certificates in a vbmeta image.
+func (s *scan) avbCertMetadata(in *input, r *Report) error {
+	b, err := in.bytes()
+	if err != nil {
+		return err
+	}
+	m, err := avb.ParseCertMetadata(b)
+	if err != nil {
+		return err
+	}
+	s.avbCert("intermediate ", m.Intermediate, r)
+	s.avbCert("signing ", m.Signing, r)
+	if err := m.Signing.Verify(m.Intermediate.PublicKey); err != nil {
+		r.fail(fmt.Errorf("the signing certificate, by the intermediate one: %w", err), "make it anew: mios avb cert-metadata")
+	} else {
+		r.done("the signing certificate, by the intermediate one")
+	}
+	return nil
+}
+
+func (s *scan) avbCert(what string, c *avb.Certificate, r *Report) {
+	r.fact(what+"key", "sha256 %s, version %d", sha256Hex(c.PublicKey), c.KeyVersion)
+	if k, ok := testAVBKey(c.PublicKey); ok {
+		r.testKey("a certificate of", k)
+	}
 }

@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"compress/bzip2"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -82,24 +83,37 @@ func (s *scan) parts(parts []bootimg.Part, in *input, r *Report) {
 			continue
 		}
 		c := s.look(part(p.Name, bytes.NewReader(p.Data), int64(len(p.Data)), in.depth), r)
-		if c != nil && p.Name == "kernel" && (c.Kind == unknown || c.Kind == "packed") {
-			kernelOf(p.Data, c)
+		if c != nil && p.Name == "kernel" && c.Kind == "packed" {
+			c.Kind, c.Title, c.Contents = "kernel", "Linux kernel", nil
 		}
 	}
 }
 
-// kernelOf tells of a kernel how it is packed.
-func kernelOf(b []byte, c *Report) {
-	was := c.Summary
-	c.Kind, c.Title, c.Contents, c.More = "kernel", "Linux kernel", nil, 0
-	switch {
-	case len(b) > 0x206 && string(b[0x202:0x206]) == "HdrS":
-		c.Summary = "x86 bzImage"
-	case len(b) > 0x3c && string(b[0x38:0x3c]) == "ARM\x64":
-		c.Summary = "arm64 Image"
-	case was != "":
-		c.Summary = was
+// kernel tells of a kernel which machines it is for.
+func (s *scan) kernel(in *input, r *Report) error {
+	if string(in.head[0x38:0x3c]) == "ARM\x64" {
+		r.Summary = "arm64 Image"
+		return nil
 	}
+	r.Summary = "x86 bzImage"
+	return nil
+}
+
+// elf tells of a program, a library or a kernel that is not packed.
+func (s *scan) elf(in *input, r *Report) error {
+	f, err := elf.NewFile(io.NewSectionReader(in, 0, in.size))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	machine := strings.TrimPrefix(f.Machine.String(), "EM_")
+	what := strings.TrimPrefix(f.Type.String(), "ET_")
+	r.fact("machine", "%s", machine)
+	r.fact("type", "%s", what)
+	libs, _ := f.ImportedLibraries() // of a static one there is no list
+	r.fact("needs", "%s", strings.Join(libs, ", "))
+	r.Summary = machine + " " + what
+	return nil
 }
 
 // A packing is a way to compress.

@@ -125,7 +125,9 @@ func (s *scan) superFacts(md *super.Metadata, r *Report) {
 		}
 		r.fact("group", "%s: %s of %s", g.Name, progress.Size(int64(min(md.Used(g.Name), 1<<62))), limit)
 	}
-	r.fact("flags", "%s", md.FlagNames())
+	if md.Flags != 0 {
+		r.fact("flags", "%s", md.FlagNames())
+	}
 	r.Summary = count(len(md.Partitions), "partition")
 }
 

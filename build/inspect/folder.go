@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"mios/build/image"
 	"mios/format/targetfiles"
@@ -85,7 +84,7 @@ func (s *scan) list(dir string, list []fs.DirEntry, r *Report) error {
 		case !fi.Mode().IsRegular():
 			r.part(&Report{Name: d.Name(), Kind: "special", Title: "not a regular file"})
 		default:
-			c, err := s.file(full)
+			c, err := s.file(full, 1)
 			if err != nil {
 				return err
 			}
@@ -119,12 +118,12 @@ func (s *scan) together(r *Report) {
 
 // build compares a folder that mios build made with its manifest.
 func (s *scan) build(dir string, r *Report) {
+	r.Kind, r.Title = "build", "build of mios"
 	m, err := image.ReadManifest(dir)
 	if err != nil {
 		r.fail(err, "build it anew: mios build")
 		return
 	}
-	r.Kind, r.Title = "build", "build of mios"
 	s.manifestFacts(m, r)
 	r.Summary = ""
 	bad := false
@@ -171,6 +170,3 @@ func (s *scan) targetFilesFolder(dir string, r *Report) (*Report, error) {
 	s.survey(&surveyor{s: s, src: src, dir: dir, r: r})
 	return r, s.ctx.Err()
 }
-
-// isHidden says whether a file of a folder is none that people put there.
-func isHidden(name string) bool { return strings.HasPrefix(name, ".") }

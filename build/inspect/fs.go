@@ -88,6 +88,9 @@ func (s *scan) files(f *fsimage.FS, r *Report) {
 			s.trustedFile(f, node, name, r)
 		}
 		s.topFolder(r, top, name, fileSize(i), i.Mode.IsDir())
+		if to, err := node.Target(); err == nil && top[name] != nil && i.Mode.Type() == fs.ModeSymlink {
+			top[name].Summary = "link to " + to
+		}
 		return nil
 	})
 	switch {

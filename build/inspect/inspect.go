@@ -5,6 +5,7 @@ package inspect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,11 +112,11 @@ func Inspect(ctx context.Context, path string, o Options) (*Report, error) {
 	if fi.IsDir() {
 		return s.folder(path)
 	}
-	return s.file(path)
+	return s.file(path, 0)
 }
 
 // file inspects a file on disk, or a block device.
-func (s *scan) file(path string) (*Report, error) {
+func (s *scan) file(path string, depth int) (*Report, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (s *scan) file(path string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := s.inspect(&input{ReaderAt: f, name: path, path: path, size: size})
+	r := s.inspect(&input{ReaderAt: f, name: path, path: path, size: size, depth: depth})
 	return r, s.ctx.Err()
 }
 
@@ -186,6 +187,9 @@ func (s *scan) unknown(in *input, r *Report) {
 		r.Title = "zeros"
 	case isText(in.head, in.size):
 		r.Title = "text"
+		if b, err := s.text(in); err == nil && json.Valid(b) {
+			r.Title = "JSON"
+		}
 	}
 }
 

@@ -1,31 +1,63 @@
 package inspect
 
 import (
+	"archive/zip"
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
-
-	"archive/zip"
 
 	"mios/format/apksig"
 	"mios/format/targetfiles"
 	"mios/key"
 )
 
-// nameOf is what a certificate calls its owner.
+// nameOf is what a certificate calls its owner, in short: the common name and the
+// organisation, or whatever there is.
 func nameOf(c *x509.Certificate) string {
-	if s := c.Subject.String(); s != "" {
-		return s
+	var out []string
+	if c.Subject.CommonName != "" {
+		out = append(out, "CN="+c.Subject.CommonName)
 	}
-	return "certificate without a name"
+	for _, o := range c.Subject.Organization {
+		if o != c.Subject.CommonName {
+			out = append(out, "O="+o)
+		}
+	}
+	if len(out) == 0 {
+		return cmp.Or(fullName(c), "certificate without a name")
+	}
+	return strings.Join(out, ", ")
+}
+
+// signedData is the object identifier of a signature in PKCS #7.
+var signedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+
+// email is the object identifier of an address in a name, which package pkix has
+// no word for.
+var email = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}
+
+// fullName is all that a certificate says of its owner.
+func fullName(c *x509.Certificate) string {
+	rest, address := c.Subject, ""
+	rest.Names = slices.DeleteFunc(slices.Clone(rest.Names), func(n pkix.AttributeTypeAndValue) bool {
+		text, ok := n.Value.(string)
+		if ok && n.Type.Equal(email) {
+			address = "emailAddress=" + text
+		}
+		return ok && n.Type.Equal(email)
+	})
+	return strings.Trim(rest.String()+","+address, ",")
 }
 
 func testCertificate(c *x509.Certificate) (path string, ok bool) {
@@ -54,7 +86,7 @@ func (s *scan) certificateFile(der []byte, r *Report) error {
 	}
 	r.Kind, r.Title = "certificate", "certificate"
 	sum := sha256.Sum256(der)
-	r.fact("subject", "%s", nameOf(c))
+	r.fact("subject", "%s", cmp.Or(fullName(c), "none"))
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) {
 		r.fact("issuer", "%s", c.Issuer)
 	}
@@ -238,6 +270,15 @@ func (s *scan) der(in *input, r *Report) error {
 	if _, err := asn1.Unmarshal(b, &store); err == nil && store.Version == 3 {
 		r.Kind, r.Title, r.Summary = "p12", "key store (PKCS #12)", "encrypted"
 		r.say(Note, "openssl pkcs12 opens it", "keys in it are behind a passphrase, and not looked at")
+		return nil
+	}
+	var content struct {
+		OID  asn1.ObjectIdentifier
+		Rest asn1.RawValue `asn1:"optional,explicit,tag:0"`
+	}
+	if _, err := asn1.Unmarshal(b, &content); err == nil && content.OID.Equal(signedData) {
+		r.Kind, r.Title = "pkcs7", "signature (PKCS #7)"
+		r.skipped("the signature", "it is over another file: inspect the package that it is of")
 		return nil
 	}
 	r.Title = "DER of another kind"

@@ -190,4 +190,4 @@ func (r *Report) limitParts(n int) {
 }
 
 // errUnknown is the error of a file that no format takes.
-var errUnknown = errors.New("no format that miOS knows")
+var errUnknown = errors.New("not of a format that miOS knows")

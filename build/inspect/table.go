@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"mios/format/avb"
 )
 
 // unknown is the kind of a file that no format takes.
@@ -52,6 +54,8 @@ func magicFormats() []format {
 		{kind: "erofs", title: "erofs file system", magic: []magic{{1024, "\xe2\xe1\xf5\xe0"}}, read: (*scan).erofs, advice: damaged},
 		{kind: "ext4", title: "ext4 file system", magic: []magic{{1024 + 56, "\x53\xef"}}, is: isExt4, read: (*scan).ext4, advice: damaged},
 		{kind: "f2fs", title: "f2fs file system", magic: []magic{{1024, "\x10\x20\xf5\xf2"}}, read: (*scan).f2fs},
+		{kind: "kernel", title: "Linux kernel", magic: []magic{{0x202, "HdrS"}, {0x38, "ARM\x64"}}, names: []string{"vmlinuz*", "bzimage*"}, read: (*scan).kernel},
+		{kind: "elf", title: "ELF", magic: []magic{{0, "\x7fELF"}}, names: []string{"*.so", "vmlinux*"}, read: (*scan).elf, advice: damaged},
 		{kind: "lineage", title: "history of signing certificates", magic: []magic{{0, "\xd1\x39\xff\x3e"}}, read: (*scan).lineage, advice: damaged},
 		{kind: "ramdisk", title: "ramdisk", magic: []magic{{0, "070701"}, {0, "070702"}}, names: []string{"*.cpio", "ramdisk*"}, read: (*scan).ramdisk, advice: damaged},
 		{kind: "packed", title: "compressed file", magic: packMagics(), read: (*scan).packed, advice: damaged},
@@ -59,6 +63,8 @@ func magicFormats() []format {
 		{kind: "axml", title: "binary XML of an app", magic: []magic{{0, "\x03\x00\x08\x00"}}, is: chunkFits, read: (*scan).axml, advice: damaged},
 		{kind: "idsig", title: "APK signature v4", magic: []magic{{0, "\x02\x00\x00\x00"}}, names: []string{"*.idsig"}, is: isIDSig, read: (*scan).idsig, advice: damaged},
 		{kind: "avb_public_key", title: "public key of AVB", magic: []magic{{0, "\x00\x00\x08\x00"}, {0, "\x00\x00\x10\x00"}, {0, "\x00\x00\x20\x00"}}, names: []string{"*.avbpubkey", "avb_pkmd.bin"}, is: isAVBKey, read: (*scan).avbPublicKey},
+		{kind: "avb_certificate", title: "certificate of avb_cert", magic: []magic{{0, "\x01\x00\x00\x00"}}, is: ofSize(avb.CertificateSize), read: (*scan).avbCertificate},
+		{kind: "avb_cert_metadata", title: "certificates of avb_cert", magic: []magic{{0, "\x01\x00\x00\x00"}}, is: ofSize(4 + 2*avb.CertificateSize), read: (*scan).avbCertMetadata},
 		{kind: "pem", title: "PEM", magic: []magic{{0, "-----BEGIN "}}, names: []string{"*.pem", "*.pub"}, read: (*scan).pem},
 		{kind: "der", title: "DER", magic: []magic{{0, "\x30\x82"}, {0, "\x30\x81"}, {0, "\x30"}}, names: []string{"*.der", "*.pk8", "*.crt", "*.cer", "*.p12"}, is: isDER, read: (*scan).der},
 	}
@@ -107,12 +113,12 @@ func nearest(in *input) string {
 	for i := range list {
 		f := &list[i]
 		for _, m := range f.magic {
-			if len(m.bytes) < 4 || len(in.head) < m.off+len(m.bytes) {
+			if len(m.bytes) < 4 || strings.Contains(m.bytes, "\x00\x00") || len(in.head) < m.off+len(m.bytes) {
 				continue
 			}
 			have := in.head[m.off : m.off+len(m.bytes)]
 			if differ(have, m.bytes) == 1 {
-				return fmt.Sprintf("it comes nearest to a %s: at offset %#x there is %q, want %q", f.title, m.off, have, m.bytes)
+				return fmt.Sprintf("it comes nearest to %s (%s): at offset %#x there is %q, want %q", f.kind, f.title, m.off, have, m.bytes)
 			}
 		}
 	}
@@ -123,17 +129,17 @@ func nearest(in *input) string {
 				continue
 			}
 			if at := bytes.Index(in.head, []byte(m.bytes)); at > 0 {
-				return fmt.Sprintf("it comes nearest to a %s, which begins at offset %#x: what stands before it does not belong to it", f.title, at)
+				return fmt.Sprintf("it comes nearest to %s (%s), which begins at offset %#x: what stands before it does not belong to it", f.kind, f.title, at)
 			}
 		}
 	}
 	for i := range list {
 		f := &list[i]
 		if f.named(in) {
-			return fmt.Sprintf("by its name it would be a %s%s", f.title, f.begins(in))
+			return fmt.Sprintf("by its name it would be %s (%s)%s", f.kind, f.title, f.begins(in))
 		}
 	}
-	return fmt.Sprintf("it begins with %s: mios inspect -h lists the formats", quote(in.head))
+	return fmt.Sprintf("it begins with %s: mios inspect --kinds lists the formats", quote(in.head))
 }
 
 // begins says what is there in the place of the magic.
@@ -191,6 +197,11 @@ func isText(head []byte, size int64) bool {
 		head = head[n:]
 	}
 	return true
+}
+
+// ofSize returns a function that says whether an input has that many bytes.
+func ofSize(n int64) func(in *input) bool {
+	return func(in *input) bool { return in.size == n }
 }
 
 // chunkFits says whether the first chunk of an app's XML or resources is as long

@@ -167,7 +167,7 @@ func (v *surveyor) partitions() {
 
 func (v *surveyor) image(e *targetfiles.Entry) {
 	if v.dir != "" {
-		c, err := v.s.file(filepath.Join(v.dir, filepath.FromSlash(e.Name)))
+		c, err := v.s.file(filepath.Join(v.dir, filepath.FromSlash(e.Name)), 1)
 		if err != nil {
 			v.r.fail(err, "")
 			return

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"mios/build/image"
 	"mios/build/product"
+	"mios/format/apk"
 	"mios/format/initrc"
 	"mios/format/targetfiles"
 )
@@ -21,6 +23,7 @@ func textFormats() []format {
 		return func(in *input) bool { return isText(in.head, in.size) && f.named(in) }
 	}
 	return []format{
+		{kind: "pem", title: "PEM", is: isPEM, read: (*scan).pem},
 		{kind: "tuf", title: "metadata of a repository (TUF)", is: isTUF, read: (*scan).tuf},
 		{kind: "build_manifest", title: "manifest of a build", is: named("build.json"), read: (*scan).buildManifest},
 		{kind: "misc_info", title: "facts of a build of AOSP", is: named("misc_info.txt"), read: (*scan).miscInfo},
@@ -31,7 +34,13 @@ func textFormats() []format {
 		{kind: "init_rc", title: "script of init", is: named("*.rc"), read: (*scan).initScript},
 		{kind: "product", title: "product definition", is: isProduct, read: (*scan).product},
 		{kind: "build_prop", title: "build properties", is: isProps, read: (*scan).props},
+		{kind: "zip", title: "zip", is: endsAsZip, read: (*scan).zip, advice: "it is damaged or cut off: fetch or make it anew"},
 	}
+}
+
+// isPEM says whether a text has PEM behind words for people.
+func isPEM(in *input) bool {
+	return isText(in.head, in.size) && bytes.Contains(in.head, []byte("\n-----BEGIN "))
 }
 
 func isTUF(in *input) bool {
@@ -40,17 +49,26 @@ func isTUF(in *input) bool {
 		strings.Contains(h, `"signatures"`) && (strings.Contains(h, `"_type"`) || in.size > headSize)
 }
 
+// endsAsZip says whether an input ends as a zip does: what stands before its
+// first entry belongs to something else.
+func endsAsZip(in *input) bool {
+	_, err := apk.FindLayout(in, in.size)
+	return err == nil
+}
+
 func isProduct(in *input) bool {
 	f := format{names: []string{"*.yaml", "*.yml"}}
 	if !isText(in.head, in.size) || !f.named(in) {
 		return false
 	}
+	fields := 0
 	for line := range strings.Lines(string(in.head)) {
-		if strings.HasPrefix(line, "base:") || strings.HasPrefix(line, "name:") || strings.HasPrefix(line, "class:") {
-			return true
+		name, _, _ := strings.Cut(line, ":")
+		if slices.Contains([]string{"product", "base", "class", "arch", "brand", "keys", "endpoints"}, name) {
+			fields++
 		}
 	}
-	return path.Base(in.name) == "product.yaml"
+	return fields >= 2 || path.Base(in.name) == "product.yaml"
 }
 
 // isProps says whether a text is a build.prop, by its name, or by most of its

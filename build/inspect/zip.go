@@ -14,6 +14,7 @@ import (
 
 	"mios/format/apk"
 	"mios/internal/progress"
+	"mios/internal/readat"
 )
 
 // A zipKind is one of the formats that are zips: told by the names in it.
@@ -36,6 +37,7 @@ func zipKinds() []zipKind {
 		{"target_files", "target-files", has("META/misc_info.txt"), (*scan).targetFilesZip},
 		{"ota", "update package", has("payload.bin", "META-INF/com/android/metadata"), (*scan).ota},
 		{"ota", "update package for devices without slots", isBlockOTA, (*scan).signedZip},
+		{"ota", "zip signed as a whole, as updates are", func(_ map[string]bool, in *input) bool { return isWholeFile(in) }, (*scan).signedZip},
 		{"aab", "Android App Bundle", has("BundleConfig.pb"), (*scan).plainZip},
 		{"apk", "Android package", has(apk.ManifestName), (*scan).apk},
 		{"apks", "set of Android packages (bundletool)", has("toc.pb"), (*scan).packages},
@@ -55,6 +57,13 @@ func zipKinds() []zipKind {
 func isBlockOTA(names map[string]bool, _ *input) bool {
 	return names["META-INF/com/google/android/update-binary"] || names["META-INF/com/google/android/updater-script"] ||
 		names["META-INF/com/android/metadata"]
+}
+
+// isWholeFile says whether the zip ends with the marks of a signature over the
+// whole file (AOSP bootable/recovery, install/verifier.cpp).
+func isWholeFile(in *input) bool {
+	tail := make([]byte, 6)
+	return in.size > 28 && readat.Full(in, tail, in.size-6) == nil && tail[2] == 0xff && tail[3] == 0xff
 }
 
 func isSet(names map[string]bool, in *input) bool {
@@ -115,9 +124,6 @@ func (s *scan) zip(in *input, r *Report) error {
 		if err != nil {
 			return err
 		}
-		if r.Kind != "apk" {
-			r.fact("entries", "%s", count(len(names), "file"))
-		}
 		return k.read(s, in, r, z)
 	}
 	return err
@@ -137,8 +143,48 @@ func count(n int, what string) string {
 // plainZip tells of a zip what its folders hold.
 func (s *scan) plainZip(in *input, r *Report, z *zip.Reader) error {
 	s.zipContents(r, z)
+	s.checksums(r, z)
+	r.fact("entries", "%d", len(z.File))
 	r.Summary = count(len(z.File), "entry")
 	return nil
+}
+
+// checksums reads all entries, whose checksums that verifies.
+func (s *scan) checksums(r *Report, z *zip.Reader) {
+	var size int64
+	for _, f := range z.File {
+		size += int64(min(f.UncompressedSize64, 1<<40))
+	}
+	if !s.afford(size) {
+		r.skipped("the checksums of the entries, "+progress.Size(size), why)
+		return
+	}
+	bad := 0
+	for _, f := range z.File {
+		if s.ctx.Err() != nil {
+			return
+		}
+		err := readEntry(f)
+		if err == nil {
+			continue
+		}
+		if bad++; bad <= 8 {
+			r.fail(fmt.Errorf("%s: %w", f.Name, err), "it is damaged: fetch or make it anew")
+		}
+	}
+	if bad == 0 && len(z.File) > 0 {
+		r.done("checksums of %s", count(len(z.File), "entry"))
+	}
+}
+
+func readEntry(f *zip.File) error {
+	rc, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	_, err = io.Copy(io.Discard, rc)
+	return err
 }
 
 // zipContents lists the folders, or the files if they are few.
