@@ -1,8 +1,10 @@
 package aosp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"strings"
 
 	"mios"
+	"mios/format/apex"
 	"mios/format/apk"
 	"mios/format/targetfiles"
 )
@@ -34,16 +37,20 @@ type knob struct {
 	values   []string // none: it is not set
 	// also is set too where the build has it: a list that goes before the names.
 	also string
+	// optional is a knob without which the endpoint is set all the same.
+	optional bool
 }
 
 // The packages with knobs.
 const (
 	frameworkTarget    = "android"
 	networkStackTarget = "networkstack"
+	connectivityTarget = "connectivity" // in the APEX com.android.tethering
 )
 
 // knobs are the endpoints that are resources (frameworks/base core/res,
-// packages/modules/NetworkStack res/values/config.xml).
+// packages/modules/NetworkStack res/values/config.xml, packages/modules/Connectivity
+// service/ServiceConnectivityResources).
 func (b *builder) knobs() []knob {
 	e := &b.Product.Endpoints
 	one := func(s string) []string {
@@ -53,12 +60,13 @@ func (b *builder) knobs() []knob {
 		return []string{s}
 	}
 	return []knob{
-		{"captive_portal.http", networkStackTarget, []string{"string/config_captive_portal_http_url"}, one(e.CaptivePortal.HTTP), "array/config_captive_portal_http_urls"},
-		{"captive_portal.https", networkStackTarget, []string{"string/config_captive_portal_https_url"}, one(e.CaptivePortal.HTTPS), "array/config_captive_portal_https_urls"},
-		{"captive_portal.fallback", networkStackTarget, []string{"array/config_captive_portal_fallback_urls"}, e.CaptivePortal.Fallback, ""},
-		{"dns", networkStackTarget, []string{"array/config_default_dns_servers"}, e.DNS, ""},
-		{"ntp", frameworkTarget, []string{"array/config_ntpServers", "string/config_ntpServer"}, e.NTP, ""},
-		{"attestation_revocation", frameworkTarget, []string{"string/vendor_required_attestation_revocation_list_url"}, one(e.Revocation), ""},
+		{"captive_portal.http", networkStackTarget, []string{"string/config_captive_portal_http_url"}, one(e.CaptivePortal.HTTP), "array/config_captive_portal_http_urls", false},
+		{"captive_portal.https", networkStackTarget, []string{"string/config_captive_portal_https_url"}, one(e.CaptivePortal.HTTPS), "array/config_captive_portal_https_urls", false},
+		{"captive_portal.fallback", networkStackTarget, []string{"array/config_captive_portal_fallback_urls"}, e.CaptivePortal.Fallback, "", false},
+		{"captive_portal.http", connectivityTarget, []string{"string/config_networkCaptivePortalServerUrl"}, one(e.CaptivePortal.HTTP), "", true},
+		{"dns", networkStackTarget, []string{"array/config_default_dns_servers"}, e.DNS, "", false},
+		{"ntp", frameworkTarget, []string{"array/config_ntpServers", "string/config_ntpServer"}, e.NTP, "", false},
+		{"attestation_revocation", frameworkTarget, []string{"string/vendor_required_attestation_revocation_list_url"}, one(e.Revocation), "", false},
 	}
 }
 
@@ -72,7 +80,7 @@ func (b *builder) endpoints() error {
 			byTarget[k.target] = append(byTarget[k.target], k)
 		}
 	}
-	for _, target := range []string{frameworkTarget, networkStackTarget} {
+	for _, target := range []string{frameworkTarget, networkStackTarget, connectivityTarget} {
 		if len(byTarget[target]) == 0 {
 			continue
 		}
@@ -92,6 +100,9 @@ type target struct {
 // targets returns the packages that knobs are in: there may be several network
 // stacks, of which a device has one running.
 func (b *builder) targets(name string) (list []target, err error) {
+	if name == connectivityTarget {
+		return b.apexTargets()
+	}
 	for _, e := range b.src.Entries {
 		base := path.Base(e.Name)
 		switch {
@@ -121,7 +132,12 @@ func (b *builder) target(e *targetfiles.Entry) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	f, err := apk.Open(strings.NewReader(string(data)), int64(len(data)))
+	return readTarget(bytes.NewReader(data), int64(len(data)))
+}
+
+// readTarget reads the package in the first size bytes of r.
+func readTarget(r io.ReaderAt, size int64) (target, error) {
+	f, err := apk.Open(r, size)
 	if err != nil {
 		return target{}, err
 	}
@@ -134,6 +150,71 @@ func (b *builder) target(e *targetfiles.Entry) (target, error) {
 		return target{pkg: info.Package}, nil
 	}
 	return target{info.Package, res}, err
+}
+
+// apexTargets returns the packages with the resources of connectivity, which are
+// in the APEX of tethering.
+func (b *builder) apexTargets() (list []target, err error) {
+	for _, e := range b.src.Entries {
+		if !targetfiles.IsApex(e.Name) || !strings.Contains(path.Base(e.Name), "tethering") || b.gone(e.Name) {
+			continue
+		}
+		found, err := apexTarget(e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name, err)
+		}
+		list = append(list, found...)
+	}
+	return list, nil
+}
+
+func apexTarget(e *targetfiles.Entry) (list []target, err error) {
+	data, err := e.ReadAll(maxTarget)
+	if err != nil {
+		return nil, err
+	}
+	f, err := apex.Open(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	if f.Compressed {
+		r, err := f.Original()
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		if data, err = io.ReadAll(io.LimitReader(r, maxTarget)); err != nil {
+			return nil, err
+		}
+		if f, err = apex.Open(bytes.NewReader(data), int64(len(data))); err != nil {
+			return nil, err
+		}
+	}
+	p, err := f.Payload()
+	if err != nil {
+		return nil, err
+	}
+	fs, err := p.FS()
+	if err != nil {
+		return nil, err
+	}
+	apps, err := fs.Apps()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range apps {
+		if !strings.Contains(path.Base(a.Path), "ConnectivityResources") {
+			continue
+		}
+		t, err := readTarget(fs.Data(a.Node), a.Size)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.Path, err)
+		}
+		if t.res != nil {
+			list = append(list, t)
+		}
+	}
+	return list, nil
 }
 
 // overlays adds an overlay for each package of a target.
@@ -169,7 +250,7 @@ func (b *builder) overlays(name string, knobs []knob) error {
 		}
 	}
 	for _, k := range knobs {
-		if !set[k.endpoint] {
+		if !set[k.endpoint] && !k.optional {
 			return fmt.Errorf("endpoints.%s: %w: this build of AOSP has no resource %s that may be overlaid: leave it out, and build AOSP with it in its source", k.endpoint, mios.ErrNotFound, strings.Join(k.names, " or "))
 		}
 	}

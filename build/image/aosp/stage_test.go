@@ -81,7 +81,7 @@ func staged(tb testing.TB, p *product.Product, in string) (*builder, error) {
 // TestStage has the tools of the file systems say that the images are right, and
 // looks at what was added.
 func TestStage(t *testing.T) {
-	x := signtest.New(t, signtest.Options{})
+	x := signtest.New(t, signtest.Options{Tethering: true})
 	for _, in := range []struct{ name, path string }{{"folder", x.Dir}, {"zip", x.Zip(t)}} {
 		t.Run(in.name, func(t *testing.T) {
 			b, err := staged(t, newProduct(t, definition), in.path)
@@ -118,6 +118,7 @@ func checkFiles(t *testing.T, b *builder) {
 		{"product", "etc/permissions/privapp-permissions-org.example.store.xml", "", "system_file", `<permission name="android.permission.INSTALL_PACKAGES">`},
 		{"product", overlay + "android.apk", "PRODUCT/" + overlay + "android.apk", "system_file", ""},
 		{"product", overlay + "com_android_networkstack.apk", "", "system_file", ""},
+		{"product", overlay + "com_android_connectivity_resources.apk", "", "system_file", ""},
 		{"product", "etc/mios/root.json", "PRODUCT/etc/mios/root.json", "system_file", "{}"},
 		{"product", "etc/mios/device.json", "", "system_file", `"product": "phone"`},
 		{"product", "etc/build.prop", "PRODUCT/etc/build.prop", "system_file", "ro.product.product.model=Acme One\n"},
@@ -139,7 +140,7 @@ func checkFiles(t *testing.T, b *builder) {
 		}
 		var data strings.Builder
 		if _, err := images[tt.image].Copy(&data, n); err != nil || !strings.Contains(data.String(), tt.contains) {
-			t.Errorf("%s: %q, %v; want %q in it", tt.in, data.String(), err, tt.contains)
+			t.Errorf("%s: %.200q, %v; want %q in it", tt.in, data.String(), err, tt.contains)
 		}
 		if tt.tree != "" {
 			if got, err := os.ReadFile(filepath.Join(b.staged, tt.tree)); err != nil || string(got) != data.String() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"mios/build/image/avbtool"
@@ -16,6 +17,26 @@ import (
 
 // apexes are the APEXes of every folder: one as it is, one compressed.
 var apexes = []string{"com.android.hello", "com.android.compressed"}
+
+// tethering is an APEX that a folder may have beside them, and connectivity the app
+// in it.
+const tethering = "com.android.tethering"
+
+var connectivity = App{
+	Path: "app/ServiceConnectivityResources/ServiceConnectivityResources.apk", Package: "com.android.connectivity.resources", Key: Platform, Strings: `
+<string name="config_networkCaptivePortalServerUrl"></string>
+<overlayable name="ServiceConnectivityResourcesConfig"><policy type="product|system|vendor">
+<item type="string" name="config_networkCaptivePortalServerUrl"/>
+</policy></overlayable>`,
+}
+
+// apexes are those of these options: the compressed one is the second.
+func (o *Options) apexes() []string {
+	if o.Tethering {
+		return append(slices.Clone(apexes), tethering)
+	}
+	return apexes
+}
 
 // apexManifest is apex_manifest.pb of AOSP's system/apex: name, version, and of
 // a compressed one the root digest of the original.
@@ -86,6 +107,9 @@ func (k *Keys) payload(tb testing.TB, name string) ([]byte, *avb.HashtreeDescrip
 	t.file("apex/bin/hello", noise(7, 20_000))
 	t.file("apex/etc/init.rc", text(8, 2000))
 	app := App{Path: "app/HelloApex/HelloApex.apk", Package: name + ".app", Key: Platform}
+	if name == tethering {
+		app = connectivity
+	}
 	t.file("apex/"+app.Path, app.build(tb, k))
 	out := filepath.Join(tb.TempDir(), "apex_payload.img")
 	makeExt4(tb, out, "/apex/"+name, place(t.in("apex"), ""), 0)

@@ -41,6 +41,7 @@ var made = sync.OnceValue(func() *Keys {
 	key("testkey_rsa4096", 4096)
 	key("testkey_rsa2048", 2048)
 	wg.Wait()
+	k.APEX[tethering], k.AVB[tethering] = k.APEX[apexes[0]], k.AVB[apexes[0]]
 	return k
 })
 

@@ -68,6 +68,10 @@ func (t *Target) content(tb testing.TB, tr *tree) {
 	}
 	hello, _ := t.Keys.makeAPEX(tb, apexes[0])
 	tr.file("SYSTEM/apex/"+apexes[0]+".apex", hello)
+	if t.Options.Tethering {
+		apex, _ := t.Keys.makeAPEX(tb, tethering)
+		tr.file("SYSTEM/apex/"+tethering+".apex", apex)
+	}
 	original, root := t.Keys.makeAPEX(tb, apexes[1])
 	tr.file("SYSTEM/apex/"+apexes[1]+".capex", t.Keys.compress(tb, apexes[1], original, root))
 	t.props(tr)

@@ -59,7 +59,7 @@ func (t *Target) meta(tb testing.TB, tr *tree) {
 		return strings.HasPrefix(k, "super_") || strings.HasPrefix(k, "virtual_ab") || slices.Contains([]string{"use_dynamic_partitions", "lpmake", "build_super_partition", "build_super_empty_partition", "dynamic_partition_list", "super_metadata_device"}, k)
 	}))
 	t.put(tb, "META/apkcerts.txt", t.apkCerts())
-	t.put(tb, "META/apexkeys.txt", apexKeys())
+	t.put(tb, "META/apexkeys.txt", t.apexKeys())
 	t.put(tb, "META/otakeys.txt", []byte("\n"))
 	t.put(tb, "META/ab_partitions.txt", []byte(strings.Join(abPartitions, "\n")+"\n"))
 	t.put(tb, "META/update_engine_config.txt", []byte("PAYLOAD_MAJOR_VERSION=2\nPAYLOAD_MINOR_VERSION=9\n"))
@@ -164,9 +164,9 @@ func (t *Target) apkCerts() []byte {
 	return b.Bytes()
 }
 
-func apexKeys() []byte {
+func (t *Target) apexKeys() []byte {
 	var b bytes.Buffer
-	for _, name := range apexes {
+	for _, name := range t.Options.apexes() {
 		file := name + ".apex"
 		if name == apexes[1] {
 			file = name + ".capex"
@@ -210,7 +210,7 @@ func (t *Target) careMap(tb testing.TB) []byte {
 func (t *Target) apexInfo(tb testing.TB, tr *tree) []byte {
 	tb.Helper()
 	var b []byte
-	for i, name := range apexes {
+	for i, name := range t.Options.apexes() {
 		p := protowire.AppendBytes(nil, 1, name)
 		p = protowire.AppendUint(p, 2, 350000000)
 		if i == 1 {

@@ -55,6 +55,9 @@ type Options struct {
 	// by the name that they get: "Settings.apk". Those of the conformance vectors
 	// are added where MIOS_CONFORMANCE is set.
 	APKs map[string]string
+	// Tethering adds the APEX com.android.tethering, with the resources of
+	// connectivity in it.
+	Tethering bool
 }
 
 // A Target is a target-files folder that was made.
