@@ -25,6 +25,9 @@ func TestBoot(t *testing.T) {
 			if got := d.shell("cat /proc/sys/user/max_user_namespaces /proc/sys/kernel/kexec_load_disabled"); got != "0\n1" {
 				t.Errorf("user namespaces and kexec_load_disabled are %q, want 0 and 1", got)
 			}
+			if got := d.shell("cat /proc/1/timerslack_ns /proc/$(pidof netd)/timerslack_ns"); got != "1000000\n1000000" {
+				t.Errorf("the timer slack of init and of a service is %q, want 1 ms", got)
+			}
 			if got := d.shell("logcat -d -s init:W"); got != "" {
 				t.Errorf("init warns in a boot in which all is well:\n%s", got)
 			}
