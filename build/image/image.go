@@ -150,9 +150,9 @@ func Build(ctx context.Context, c Config, dir string) (*Manifest, error) {
 	return m, nil
 }
 
-// InFolder has make fill a new folder, which then replaces dir as a whole. If it
+// InFolder has a new folder filled, which then replaces dir as a whole. If it
 // fails, dir is what it was.
-func InFolder(dir string, make func(tmp string) error) error {
+func InFolder(dir string, fill func(tmp string) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func InFolder(dir string, make func(tmp string) error) error {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	if err := make(tmp); err != nil {
+	if err := fill(tmp); err != nil {
 		return err
 	}
 	return replaceDir(dir, tmp)

@@ -77,7 +77,7 @@ func (b *builder) home(partition string) (home, error) {
 	if top, rest, ok := strings.Cut(h.tree, "/"); ok { // in another's image
 		h.image, h.below = strings.ToLower(top), rest
 	}
-	if h.image == "system" { // whose image has the root of all
+	if h.image == "system" && b.src.HasDir("ROOT") { // whose image has the root of all
 		h.below = path.Join("system", h.below)
 	}
 	return h, nil

@@ -196,7 +196,7 @@ func (b *builder) identify() error {
 	m := &image.Manifest{
 		Product: b.Product.Name, Class: b.Product.Class, Base: product.BaseAOSP, Variant: b.props.get("ro.build.type"),
 		Version: b.Version, BuildTime: b.BuildTime.Unix(), Channel: b.Product.Channel, Regions: b.Product.Regions,
-		RollbackIndex: b.Product.RollbackIndex, SecurityPatch: b.props.get("ro.build.version.security_patch"),
+		SecurityPatch: b.props.get("ro.build.version.security_patch"),
 	}
 	b.out.Manifest = m
 	if m.Version == "" {

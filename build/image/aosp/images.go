@@ -38,17 +38,14 @@ func (b *builder) sign() error {
 		} else if b.Product.Keys.AVB != "avb" {
 			o.AVB[a.Partition] = b.Product.Keys.AVB
 		}
-		if b.RollbackIndex() != 0 {
-			o.Rollback[a.Partition] = b.RollbackIndex()
+		if index := b.Product.RollbackIndex; index != 0 { // 0 leaves those of the build
+			o.Rollback[a.Partition] = index
 		}
 	}
 	o.Progress = func(what string, _, _ int64) { b.note("sign: %s", what) }
 	b.out.Signed, err = sign.TargetFiles(b.ctx, b.staged, b.signed, o)
 	return err
 }
-
-// RollbackIndex is the product's; 0 leaves those of the build.
-func (c *Config) RollbackIndex() uint64 { return c.Product.RollbackIndex }
 
 // images puts the images of all partitions into the folder of the build, as
 // they are on a device: plain, not sparse.
