@@ -121,7 +121,7 @@ func (t *Target) props(tr *tree) {
 	}
 }
 
-const fileContexts = `/(/.*)?						u:object_r:rootfs:s0
+const fileContexts = `/.*						u:object_r:rootfs:s0
 /system(/.*)?				u:object_r:system_file:s0
 /system/bin/sh				--	u:object_r:shell_exec:s0
 /(system_ext|system/system_ext)(/.*)?	u:object_r:system_file:s0
