@@ -385,9 +385,6 @@ func (s *scan) dex(in *input, r *Report) error {
 	r.fact("methods", "%d that it names", methods)
 	r.done("checksum")
 	r.Summary = count(classes, "class")
-	if classes != 1 {
-		r.Summary = fmt.Sprintf("%d classes", classes)
-	}
 	return nil
 }
 

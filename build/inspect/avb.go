@@ -43,7 +43,7 @@ func (s *scan) metadata(raw []byte, r *Report) (*avb.VBMeta, error) {
 		r.avbKey("AVB", m.Algorithm.String(), key, verified)
 		r.done("signature of the vbmeta image")
 	case avb.VerifyOKNotSigned:
-		r.say(Note, "", "the vbmeta image is not signed: another, which is, must vouch for it")
+		r.fact("signature", "none: another vbmeta image must vouch for it")
 	default:
 		r.avbKey("AVB", m.Algorithm.String(), m.PublicKey, wrong)
 		r.say(Error, "it was changed after it was signed: make it anew", "the vbmeta image does not verify: %v", result)

@@ -140,7 +140,8 @@ func (v *surveyor) certs(e *targetfiles.Entry) {
 		var list []targetfiles.OTACert
 		list, err = targetfiles.ParseOTACerts(b)
 		for _, c := range list {
-			v.r.fact("updates", "%s: %s", e.Name, nameOf(c.Certificate))
+			dir, _, _ := strings.Cut(e.Name, "/")
+			v.r.fact("updates by", "%s, as %s says", nameOf(c.Certificate), dir)
 			if k, ok := testCertificate(c.Certificate); ok {
 				v.r.testKey(e.Name+": takes updates signed with", k)
 			}

@@ -2,9 +2,12 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -268,11 +271,15 @@ func (s *scan) miscFacts(d *targetfiles.Dict, r *Report) error {
 	if err != nil {
 		return err
 	}
+	tests := make(map[string][]string) // partitions by key
 	for _, a := range parts {
 		r.fact("AVB key", "%s: %s, %s", a.Partition, a.KeyPath, a.Algorithm)
 		if strings.Contains(a.KeyPath, "external/avb/test/data/") {
-			r.testKey(a.Partition+": signed with", strings.TrimSuffix(a.KeyPath, ".pem"))
+			tests[a.KeyPath] = append(tests[a.KeyPath], a.Partition)
 		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(tests)) {
+		r.testKey(strings.Join(tests[k], ", ")+": signed with", strings.TrimSuffix(k, ".pem"))
 	}
 	dyn, err := targetfiles.ParseDynamic(d)
 	if err != nil {
@@ -302,11 +309,17 @@ func (s *scan) apkCerts(in *input, r *Report) error {
 		}
 		keys[k]++
 	}
+	var tests []string
+	apps := 0
 	for _, k := range order {
 		r.fact("key", "%s: %s", k, count(keys[k], "app"))
 		if strings.HasPrefix(k, "build/make/target/product/security/") || strings.HasPrefix(k, "build/target/product/security/") {
-			r.testKey(count(keys[k], "app")+": signed with", k)
+			tests = append(tests, path.Base(k))
+			apps += keys[k]
 		}
+	}
+	if apps > 0 {
+		r.testKey(count(apps, "app")+": signed with", strings.Join(tests, ", "))
 	}
 	r.Summary = count(len(c.Certs), "app")
 	return nil
@@ -341,8 +354,16 @@ func (s *scan) macPermissions(in *input, r *Report) error {
 		return err
 	}
 	for _, signer := range m.Signers {
-		for _, c := range signer.Certificates {
-			r.certificate("domain "+signer.SEInfo, "", c, notVerified)
+		for _, der := range signer.Certificates {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				r.fail(fmt.Errorf("domain %s: %w", signer.SEInfo, err), "")
+				continue
+			}
+			r.fact("domain", "%s: %s, sha256 %s", cmp.Or(signer.SEInfo, "of some packages"), nameOf(c), sha256Hex(der))
+			if k, ok := testCertificate(c); ok {
+				r.testKey("domain "+signer.SEInfo+": apps signed with", k)
+			}
 		}
 	}
 	r.Summary = count(len(m.Signers), "signer")

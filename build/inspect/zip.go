@@ -134,8 +134,11 @@ func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	if strings.HasSuffix(what, "y") {
+	switch what[len(what)-1] {
+	case 'y':
 		what = strings.TrimSuffix(what, "y") + "ie"
+	case 's', 'X':
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -16,15 +17,18 @@ const (
 	shownParts   = 40
 	shownNested  = 12 // parts of a part
 	shownSigners = 8
+	widestName   = 32 // characters; a longer path is shown by its last part
 )
 
 // A reportPage prints a report for people.
 type reportPage struct {
 	*page
-	width2 int // of the names of facts
+	width2 int  // of the names of facts
+	folder bool // each file has one line
 }
 
 func (p *reportPage) print(r *inspect.Report) {
+	p.folder = isFolder(r)
 	p.head(r)
 	facts, signed, checks := p.facts(r), p.signed(r), p.checks(r)
 	all := slices.Concat(facts, signed, checks)
@@ -90,7 +94,7 @@ func (p *reportPage) signed(r *inspect.Report) []inspect.Fact {
 	var out []inspect.Fact
 	for i, g := range groups {
 		if i == shownSigners {
-			out = append(out, inspect.Fact{Name: "", Value: fmt.Sprintf("%d more signers: --json lists them", len(groups)-i)})
+			out = append(out, inspect.Fact{Name: "", Value: fmt.Sprintf("and %d more: --json lists them", len(groups)-i)})
 			break
 		}
 		out = append(out, inspect.Fact{Name: "signed", Value: signerLine(g.s, g.names)})
@@ -116,63 +120,88 @@ func signerLine(s inspect.Signature, names []string) string {
 		text += ", sha256 " + s.SHA256[:16] + "…"
 	}
 	if s.TestKey != "" {
-		text += ": AOSP's test key"
+		text += ": AOSP's test key " + path.Base(s.TestKey)
 	}
 	if len(names) > 0 {
-		const most = 6
-		more := ""
-		if len(names) > most {
-			more = fmt.Sprintf(" and %d more", len(names)-most)
-			names = names[:most]
-		}
-		text += " — " + strings.Join(names, ", ") + more
+		text += " — " + listed(names)
 	}
 	return text
 }
 
+// listed are the first of some names.
+func listed(names []string) string {
+	const most = 6
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
 // checks says what was verified, and what was not.
 func (p *reportPage) checks(r *inspect.Report) []inspect.Fact {
-	var done, left []string
+	var done, left, files []string
+	n := 0
 	p.each(r, "", func(name string, r *inspect.Report) {
 		for _, c := range r.Checks {
 			text := c.What
 			if name != "" {
 				text = name + ": " + text
 			}
-			if c.Done {
-				done = append(done, text)
-			} else {
+			switch {
+			case !c.Done:
 				left = append(left, text+" ("+c.Why+")")
+			case p.folder && name != "":
+				n++
+				if !slices.Contains(files, name) {
+					files = append(files, name)
+				}
+			default:
+				done = append(done, text)
 			}
 		}
 	})
+	if n > 0 {
+		more := ""
+		if len(done) > 0 {
+			more = " more"
+		}
+		done = append(done, fmt.Sprintf("%d%s signatures and hashes, of %s", n, more, listed(files)))
+	}
+	return append(rowsOf("verified", done), rowsOf("not verified", left)...)
+}
+
+// rowsOf are the first of what there is to say under a name.
+func rowsOf(name string, list []string) []inspect.Fact {
 	var out []inspect.Fact
-	for _, l := range []struct {
-		name string
-		list []string
-	}{{"verified", done}, {"not verified", left}} {
-		for i, text := range l.list {
-			if i == shownChecks {
-				out = append(out, inspect.Fact{Name: l.name, Value: fmt.Sprintf("%d more: --json lists them", len(l.list)-i)})
-				break
-			}
-			out = append(out, inspect.Fact{Name: l.name, Value: text})
+	for i, text := range list {
+		if i == shownChecks {
+			text = fmt.Sprintf("%d more: --json lists them", len(list)-i)
+		}
+		out = append(out, inspect.Fact{Name: name, Value: text})
+		if i == shownChecks {
+			break
 		}
 	}
 	return out
 }
 
+// isFolder says whether the parts of a report are files beside each other, of
+// which a page has a line each.
+func isFolder(r *inspect.Report) bool {
+	return slices.Contains([]string{"folder", "build", "images", "keys", "packages", "target_files"}, r.Kind)
+}
+
 // each calls fn for a report and its parts. A footer goes by the name of what
-// it is behind.
+// it is behind, and in a folder a part by its file's.
 func (p *reportPage) each(r *inspect.Report, name string, fn func(name string, r *inspect.Report)) {
 	fn(name, r)
 	for _, c := range r.Contents {
 		sub := c.Name
 		switch {
-		case c.Kind == "avb_footer" || wraps(r, c):
+		case c.Kind == "avb_footer" || wraps(r, c) || p.folder && name != "":
 			sub = name
 		case name != "":
-			sub = name + ": " + c.Name
+			sub = path.Base(c.Name)
 		}
 		p.each(c, sub, fn)
 	}
@@ -210,9 +239,11 @@ func (p *reportPage) parts(r *inspect.Report) {
 	p.line("")
 	names := 0
 	for _, c := range list[:min(len(list), shownParts)] {
-		names = max(names, utf8.RuneCountInString(c.Name))
+		if n := utf8.RuneCountInString(c.Name); n <= widestName || names == 0 {
+			names = max(names, n)
+		}
 	}
-	p.level(list, r.More, "  ", min(names, 40), shownParts)
+	p.level(list, r.More, "  ", min(names, widestName), shownParts)
 }
 
 func isGroup(r *inspect.Report) bool {
@@ -226,7 +257,7 @@ func (p *reportPage) level(list []*inspect.Report, more int, indent string, name
 			break
 		}
 		p.partLine(c, indent, names)
-		if utf8.RuneCountInString(indent) > 4 {
+		if p.folder || utf8.RuneCountInString(indent) > 4 {
 			continue
 		}
 		var inner []*inspect.Report
@@ -236,11 +267,7 @@ func (p *reportPage) level(list []*inspect.Report, more int, indent string, name
 			}
 		}
 		if len(inner) > 0 {
-			width := 0
-			for _, n := range inner {
-				width = max(width, utf8.RuneCountInString(n.Name))
-			}
-			p.level(inner, 0, indent+"  ", min(max(width, names-2), 40), shownNested)
+			p.level(inner, 0, indent+"  ", max(names-2, 8), shownNested)
 		}
 	}
 	if more > 0 {
@@ -269,7 +296,11 @@ func (p *reportPage) partLine(c *inspect.Report, indent string, names int) {
 	} else if c.Count(inspect.Warning) > 0 {
 		text += " !"
 	}
-	lead := fmt.Sprintf("%s%-*s  %10s  ", indent, names, c.Name, size)
+	name := c.Name
+	if utf8.RuneCountInString(name) > names {
+		name = path.Base(name)
+	}
+	lead := fmt.Sprintf("%s%-*s  %10s  ", indent, names, name, size)
 	if text == "" {
 		p.line("%s", lead)
 		return
