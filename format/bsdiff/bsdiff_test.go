@@ -63,7 +63,7 @@ func pairs() []pair {
 		{"one byte", []byte{1}, []byte{2}}, {"same", p.old, p.old}, {"zeros", make([]byte, 1<<20), make([]byte, 3<<20)},
 		{"unlike", []byte("abcdefgh"), bytes.Repeat([]byte{0xff}, 99)},
 		{"swapped", append(bytes.Clone(p.old[5000:]), p.old[:5000]...), p.old},
-		p, program(2, 5_000_000),
+		p, program(2, 2_000_000),
 	}
 }
 
@@ -100,10 +100,17 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestDeterministic makes a patch with one processor and with more.
+// TestDeterministic makes a patch of several parts with one processor and with
+// more.
 func TestDeterministic(t *testing.T) {
 	p := program(3, 7_000_000)
+	if len(p.new) <= part {
+		t.Fatalf("%d bytes are one part", len(p.new))
+	}
 	many := diff(t, p, Options{Quality: 5})
+	if got, err := apply(t, p.old, many); err != nil || !bytes.Equal(got, p.new) {
+		t.Errorf("%d bytes, want %d: %v", len(got), len(p.new), err)
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	if one := diff(t, p, Options{Quality: 5}); !bytes.Equal(one, many) {
 		t.Errorf("one processor makes %d bytes, %d others", len(one), len(many))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"runtime"
 	"sync"
 
@@ -20,8 +21,9 @@ import (
 type Options struct {
 	// Legacy makes a BSDIFF40 patch, which every bspatch applies: bzip2 only.
 	Legacy bool
-	// Quality is brotli's, 1 to 11; 0 stands for 11 up to 1 MiB of a stream,
-	// which takes some seconds, and for 9 above.
+	// Quality is brotli's, 1 to 11. 0 stands for 11 for what is inserted, and
+	// for the control stream, up to 256 KiB each, which takes a second; and for
+	// 9 above, and for differences, which bzip2 compresses as well as 11 does.
 	Quality int
 	// Memory bounds what Diff allocates, in bytes, but is never less than
 	// 64 MiB; 0 does not bound it. What does not fit with a suffix array of old
@@ -38,10 +40,13 @@ const part = 4 << 20
 // streamMemory is what compressing takes beside what is compressed.
 const streamMemory = 64 << 20
 
-// Of brotli: AOSP's window, and above how many bytes quality 11 takes too long.
+// Of brotli: above how many bytes quality 11 takes too long, and the window's
+// logarithm, which is at most 22 where it is searched at length.
 const (
-	window     = 20
-	slowStream = 1 << 20
+	slowStream    = 256 << 10
+	minWindow     = 10
+	maxWindow     = 24
+	slowMaxWindow = 22
 )
 
 // Memory returns how many bytes [Diff] allocates to compare with so much of an
@@ -206,7 +211,11 @@ func encode(ctx context.Context, s streams, o Options) ([]byte, error) {
 	order := []int{1, 2, 0} // the longest first
 	err := parallel(ctx, len(out), func(i int) error {
 		stream, kind := order[i/len(kinds)], i%len(kinds)
-		return compress(&out[stream*len(kinds)+kind], kinds[kind], o.Quality, func(w io.Writer) error {
+		quality := o.Quality
+		if quality == 0 && stream == 1 {
+			quality = 9
+		}
+		return compress(&out[stream*len(kinds)+kind], kinds[kind], quality, func(w io.Writer) error {
 			return writes[stream](&stopper{ctx, w})
 		})
 	})
@@ -251,6 +260,12 @@ func compress(w io.Writer, kind Compression, quality int, write func(io.Writer) 
 				quality = 9
 			}
 		}
+		most := maxWindow
+		if quality > 9 {
+			most = slowMaxWindow
+		}
+		const slack = 16 // that the format takes off a window
+		window := min(max(bits.Len64(uint64(n+slack)), minWindow), most)
 		c = brotli.NewWriterOptions(w, brotli.WriterOptions{Quality: quality, LGWin: window})
 	}
 	if err := write(c); err != nil {
