@@ -72,7 +72,7 @@ func makeExt4(tb testing.TB, out, mount string, list []placed, room int64) {
 	}
 	size := int64(1<<20) + room
 	for _, p := range list {
-		size += (int64(len(p.data))+4095)/4096*4096 + 4096
+		size += (p.size()+4095)/4096*4096 + 4096
 	}
 	size = (size + size/64 + 4095) / 4096
 	cmd := imagetest.Command(tb, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-O", "^has_journal",

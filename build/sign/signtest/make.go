@@ -82,17 +82,22 @@ func (t *Target) content(tb testing.TB, tr *tree) {
 
 // padding adds files of 16 MiB, every other of which does not compress.
 func (t *Target) padding(tr *tree) {
-	for i := 0; int64(i)<<24 < t.Options.Padding; i++ {
-		data := noise(uint64(100+i), 16<<20)
-		if i%2 == 0 {
-			chunk := text(uint64(100+i), 1<<20)
-			for at := 0; at < len(data); at += len(chunk) {
-				copy(data[at+16:], chunk)
+	for i := 0; int64(i)*largeSize < t.Options.Padding; i++ {
+		tr.file(fmt.Sprintf("%s%03d", paddingDir, i), nil).large = func() []byte {
+			data := noise(uint64(100+i), largeSize)
+			if i%2 == 0 {
+				chunk := text(uint64(100+i), 1<<20)
+				for at := 0; at+16 < len(data); at += len(chunk) {
+					copy(data[at+16:], chunk)
+				}
 			}
+			return data
 		}
-		tr.file(fmt.Sprintf("SYSTEM/usr/share/padding/%03d", i), data)
 	}
 }
+
+// paddingDir is where the padding is.
+const paddingDir = "SYSTEM/usr/share/padding/"
 
 // props writes the build.prop files.
 func (t *Target) props(tr *tree) {

@@ -22,7 +22,27 @@ type node struct {
 	uid, gid int
 	label    string // SELinux, without the zero at its end
 	data     []byte
-	target   string // of a link
+	large    func() []byte // makes data of largeSize bytes, where that is not to be kept
+	target   string        // of a link
+}
+
+// largeSize is the size of a large file, in bytes.
+const largeSize = 16 << 20
+
+// size returns the file's size in bytes.
+func (n *node) size() int64 {
+	if n.large != nil {
+		return largeSize
+	}
+	return int64(len(n.data))
+}
+
+// bytes returns the file's data.
+func (n *node) bytes() []byte {
+	if n.large != nil {
+		return n.large()
+	}
+	return n.data
 }
 
 func (n *node) path() string { return path.Join(n.tree, n.name) }
@@ -167,7 +187,7 @@ func (t *tree) write(tb testing.TB, nodes []*node, at func(*node) string) {
 		case n.mode&fs.ModeSymlink != 0:
 			err = os.Symlink(n.target, p)
 		default:
-			err = os.WriteFile(p, n.data, 0o644)
+			err = os.WriteFile(p, n.bytes(), 0o644)
 			if err == nil {
 				err = os.Chmod(p, n.mode.Perm())
 			}

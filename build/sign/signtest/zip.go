@@ -142,7 +142,7 @@ func (t *Target) zipEntry(w *zip.Writer, name string) error {
 		}
 		return err
 	}
-	if t.Options.Padding > 0 && strings.HasSuffix(name, ".img") {
+	if t.Options.Padding > 0 && (strings.HasSuffix(name, ".img") || strings.HasPrefix(name, paddingDir)) {
 		h.Method = zip.Store // measurements are not of this zip's making
 	}
 	in, err := os.Open(t.path(name))
