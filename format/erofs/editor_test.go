@@ -3,7 +3,6 @@ package erofs_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -230,8 +229,13 @@ func editAll(b []byte) error {
 }
 
 func TestEditHostile(t *testing.T) {
-	for name, b := range vectors(t) {
-		if err := editAll(b); err != nil && !errors.Is(err, erofs.ErrUnsupported) {
+	all := vectors(t)
+	for _, name := range []string{"lz4-dedupe", "lz4-fragments", "48bit-plain", "blocks-512"} { // no two alike
+		b, ok := all[name]
+		if !ok {
+			t.Fatalf("no image %s", name)
+		}
+		if err := editAll(b); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Run(name, func(t *testing.T) { imagetest.Hostile(t, b, editAll, erofs.ErrUnsupported) })
