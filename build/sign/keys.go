@@ -1,7 +1,6 @@
 package sign
 
 import (
-	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/rsa"
@@ -338,11 +337,4 @@ func describe(name string, der []byte) string {
 		return sum
 	}
 	return name + " " + sum
-}
-
-// sameKey reports whether two certificates, in DER, are of one key.
-func sameKey(a, b []byte) bool {
-	ca, errA := x509.ParseCertificate(a)
-	cb, errB := x509.ParseCertificate(b)
-	return errA == nil && errB == nil && bytes.Equal(ca.RawSubjectPublicKeyInfo, cb.RawSubjectPublicKeyInfo)
 }

@@ -54,7 +54,6 @@ type finder struct {
 	at      map[uint64][]spot
 	filter  [1 << 10]uint64 // a bit for each of at, by hash
 	report  func(where, key string)
-	trusted map[string]bool
 }
 
 type needle struct {
@@ -71,7 +70,7 @@ const (
 )
 
 func newFinder(lost map[string]any, trusted map[string]bool, report func(where, key string)) *finder {
-	f := &finder{at: map[uint64][]spot{}, report: report, trusted: trusted}
+	f := &finder{at: map[uint64][]spot{}, report: report}
 	for id, pub := range lost {
 		if trusted[id] {
 			continue
@@ -208,7 +207,7 @@ func (f *finder) publicKey(where string, der []byte) {
 	f.key(where, pub)
 }
 
-// key reports a public key that is a test key of AOSP's, or was to be replaced.
+// key reports a public key that is a test key of AOSP's.
 func (f *finder) key(where string, pub any) {
 	if k, ok := targetfiles.TestPublicKey(pub); ok {
 		f.report(where, k.Name()+" (a test key of AOSP)")

@@ -279,7 +279,11 @@ type MissingError struct {
 // Error names them all, and says how they are made.
 func (e *MissingError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d keys are not in %s:", len(e.Keys), e.Dir)
+	if len(e.Keys) == 1 {
+		fmt.Fprintf(&b, "one key is not in %s:", e.Dir)
+	} else {
+		fmt.Fprintf(&b, "%d keys are not in %s:", len(e.Keys), e.Dir)
+	}
 	for _, k := range e.Keys {
 		more := ""
 		if n := len(k.For); n > 1 {
@@ -287,7 +291,7 @@ func (e *MissingError) Error() string {
 		}
 		fmt.Fprintf(&b, "\n  %s (%s), in place of %s, for %s%s", k.Name, k.Use, k.Old, k.For[0], more)
 	}
-	fmt.Fprintf(&b, "\nmios sign keys --keys %s TARGET-FILES makes them", e.Dir)
+	fmt.Fprintf(&b, "\nmios sign keys --keys %s TARGET-FILES makes what is missing", e.Dir)
 	return b.String()
 }
 

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"mios"
 	"mios/format/targetfiles"
@@ -254,8 +255,11 @@ func (s *signing) transform(kind, name string, old []byte) (now []byte, err erro
 	return old, nil
 }
 
-// changedLine is the first line of a that b does not have.
+// changedLine is the first line of a text that b does not have.
 func changedLine(a, b []byte) string {
+	if !utf8.Valid(a) {
+		return ""
+	}
 	var has [][]byte
 	for l := range bytes.Lines(b) {
 		has = append(has, bytes.TrimSpace(l))

@@ -3,7 +3,6 @@ package sign
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -70,7 +69,7 @@ func sweepWork(parent string) error {
 		dir := filepath.Join(parent, e.Name())
 		lock, err := os.Open(filepath.Join(dir, lockName))
 		if err != nil {
-			continue // it is being made this moment
+			continue // it is being made this moment, or is not ours
 		}
 		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			err = os.RemoveAll(dir)
@@ -102,7 +101,6 @@ type content struct {
 	bytes []byte
 	file  string
 	size  int64
-	sum   [sha256.Size]byte // of a file once it is packed
 }
 
 func bytesContent(b []byte) *content { return &content{bytes: b, size: int64(len(b))} }
@@ -139,7 +137,6 @@ type signing struct {
 	src  *targetfiles.Source
 	ring *keyring
 	work *workDir
-	dry  bool // nothing is made: keys are looked for
 
 	misc  *targetfiles.Dict // nil of a folder of images
 	apks  *targetfiles.ApkCerts
