@@ -2,6 +2,7 @@ package logd
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func messages(r *Ring) string {
@@ -326,6 +329,55 @@ func TestServers(t *testing.T) {
 	if err := Read(ctx, readPath, Query{Follow: true, Tail: 1}, func(Entry) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Read = %v, want that of the context", err)
 	}
+}
+
+// TestReadAfterWrite reads at once what was written.
+func TestReadAfterWrite(t *testing.T) {
+	r := NewRing(1 << 20)
+	readPath, writePath := serve(t, r)
+	w, err := Dial(writePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	w.Write(Entry{ID: Main, Priority: Info, Tag: "t", Message: "first"})
+	if err := r.Wait(t.Context(), 0); err != nil { // the server has begun
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		text := fmt.Sprint("m", i)
+		for _, s := range []string{"before", text} {
+			if err := w.Write(Entry{ID: Main, Priority: Info, Tag: "t", Message: s}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := ""
+		if err := Read(t.Context(), readPath, Query{Tail: 1}, func(e Entry) error { last = e.Message; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if last != text {
+			t.Fatalf("read %d ends with %q, want %q", i, last, text)
+		}
+	}
+	if len(r.settling.marks) != 0 {
+		t.Errorf("%d marks are left", len(r.settling.marks))
+	}
+}
+
+// TestMarkOfAnother wants only this process's marks to be taken as such.
+func TestMarkOfAnother(t *testing.T) {
+	var s settling
+	s.serve("x")
+	mark := make(chan struct{})
+	s.marks[1] = mark
+	b := binary.LittleEndian.AppendUint64(nil, 1)
+	if s.came(b, &unix.Ucred{Pid: int32(os.Getpid() + 1)}) || s.came(b[:7], &unix.Ucred{Pid: int32(os.Getpid())}) {
+		t.Error("another's datagram is a mark")
+	}
+	if !s.came(b, &unix.Ucred{Pid: int32(os.Getpid())}) {
+		t.Error("a mark is none")
+	}
+	<-mark
 }
 
 func FuzzParse(f *testing.F) {

@@ -18,6 +18,8 @@ type Ring struct {
 	first   uint64  // number of the first
 	bytes   int
 	grown   chan struct{} // closed at the next entry; nil while nobody waits
+
+	settling settling
 }
 
 // NewRing returns a ring that takes about limit bytes.

@@ -109,6 +109,9 @@ func (r *Ring) serveReader(ctx context.Context, conn *net.UnixConn) error {
 	if !seesAll(cred.Uid) {
 		match = func(e *Entry) bool { return e.UID == cred.Uid && e.ID != Kernel && e.ID != System && q.match(e) }
 	}
+	if q.verb != "stream" {
+		r.settle(ctx) // what was sent before is in the answer
+	}
 	if q.verb == "clear" {
 		r.Clear(match)
 		return nil
@@ -180,6 +183,7 @@ func ListenWriters(path string) (*net.UnixConn, error) {
 func (r *Ring) ServeWriters(ctx context.Context, conn *net.UnixConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
+	r.settling.serve(conn.LocalAddr().String())
 	buf := make([]byte, 8192)
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	for {
@@ -190,11 +194,11 @@ func (r *Ring) ServeWriters(ctx context.Context, conn *net.UnixConn) error {
 		if err != nil {
 			return fmt.Errorf("log writers: %w", err)
 		}
-		e, err := parseWrite(buf[:n])
-		if err != nil {
+		cred, err := sender(oob[:on])
+		if err != nil || r.settling.came(buf[:n], cred) {
 			continue
 		}
-		cred, err := sender(oob[:on])
+		e, err := parseWrite(buf[:n])
 		if err != nil {
 			continue
 		}
