@@ -28,7 +28,7 @@ func TestAOSPErrors(t *testing.T) {
 		{"of core", "class: phone", "class: phone\npartitions: {boot: 40MiB}", "partitions is for base core"},
 		{"kernel", "class: phone", "class: phone\nkernel: {cmdline: quiet}", "kernel is for base core"},
 		{"no input", "target_files: target_files.zip", "target_files: \"\"", "aosp.target_files is empty"},
-		{"key", "networkstack: platform", "networkstack: ../platform", "no name of a key"},
+		{"key", "shared: platform", "shared: ../platform", "no name of a key"},
 		{"remove", "[/product/app/Browser2]", "[/product]", "want a path as on a device"},
 		{"remove relative", "[/product/app/Browser2]", "[/product/../system/app]", "want a path as on a device"},
 		{"apk", "Store.apk", "Store.zip", "want a file that ends in .apk"},
