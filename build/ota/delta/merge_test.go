@@ -69,11 +69,11 @@ func TestMergeCircle(t *testing.T) {
 // TestSnapshot wants merge operations and estimates of partitions in super.
 func TestSnapshot(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	old := noise(r, 500*block)
+	old := noise(r, 125*block)
 	new := bytes.Clone(old)
-	copy(new[100*block:], old[300*block:400*block]) // moved
-	copy(new[200*block:], noise(r, 20*block))       // new
-	clear(new[450*block:])
+	copy(new[25*block:], old[75*block:100*block]) // moved
+	copy(new[55*block:], noise(r, 5*block))       // new
+	clear(new[113*block:])
 	for version, fixed := range map[uint32]uint64{2: 20, 3: 16} {
 		for _, how := range []string{"none", "gz", "lz4", "zstd,3"} {
 			h := header(MaxMinor)
@@ -85,14 +85,14 @@ func TestSnapshot(t *testing.T) {
 			boot.Header.Name = "boot"
 			got := generate(t, &Delta{Partitions: []Partition{partition(image(old), image(new)), boot}, Header: h})
 			p := got.m.Partitions[0]
-			if len(p.MergeOperations) != 1 || p.MergeOperations[0].DstExtent.NumBlocks != 100 {
-				t.Errorf("merge operations %v, want one of 100 blocks", p.MergeOperations)
+			if len(p.MergeOperations) != 1 || p.MergeOperations[0].DstExtent.NumBlocks != 25 {
+				t.Errorf("merge operations %v, want one of 25 blocks", p.MergeOperations)
 			}
-			least := uint64(2<<20 + 20*block + 100*(fixed+4) + 50*fixed)
+			least := uint64(2<<20 + 5*block + 25*(fixed+4) + 12*fixed)
 			if p.EstimateCowSize < least || p.EstimateCowSize > least+least/20 {
 				t.Errorf("version %d, %s: COW of %d bytes, want %d and some", version, how, p.EstimateCowSize, least)
 			}
-			if ops := p.EstimateOpCountMax; version == 2 && ops != 0 || version == 3 && (ops < 150 || ops > 170) {
+			if ops := p.EstimateOpCountMax; version == 2 && ops != 0 || version == 3 && (ops < 37 || ops > 45) {
 				t.Errorf("version %d: %d operations in the COW", version, ops)
 			}
 			if p := got.m.Partitions[1]; p.EstimateCowSize != 0 || p.MergeOperations != nil {
