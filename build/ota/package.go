@@ -58,14 +58,14 @@ func (p *Package) writer(ctx context.Context, f *os.File) (*otazip.Writer, error
 	if err != nil {
 		return nil, err
 	}
-	sum, err := md.VerifyFile(ctx, f, nil, nil)
+	whole, err := md.ReadFile(ctx, f, nil)
 	if err == nil && fi.Size() != md.PayloadSize() {
 		err = fmt.Errorf("%d bytes, want %d: %w", fi.Size(), md.PayloadSize(), mios.ErrInvalid)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Payload, err)
 	}
-	props := payload.Properties{FileHash: sum, FileSize: fi.Size(), MetadataHash: md.Hash(), MetadataSize: md.SignedSize()}
+	props := payload.Properties{FileHash: whole.SHA256, FileSize: fi.Size(), MetadataHash: md.Hash(), MetadataSize: md.SignedSize()}
 	w := &otazip.Writer{Payload: f, Size: fi.Size(), Properties: props.String(), Key: p.Key, Certificate: p.Certificate}
 	if p.Wipe {
 		w.Properties += "POWERWASH=1\n"

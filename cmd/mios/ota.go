@@ -77,7 +77,7 @@ func (o *fullOptions) open() (*input.Build, func(), error) {
 		b, err := input.Open(o.build, tmp)
 		if err != nil {
 			os.RemoveAll(tmp)
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("%w: want a folder that mios build made, a target-files, or a folder of images", err)
 		}
 		return b, func() { b.Close(); os.RemoveAll(tmp) }, nil
 	}

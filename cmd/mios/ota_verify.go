@@ -149,23 +149,20 @@ func (o *otaVerifyOptions) run(ctx context.Context, e env, name string) error {
 // is whole, but another's, is not a broken one.
 func (o *otaVerifyOptions) payload(ctx context.Context, u *ota.Update, keys []trusted, t *progress.Task, judge func(what, good string, err error)) {
 	m := u.Metadata
-	signer, err := signedBy(keys, m.Verify)
+	signer, err := signedBy(keys, func(k []*rsa.PublicKey) error { return m.Signatures.Verify(m.Hash(), k) })
 	judge("metadata signature", signer, err)
 	if want := m.PayloadSize(); u.Size != want {
 		judge("payload", "", fmt.Errorf("%d bytes, want %d: %w", u.Size, want, mios.ErrInvalid))
 		return
 	}
-	sum, err := m.VerifyFile(ctx, u.Payload, nil, t.Bytes)
+	f, err := m.ReadFile(ctx, u.Payload, t.Bytes)
 	judge("operations", fmt.Sprintf("%d, all data as the manifest says", m.Manifest.Operations()), err)
 	if err != nil {
 		return
 	}
-	signer, err = signedBy(keys, func(k []*rsa.PublicKey) error {
-		_, err := m.VerifyFile(ctx, u.Payload, k, nil)
-		return err
-	})
+	signer, err = signedBy(keys, func(k []*rsa.PublicKey) error { return f.Signatures.Verify(f.Signed, k) })
 	judge("payload signature", signer, err)
-	judge("payload", fmt.Sprintf("SHA-256 %x", sum), nil)
+	judge("payload", fmt.Sprintf("SHA-256 %x", f.SHA256), nil)
 }
 
 // pack verifies what a package adds.

@@ -231,23 +231,29 @@ func (x *run) save() error {
 
 // finish verifies the payload signature.
 func (x *run) finish() error {
-	m := x.Metadata.Manifest
-	if m.SignaturesSize > 0 {
-		off := x.at.Offset
-		b, err := x.read(m.SignaturesSize)
-		if err != nil {
+	s, err := x.signatures()
+	if err != nil {
+		return err
+	}
+	if s != nil && len(x.Keys) > 0 {
+		if err := s.Verify([sha256.Size]byte(x.signed.Sum(nil)), x.Keys); err != nil {
 			return fmt.Errorf("payload signature: %w", err)
-		}
-		s, err := decodeSignatures(b, off)
-		if err != nil {
-			return err
-		}
-		if len(x.Keys) > 0 {
-			if err := s.Verify([sha256.Size]byte(x.signed.Sum(nil)), x.Keys); err != nil {
-				return fmt.Errorf("payload signature: %w", err)
-			}
 		}
 	}
 	x.at.Finished = true
 	return x.save()
+}
+
+// signatures reads the payload's signatures, nil if it has none.
+func (x *run) signatures() (*Signatures, error) {
+	m := x.Metadata.Manifest
+	if m.SignaturesSize == 0 {
+		return nil, nil
+	}
+	off := x.at.Offset
+	b, err := x.read(m.SignaturesSize)
+	if err != nil {
+		return nil, fmt.Errorf("payload signature: %w", err)
+	}
+	return decodeSignatures(b, off)
 }

@@ -8,40 +8,66 @@ import (
 	"io"
 )
 
-// VerifyFile reads a whole payload and verifies both signatures and the hash of
-// every operation's data. It returns the SHA-256 of the payload. With no keys
-// the signatures are not verified; progress, if not nil, is told how many bytes
-// are read.
-func (m *Metadata) VerifyFile(ctx context.Context, r io.ReaderAt, keys []*rsa.PublicKey, progress func(done, total int64)) ([sha256.Size]byte, error) {
-	var none [sha256.Size]byte
-	a := &Applier{Metadata: m, Keys: keys, MaxData: maxFileData, Source: func(string) (io.ReaderAt, error) { return nil, nil }}
+// A File is what reading all of a payload gives.
+type File struct {
+	SHA256     [sha256.Size]byte
+	Signed     [sha256.Size]byte // what the payload signature is over
+	Signatures *Signatures       // at its end; nil without any
+}
+
+// ReadFile reads a whole payload and verifies the hash of every operation's
+// data, and no signature. Progress, if not nil, is told how many bytes are read.
+func (m *Metadata) ReadFile(ctx context.Context, r io.ReaderAt, progress func(done, total int64)) (*File, error) {
+	a := &Applier{Metadata: m, MaxData: maxFileData, Source: func(string) (io.ReaderAt, error) { return nil, nil }}
 	if err := a.Check(); err != nil {
-		return none, err
+		return nil, err
 	}
 	from := m.Start()
 	x := &run{Applier: a, ctx: ctx, r: io.NewSectionReader(r, from.Offset, m.PayloadSize()-from.Offset), at: from}
 	var err error
 	if x.signed, err = restore(from.Signed); err != nil {
-		return none, err
+		return nil, err
 	}
 	if x.file, err = restore(from.File); err != nil {
-		return none, err
+		return nil, err
 	}
 	for i := range m.Manifest.Partitions {
 		p := &m.Manifest.Partitions[i]
 		for j := range p.Operations {
 			if err := x.data(&p.Operations[j]); err != nil {
-				return none, p.failed(j, err)
+				return nil, p.failed(j, err)
 			}
 			if progress != nil {
 				progress(x.at.Offset, m.PayloadSize())
 			}
 		}
 	}
-	if err := x.finish(); err != nil {
-		return none, err
+	f := &File{Signed: [sha256.Size]byte(x.signed.Sum(nil))}
+	if f.Signatures, err = x.signatures(); err != nil {
+		return nil, err
 	}
-	return x.at.Digest()
+	f.SHA256 = [sha256.Size]byte(x.file.Sum(nil))
+	return f, nil
+}
+
+// VerifyFile is ReadFile with both signatures verified, unless there are no keys.
+// It returns the SHA-256 of the payload.
+func (m *Metadata) VerifyFile(ctx context.Context, r io.ReaderAt, keys []*rsa.PublicKey, progress func(done, total int64)) ([sha256.Size]byte, error) {
+	if len(keys) > 0 {
+		if err := m.Verify(keys); err != nil {
+			return [sha256.Size]byte{}, err
+		}
+	}
+	f, err := m.ReadFile(ctx, r, progress)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if len(keys) > 0 {
+		if err := f.Signatures.Verify(f.Signed, keys); err != nil {
+			return f.SHA256, fmt.Errorf("payload signature: %w", err)
+		}
+	}
+	return f.SHA256, nil
 }
 
 // data reads an operation's data for nothing but its hashes, in pieces.
