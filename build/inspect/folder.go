@@ -53,6 +53,9 @@ func exists(dir, name string) bool {
 
 // below is how many bytes the files below a folder have.
 func (s *scan) below(dir string) (size int64) {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if fi, err := d.Info(); err == nil {

@@ -67,7 +67,7 @@ func (s *scan) role(role string, b []byte, r *Report) (tuf.Document, error) {
 			return nil, err
 		}
 		s.head(role, m, r)
-		r.fact("names", "%s", count(len(m.Signed.Meta), "file of metadata"))
+		r.fact("names", "%s", count(len(m.Signed.Meta), "metadata file"))
 		return m, nil
 	case tuf.RoleTargets:
 		m, err := tuf.Parse[tuf.Targets](b)
@@ -139,7 +139,7 @@ func (t *repoTree) verify() error {
 		return err
 	}
 	t.r.Summary = fmt.Sprintf("root %d, snapshot %d, %s", t.root.Signed.Version, snap.Signed.Version, count(targets, "target"))
-	t.r.done("all signatures, from root 1 to %s", count(len(t.seen), "role"))
+	t.r.done("all signatures, from root 1 on, of %s", count(len(t.seen), "role"))
 	return nil
 }
 

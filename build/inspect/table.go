@@ -135,6 +135,9 @@ func nearest(in *input) string {
 	}
 	for i := range list {
 		f := &list[i]
+		if f.named(in) && f.kind == "zip" {
+			return fmt.Sprintf("by its name it would be %s, which is a zip%s", strings.TrimPrefix(path.Ext(in.base()), "."), f.begins(in))
+		}
 		if f.named(in) {
 			return fmt.Sprintf("by its name it would be %s (%s)%s", f.kind, f.title, f.begins(in))
 		}

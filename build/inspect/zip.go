@@ -134,10 +134,10 @@ func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	switch what[len(what)-1] {
-	case 'y':
+	switch end := what[len(what)-2:]; {
+	case end[1] == 'y' && end[0] != 'e': // a key has keys
 		what = strings.TrimSuffix(what, "y") + "ie"
-	case 's', 'X':
+	case end[1] == 's', end[1] == 'X':
 		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
