@@ -130,7 +130,7 @@ func (s *signing) surveyRamdisks(m *image) error {
 		}
 		for _, e := range d.Entries {
 			switch kind := s.kindOf(e.Name); {
-			case e.Mode&cpio.TypeMask != cpio.TypeRegular || kind == "" || kind == kindImage || kind == kindIDSig:
+			case e.Mode&cpio.TypeMask != cpio.TypeRegular || kind == "" || slices.Contains([]string{kindImage, kindIDSig, kindVerity}, kind):
 			case kind == kindDebug && path.Base(e.Name) == "force_debuggable":
 				return fmt.Errorf("%s: a boot image for debugging must not be signed: %w: build without it", e.Name, mios.ErrDenied)
 			case kind == kindAPK || kind == kindAPEX:

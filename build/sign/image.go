@@ -16,6 +16,7 @@ import (
 	"mios/format/fsimage"
 	"mios/format/sparse"
 	"mios/format/targetfiles"
+	"mios/internal/readat"
 )
 
 // An image is an image of a partition in target-files.
@@ -250,9 +251,23 @@ func (s *signing) surveyFiles(m *image) error {
 			}
 			r, size := nodeReader(f.FS, n)
 			_, err := f.Lookup(name+extIDSig, false)
-			return s.surveyFile(&file{path: nested(m.name, name), image: m, inner: name, idsig: err == nil}, r, size)
+			return s.surveyFile(&file{path: nested(m.name, name), image: m, inner: name, idsig: err == nil, verity: verityBeside(f, name)}, r, size)
 		})
 	})
+}
+
+// verityBeside is what lies beside a file of an image for fs-verity, or nil.
+func verityBeside(f *fsImage, name string) []byte {
+	n, err := f.Lookup(name+extVerity, false)
+	if err != nil || !n.Info().Mode.IsRegular() || n.Info().Size > maxSmall {
+		return nil
+	}
+	r, size := nodeReader(f.FS, n)
+	b := make([]byte, size)
+	if err := readat.Full(r, b, 0); err != nil {
+		return nil
+	}
+	return b
 }
 
 // withFS calls fn with the file system of an image as it was.

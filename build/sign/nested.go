@@ -72,6 +72,9 @@ func (s *signing) signNested(f *file, r io.ReaderAt, size int64) (*content, erro
 	if err == nil {
 		err = s.setContent(&o.Content, m)
 	}
+	if m.tight() {
+		o.PartitionSize = 0
+	}
 	if err == nil {
 		err = writeFile(name, &contextReader{s.ctx, io.NewSectionReader(r, 0, m.original())})
 	}

@@ -42,7 +42,13 @@ func (s *signing) survey() error {
 			return err
 		}
 		defer r.Close()
-		return s.surveyFile(&file{path: e.Name, entry: e, idsig: s.src.Has(e.Name + extIDSig)}, r, e.Size)
+		f := &file{path: e.Name, entry: e, idsig: s.src.Has(e.Name + extIDSig)}
+		if v := s.src.Entry(e.Name + extVerity); v != nil && v.Mode.IsRegular() {
+			if f.verity, err = v.ReadAll(maxSmall); err != nil {
+				return err
+			}
+		}
+		return s.surveyFile(f, r, e.Size)
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ const (
 	kindPatch       = "recovery patch"
 	kindIDSig       = "idsig"
 	kindImage       = "image"
+	kindVerity      = "fsverity"
 )
 
 // A file is one that gets other content: of a tree of target-files, or of an
@@ -45,7 +46,8 @@ type file struct {
 	apex *apexFile
 	key  *Key // of an image
 
-	idsig bool // a v4 signature lies beside it
+	idsig  bool   // a v4 signature lies beside it
+	verity []byte // what lies beside it for fs-verity, or nil
 }
 
 // A twin is the same file in an image.
@@ -67,6 +69,8 @@ func (s *signing) kindOf(name string) string {
 		return kindAPK
 	case strings.HasSuffix(name, ".apk"+extIDSig):
 		return kindIDSig
+	case strings.HasSuffix(name, extVerity):
+		return kindVerity
 	case strings.HasSuffix(name, ".img"):
 		return kindImage
 	case targetfiles.IsOTACerts(name):
@@ -104,8 +108,8 @@ func (s *signing) surveyFile(f *file, r io.ReaderAt, size int64) error {
 		if err := s.surveyAPK(f.pkg, r, size); err != nil || f.pkg.keep {
 			return err
 		}
-	case kindIDSig:
-		return nil // it comes with its package
+	case kindIDSig, kindVerity:
+		return nil // they come with what they lie beside
 	case kindImage:
 		if keep, err := s.surveyNested(f, r, size); err != nil || keep {
 			return err
@@ -156,18 +160,23 @@ func (s *signing) remake(f *file) error {
 	if err != nil || c == nil {
 		return err
 	}
+	made := map[string]*content{"": c}
+	if f.pkg != nil && f.pkg.v4 != nil {
+		made[extIDSig] = f.pkg.v4
+	}
+	if f.verity != nil {
+		if made[extVerity], err = verityMetadata(c, f.verity); err != nil {
+			return fmt.Errorf("%s%s: %w", f.path, extVerity, err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.image != nil {
-		f.image.edits[f.inner] = c
-		if f.pkg != nil && f.pkg.v4 != nil {
-			f.image.edits[f.inner+extIDSig] = f.pkg.v4
+	for ext, c := range made {
+		if f.image != nil {
+			f.image.edits[f.inner+ext] = c
+		} else {
+			s.setFile(f.entry.Name+ext, c)
 		}
-		return nil
-	}
-	s.setFile(f.entry.Name, c)
-	if f.pkg != nil && f.pkg.v4 != nil {
-		s.setFile(f.entry.Name+extIDSig, f.pkg.v4)
 	}
 	return nil
 }
