@@ -60,8 +60,10 @@ var Tools = []Tool{
 	{"unpack_bootimg", "mkbootimg", "tests of boot images", true},
 	{"unzip", "unzip", "tests of target-files", true},
 	{"veritysetup", "cryptsetup-bin", "tests of dm-verity", true},
+	{"xdelta3", "xdelta3", "figures of deltas", true},
 	{"xz", "xz-utils", "tests of payloads", true},
 	{"zipalign", "zipalign", "tests of APKs", true},
+	{"zstd", "zstd", "figures of deltas", true},
 }
 
 // sbin is where Debian keeps what its users' PATH does not name.
