@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"mios/format/bootctl"
 	"mios/format/gpt"
 	"mios/format/sparse"
 	"mios/format/super"
@@ -145,6 +146,39 @@ func (s *scan) superEmpty(in *input, r *Report) error {
 	for i := range md.Partitions {
 		p := &md.Partitions[i]
 		r.part(&Report{Name: p.Name, Kind: "logical", Title: "logical partition", Size: p.Size(), Summary: "group " + p.Group})
+	}
+	return nil
+}
+
+// isMisc says whether an input is called misc and has a control block.
+func isMisc(in *input) bool {
+	if name := in.base(); name != "misc" && name != "misc.img" || in.size < bootctl.ControlOffset+bootctl.ControlSize {
+		return false
+	}
+	_, err := bootctl.ParseControl(in.head[bootctl.ControlOffset:])
+	return err == nil
+}
+
+// misc tells of a misc partition which slots a loader may boot.
+func (s *scan) misc(in *input, r *Report) error {
+	c, err := bootctl.ParseControl(in.head[bootctl.ControlOffset:])
+	if err != nil {
+		return err
+	}
+	suffixes := bootctl.Suffixes(len(c.Slots))
+	for i, slot := range c.Slots {
+		state := "good"
+		if !slot.Successful {
+			state = count(int(slot.Tries), "try") + " left, and it has to prove itself"
+		}
+		if slot.Priority == 0 {
+			state = "not to be booted"
+		}
+		r.fact("slot", "%s: priority %d, %s", suffixes[i], slot.Priority, state)
+	}
+	r.Summary = count(len(c.Slots), "slot")
+	if i, ok := c.Choose(); ok {
+		r.Summary += ", next " + suffixes[i]
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"mios/build/sign/signtest"
 	"mios/format/apksig"
 	"mios/format/avb"
+	"mios/format/bootctl"
 	"mios/format/bootimg"
 	"mios/format/cpio"
 	"mios/format/dtbo"
@@ -272,25 +274,19 @@ func zipOf(tb testing.TB, files ...string) []byte {
 // fixtures are one file of each kind that can be made without other people's
 // tools.
 func fixtures(tb testing.TB) []fixture {
-	cert := newCert(tb, 0, "tester")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
-	pkcs8 := must(x509.MarshalPKCS8PrivateKey(testkit.RSA(0)))
-	pkix := must(x509.MarshalPKIXPublicKey(testkit.RSA(0).Public()))
-	plainAPK := signtest.Package(tb, "com.example.app", "")
-	signedAPK := signtest.Sign(tb, plainAPK, testkit.RSA(0))
-	var idsig bytes.Buffer
-	signer := apksig.Signer{Key: testkit.RSA(0), Certificate: cert.Raw}
-	if err := apksig.SignV4(context.Background(), bytes.NewReader(signedAPK), int64(len(signedAPK)), []apksig.Signer{signer}, &idsig); err != nil {
-		idsig.Reset() // the certificate is not the package's
-	}
-	lineage := must(apksig.NewLineage(signer, 0, apksig.Signer{Key: testkit.RSA(1), Certificate: newCert(tb, 1, "newer").Raw}, 0))
+	return slices.Concat(imageFixtures(tb), packageFixtures(tb), keyFixtures(tb), textFixtures(tb))
+}
+
+func imageFixtures(tb testing.TB) []fixture {
 	table := &dtbo.Table{PageSize: 2048, Entries: []dtbo.Entry{{ID: 1, Rev: 2, Data: deviceTree(tb)}}}
 	vendor := &bootimg.Vendor{Version: 4, PageSize: 4096, Cmdline: "console=ttyS0", Bootconfig: []byte("androidboot.x=y\n")}
 	if err := vendor.AddFragment(bootimg.Fragment{Name: "dlkm"}, ramdisk(tb)); err != nil {
 		tb.Fatal(err)
 	}
-	unsigned, _ := payloadFile(tb)
-	ota := otaPackage(tb)
+	control := &memFile{make([]byte, 64<<10)}
+	if _, err := control.WriteAt(must(bootctl.New(2, 3).Bytes()), bootctl.ControlOffset); err != nil {
+		tb.Fatal(err)
+	}
 	return []fixture{
 		{"boot.img", bootImage(tb), "boot", []string{`"version":"4"`, "kernel, ramdisk", "hash over", "SHA256_RSA2048", "x86 bzImage", "gzip, 2 files"}},
 		{"vendor_boot.img", written(tb, vendor), "vendor_boot", []string{"console=ttyS0", "androidboot.x=y"}},
@@ -305,10 +301,37 @@ func fixtures(tb testing.TB) []fixture {
 		{"ramdisk.lz4", packWith(tb, ramdisk(tb), func(w io.Writer) (io.WriteCloser, error) { return lz4.NewWriter(w), nil }), "ramdisk", []string{"lz4"}},
 		{"ramdisk.xz", packWith(tb, ramdisk(tb), func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }), "ramdisk", []string{"xz"}},
 		{"ramdisk.zst", packWith(tb, ramdisk(tb), func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }), "ramdisk", []string{"zstd"}},
+		{"misc.img", control.b, "misc", []string{"_a", "3 tries left"}},
+	}
+}
+
+func packageFixtures(tb testing.TB) []fixture {
+	plainAPK := signtest.Package(tb, "com.example.app", "")
+	signedAPK := signtest.Sign(tb, plainAPK, testkit.RSA(0))
+	unsigned, _ := payloadFile(tb)
+	ota := otaPackage(tb)
+	return []fixture{
 		{"payload.bin", unsigned, "payload", []string{"full", "1 partition", "nobody signed it"}},
 		{"ota.zip", ota, "ota", []string{"tester", "signature over the whole file", "by the key of the package", "2026-01-05"}},
 		{"a.apk", signedAPK, "apk", []string{"com.example.app", "verified"}},
 		{"b.apk", plainAPK, "apk", []string{"nobody signed it"}},
+		{"target_files.zip", zipOf(tb, "META/misc_info.txt", "avb_vbmeta_key_path=external/avb/test/data/testkey_rsa4096.pem\navb_vbmeta_algorithm=SHA256_RSA4096\n",
+			"IMAGES/vbmeta.img", string(vbmetaImage(tb, 0)), "SYSTEM/build.prop", "ro.build.fingerprint=f\n"), "target_files", []string{"testkey_rsa4096", "vbmeta image", "fingerprint"}},
+		{"x.apks", zipOf(tb, "toc.pb", "x", "splits/base-master.apk", string(signedAPK)), "apks", []string{"1 package", "com.example.app"}},
+		{"x.xapk", zipOf(tb, "manifest.json", "{}", "com.example.app.apk", string(signedAPK)), "xapk", []string{"1 package"}},
+		{"img.zip", zipOf(tb, "android-info.txt", "board=x\n", "vbmeta.img", string(vbmetaImage(tb, 0))), "images", []string{"vbmeta image"}},
+		{"plain.zip", zipOf(tb, "a", "1", "b/c", "2"), "zip", []string{"2 entries", "checksums of 2 entries"}},
+	}
+}
+
+func keyFixtures(tb testing.TB) []fixture {
+	cert := newCert(tb, 0, "tester")
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	pkcs8 := must(x509.MarshalPKCS8PrivateKey(testkit.RSA(0)))
+	pkix := must(x509.MarshalPKIXPublicKey(testkit.RSA(0).Public()))
+	signer := apksig.Signer{Key: testkit.RSA(0), Certificate: cert.Raw}
+	lineage := must(apksig.NewLineage(signer, 0, apksig.Signer{Key: testkit.RSA(1), Certificate: newCert(tb, 1, "newer").Raw}, 0))
+	return []fixture{
 		{"lineage", lineage.Bytes(), "lineage", []string{"2 certificates", "CN=newer"}},
 		{"cert.pem", certPEM, "certificate", []string{"CN=tester", "rsa2048"}},
 		{"cert.der", cert.Raw, "certificate", []string{"CN=tester"}},
@@ -316,17 +339,16 @@ func fixtures(tb testing.TB) []fixture {
 		{"key.pem", append([]byte("# mine\n"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})...), "private_key", []string{"rsa2048"}},
 		{"pub.der", pkix, "public_key", []string{"rsa2048"}},
 		{"avb_pkmd.bin", must(avb.EncodePublicKey(&testkit.RSA(0).PublicKey)), "avb_public_key", []string{"rsa2048"}},
+		{"otacerts.zip", must(targetfiles.FormatOTACerts([]targetfiles.OTACert{{Name: "a.x509.pem", Certificate: cert}})), "otacerts", []string{"1 certificate", "CN=tester"}},
+	}
+}
+
+func textFixtures(tb testing.TB) []fixture {
+	return []fixture{
 		{"build.prop", []byte("ro.build.fingerprint=a/b/c:16/X/1:user/test-keys\nro.build.tags=test-keys\nro.debuggable=1\n"), "build_prop", []string{"3 properties", "signed with test keys", "root shell"}},
 		{"init.rc", []byte("on boot\n    start a\nservice a /bin/a\n    nonsense\n"), "init_rc", []string{"1 action", "nonsense"}},
 		{"root.json", rootMetadata(tb, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)), "tuf", []string{"root 3, expires 2100-01-01", "by its own keys"}},
 		{"old.json", rootMetadata(tb, time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)), "tuf", []string{"it has expired"}},
-		{"otacerts.zip", must(targetfiles.FormatOTACerts([]targetfiles.OTACert{{Name: "a.x509.pem", Certificate: cert}})), "otacerts", []string{"1 certificate", "CN=tester"}},
-		{"target_files.zip", zipOf(tb, "META/misc_info.txt", "avb_vbmeta_key_path=external/avb/test/data/testkey_rsa4096.pem\navb_vbmeta_algorithm=SHA256_RSA4096\n",
-			"IMAGES/vbmeta.img", string(vbmetaImage(tb, 0)), "SYSTEM/build.prop", "ro.build.fingerprint=f\n"), "target_files", []string{"testkey_rsa4096", "vbmeta image", "fingerprint"}},
-		{"x.apks", zipOf(tb, "toc.pb", "x", "splits/base-master.apk", string(signedAPK)), "apks", []string{"1 package", "com.example.app"}},
-		{"x.xapk", zipOf(tb, "manifest.json", "{}", "com.example.app.apk", string(signedAPK)), "xapk", []string{"1 package"}},
-		{"img.zip", zipOf(tb, "android-info.txt", "board=x\n", "vbmeta.img", string(vbmetaImage(tb, 0))), "images", []string{"vbmeta image"}},
-		{"plain.zip", zipOf(tb, "a", "1", "b/c", "2"), "zip", []string{"2 entries", "checksums of 2 entries"}},
 		{"product.yaml", []byte("name: x\nbase: nothing\n"), "product", []string{"unknown field"}},
 		{"payload_properties.txt", []byte("FILE_HASH=x\nFILE_SIZE=3\n"), "payload_properties", []string{"FILE_SIZE"}},
 		{"META/apkcerts.txt", []byte("name=\"A.apk\" certificate=\"build/make/target/product/security/platform.x509.pem\" private_key=\"build/make/target/product/security/platform.pk8\"\n"), "apkcerts", []string{"1 app", "public test key"}},

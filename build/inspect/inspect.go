@@ -34,7 +34,7 @@ const budget = 512 << 20
 const (
 	maxDepth = 5         // parts within parts
 	maxParts = 4096      // of one report
-	maxWhole = 512 << 20 // bytes of what must be read whole, such as a boot image
+	maxWhole = 192 << 20 // bytes of what must be read whole, such as a boot image
 	maxText  = 4 << 20   // bytes of a text
 	headSize = 8 << 10   // bytes that a format is told by
 )

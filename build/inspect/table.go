@@ -65,6 +65,7 @@ func magicFormats() []format {
 		{kind: "avb_public_key", title: "public key of AVB", magic: []magic{{0, "\x00\x00\x08\x00"}, {0, "\x00\x00\x10\x00"}, {0, "\x00\x00\x20\x00"}}, names: []string{"*.avbpubkey", "avb_pkmd.bin"}, is: isAVBKey, read: (*scan).avbPublicKey},
 		{kind: "avb_certificate", title: "certificate of avb_cert", magic: []magic{{0, "\x01\x00\x00\x00"}}, is: ofSize(avb.CertificateSize), read: (*scan).avbCertificate},
 		{kind: "avb_cert_metadata", title: "certificates of avb_cert", magic: []magic{{0, "\x01\x00\x00\x00"}}, is: ofSize(4 + 2*avb.CertificateSize), read: (*scan).avbCertMetadata},
+		{kind: "misc", title: "misc partition: who boots next", names: []string{"misc", "misc.img"}, is: isMisc, read: (*scan).misc},
 		{kind: "pem", title: "PEM", magic: []magic{{0, "-----BEGIN "}}, names: []string{"*.pem", "*.pub"}, read: (*scan).pem},
 		{kind: "der", title: "DER", magic: []magic{{0, "\x30\x82"}, {0, "\x30\x81"}, {0, "\x30"}}, names: []string{"*.der", "*.pk8", "*.crt", "*.cer", "*.p12"}, is: isDER, read: (*scan).der},
 	}

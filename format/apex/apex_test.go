@@ -325,28 +325,7 @@ func TestRepack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, b := range map[string][]byte{"repacked": again, "signed": signed.Bytes()} {
-		g := parse(t, b)
-		if len(g.Entries) != len(f.Entries) {
-			t.Errorf("%s: %d entries, want %d", what, len(g.Entries), len(f.Entries))
-		}
-		for i := range g.Entries {
-			if g.Entries[i].Name != f.Entries[i].Name {
-				t.Errorf("%s: entry %d is %s, want %s", what, i, g.Entries[i].Name, f.Entries[i].Name)
-			}
-		}
-		if err := payload(t, b).Verify(); err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-		if !bytes.Equal(g.PublicKey, publicKey(t, key)) {
-			t.Errorf("%s: another key", what)
-		}
-		z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := z.File[2].Modified; d.Year() != 1980 || z.File[2].Mode() != 0o644 {
-			t.Errorf("%s: %s of %v, mode %v", what, z.File[2].Name, d, z.File[2].Mode())
-		}
+		compareRepacked(t, what, f, b, key)
 	}
 	file := filepath.Join(t.TempDir(), "a.apex")
 	if err := os.WriteFile(file, signed.Bytes(), 0o644); err != nil {
@@ -358,6 +337,33 @@ func TestRepack(t *testing.T) {
 	}
 	if signed.Len()%4096 != 0 {
 		t.Errorf("the signed APEX has %d bytes", signed.Len())
+	}
+}
+
+// compareRepacked wants of the APEX b what f has, but for the key.
+func compareRepacked(t *testing.T, what string, f *File, b []byte, key *rsa.PrivateKey) {
+	t.Helper()
+	g := parse(t, b)
+	if len(g.Entries) != len(f.Entries) {
+		t.Errorf("%s: %d entries, want %d", what, len(g.Entries), len(f.Entries))
+	}
+	for i := range g.Entries {
+		if g.Entries[i].Name != f.Entries[i].Name {
+			t.Errorf("%s: entry %d is %s, want %s", what, i, g.Entries[i].Name, f.Entries[i].Name)
+		}
+	}
+	if err := payload(t, b).Verify(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	if !bytes.Equal(g.PublicKey, publicKey(t, key)) {
+		t.Errorf("%s: another key", what)
+	}
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := z.File[2].Modified; d.Year() != 1980 || z.File[2].Mode() != 0o644 {
+		t.Errorf("%s: %s of %v, mode %v", what, z.File[2].Name, d, z.File[2].Mode())
 	}
 }
 
