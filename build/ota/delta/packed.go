@@ -130,8 +130,8 @@ func (e *encoder) diffPacked(ctx context.Context, u *unit, op payload.Operation,
 	return &encoded{op, data}, nil
 }
 
-// samples are how many clusters tell which compressor an image was made with.
-const samples = 12
+// probes are how many clusters tell which compressor an image was made with.
+const probes = 12
 
 // algorithm returns the compressor that makes most of the clusters of an image
 // as they are, or nil if there is none: an image does not say.
@@ -142,7 +142,7 @@ func (t *tree) algorithm(img Image) (*lz4diff.Algorithm, error) {
 	var found []fsimage.Extent
 	for _, f := range t.files {
 		for _, x := range f.packed {
-			if x.Codec == fsimage.LZ4 && len(found) < 8*samples {
+			if x.Codec == fsimage.LZ4 && len(found) < 8*probes {
 				found = append(found, x)
 				break
 			}
@@ -157,7 +157,7 @@ func (t *tree) algorithm(img Image) (*lz4diff.Algorithm, error) {
 			a = lz4diff.Algorithm{Type: lz4diff.LZ4HC, Level: level}
 		}
 		n := 0
-		for i := 0; i < len(found); i += max(1, len(found)/samples) {
+		for i := 0; i < len(found); i += max(1, len(found)/probes) {
 			same, err := t.remakes(img, c, found[i])
 			if err != nil {
 				return nil, err
