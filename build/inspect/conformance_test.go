@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"os"
@@ -142,4 +143,65 @@ func blob(tb testing.TB, name string) []byte {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// TestConformanceVerdict compares what is said to be wrong, or not, with what
+// AOSP's own tests and tools say of the same files.
+func TestConformanceVerdict(t *testing.T) {
+	t.Run("apksig", func(t *testing.T) {
+		root := conformance.Dir(t, "apksig")
+		tally := conformance.New(t, "inspect apksig verdicts")
+		for _, f := range rows(t, filepath.Join(root, "expect.tsv")) {
+			if len(f) < 5 || f[1] != "" || f[2] != "" || f[3] != "verify" || f[4] != "verified" && f[4] != "not_verified" {
+				continue
+			}
+			r, err := Inspect(context.Background(), filepath.Join(root, "apks", f[0]), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			signed := slices.ContainsFunc(r.Signatures, func(s Signature) bool { return s.State == verified })
+			ok := signed == (f[4] == "verified")
+			tally.Case(ok)
+			if !ok {
+				t.Errorf("%s: %s by AOSP; here %s", f[0], f[4], words(t, r))
+			}
+		}
+	})
+	t.Run("avb", func(t *testing.T) {
+		root := conformance.Dir(t, "avb")
+		tally := conformance.New(t, "inspect vbmeta verdicts")
+		b, err := os.ReadFile(filepath.Join(root, "vbmeta_verify.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(b) {
+			var c struct{ Blob, Result string }
+			if err := json.Unmarshal(line, &c); err != nil {
+				t.Fatal(err)
+			}
+			in := blob(t, filepath.Join(root, "blobs", c.Blob+".gz"))
+			s := &scan{ctx: t.Context(), left: budget}
+			r := s.inspect(&input{ReaderAt: bytes.NewReader(in), name: "vbmeta.img", size: int64(len(in))})
+			ok := r.OK() == (c.Result == "OK" || c.Result == "OK_NOT_SIGNED")
+			tally.Case(ok)
+			if !ok {
+				t.Errorf("%s: %s by libavb; here %s", c.Blob, c.Result, words(t, r))
+			}
+		}
+	})
+}
+
+// rows are the lines of a file, by their tabs, without comments.
+func rows(tb testing.TB, name string) (out [][]string) {
+	tb.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if !strings.HasPrefix(line, "#") {
+			out = append(out, strings.Split(strings.TrimRight(line, "\n"), "\t"))
+		}
+	}
+	return out
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"mios/internal/conformance"
 	"mios/internal/testkit"
 	"mios/internal/tool"
 )
@@ -399,6 +400,29 @@ func TestTestKeys(t *testing.T) {
 	c := newCert(t, testkit.RSA(0), "a")
 	if k, ok := TestCertificate(c); ok {
 		t.Errorf("a fresh certificate is said to be %s", k.Path)
+	}
+}
+
+// TestConformanceTestKeys knows AOSP's testkey by its certificate, among others
+// that are nobody's.
+func TestConformanceTestKeys(t *testing.T) {
+	dir := conformance.Dir(t, "ota_zip")
+	tally := conformance.New(t, "test keys")
+	for _, name := range []string{"testkey_v1", "testkey_v2", "testkey_v3"} {
+		b, err := os.ReadFile(filepath.Join(dir, name+".x509.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := parseCertificate(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, ok := TestCertificate(c)
+		right := ok == (name == "testkey_v1") && (!ok || k.Path == "build/make/target/product/security/testkey")
+		tally.Case(right)
+		if !right {
+			t.Errorf("%s is %q", name, k.Path)
+		}
 	}
 }
 
