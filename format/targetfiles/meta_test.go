@@ -403,8 +403,8 @@ func TestTestKeys(t *testing.T) {
 	}
 }
 
-// TestConformanceTestKeys knows AOSP's testkey by its certificate, among others
-// that are nobody's.
+// TestConformanceTestKeys knows AOSP's testkey by its certificate (v1) and by
+// another of the same key (v3), among others that are nobody's.
 func TestConformanceTestKeys(t *testing.T) {
 	dir := conformance.Dir(t, "ota_zip")
 	tally := conformance.New(t, "test keys")
@@ -418,7 +418,7 @@ func TestConformanceTestKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		k, ok := TestCertificate(c)
-		right := ok == (name == "testkey_v1") && (!ok || k.Path == "build/make/target/product/security/testkey")
+		right := ok == (name != "testkey_v2") && (!ok || k.Path == "build/make/target/product/security/testkey")
 		tally.Case(right)
 		if !right {
 			t.Errorf("%s is %q", name, k.Path)
