@@ -20,7 +20,8 @@ const (
 // An AOSP says what a product of base aosp is made from, and what is made of
 // it. Paths are the definition's neighbours unless they are absolute.
 type AOSP struct {
-	// TargetFiles is the target-files zip or folder that a build of AOSP made.
+	// TargetFiles is the target-files zip or folder that a build of AOSP made, or a
+	// folder of its images.
 	TargetFiles string `yaml:"target_files"`
 	// Keys say which of the vendor's keys takes the place of one that the build
 	// names, by the last element of its path there: "platform: platform-phone",

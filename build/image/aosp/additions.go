@@ -70,14 +70,14 @@ func (b *builder) home(partition string) (home, error) {
 	if p == nil {
 		return home{}, fmt.Errorf("partition %s: %w", partition, mios.ErrNotFound)
 	}
-	h := home{tree: b.src.FolderOf(p), image: partition, mount: "/" + partition}
+	h := home{tree: b.src.folderOf(p), image: partition, mount: "/" + partition}
 	if h.tree == "" {
 		return h, fmt.Errorf("partition %s: %w: the build has none", partition, mios.ErrNotFound)
 	}
 	if top, rest, ok := strings.Cut(h.tree, "/"); ok { // in another's image
 		h.image, h.below = strings.ToLower(top), rest
 	}
-	if h.image == "system" && b.src.HasDir("ROOT") { // whose image has the root of all
+	if h.image == "system" && b.src.has("ROOT") { // whose image has the root of all
 		h.below = path.Join("system", h.below)
 	}
 	return h, nil
@@ -92,7 +92,7 @@ func (b *builder) read(partition, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.src.ReadFile(path.Join(h.tree, name))
+	return b.src.readAll(path.Join(h.tree, name), maxText)
 }
 
 // has reports whether the build has a file or folder, or will have it.
@@ -109,7 +109,7 @@ func (b *builder) has(partition, name string) (bool, error) {
 		return false, err
 	}
 	full := path.Join(h.tree, name)
-	return b.src.Has(full) || b.src.HasDir(full), nil
+	return b.src.has(full), nil
 }
 
 // add adds a file, and the folders above it.

@@ -27,7 +27,8 @@ import (
 // A Config is everything that a build depends on.
 type Config struct {
 	Product *product.Product
-	// TargetFiles takes the place of the product's, if it is not "".
+	// TargetFiles, or a folder of images, takes the place of the product's, if it
+	// is not "".
 	TargetFiles string
 	Version     string    // that people see; "": the build's ro.build.version.incremental
 	BuildTime   time.Time // the release's build timestamp, in whole seconds; zero: that of the build of AOSP
@@ -103,14 +104,14 @@ func Build(ctx context.Context, c Config, dir string) (*Result, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	src, err := targetfiles.Open(c.Input())
+	src, err := openSource(c.Input())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: it is to be what \"m target-files-package\" makes of AOSP; name another with --target-files", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", c.Input(), err)
 	}
-	defer src.Close()
+	defer src.close()
 	b := &builder{Config: &c, ctx: ctx, src: src, out: &Result{}}
 	err = image.InFolder(dir, func(tmp string) error {
 		b.dir = tmp
@@ -154,7 +155,7 @@ func Build(ctx context.Context, c Config, dir string) (*Result, error) {
 type builder struct {
 	*Config
 	ctx                 context.Context
-	src                 *targetfiles.Source
+	src                 *source
 	dir, staged, signed string // folders: of the images, of target-files before and after signing
 
 	misc  *targetfiles.Dict
@@ -172,14 +173,8 @@ type builder struct {
 // readBuild reads what the build says of itself, and checks that it is of the
 // product.
 func (b *builder) readBuild() error {
-	if b.src.Layout != targetfiles.TargetFiles {
-		return fmt.Errorf("%s: it is %v, want target-files, with META: %w: \"mios sign target-files\" signs images alone", b.Input(), b.src.Layout, mios.ErrInvalid)
-	}
-	raw, err := b.src.ReadFile(targetfiles.MiscInfo)
-	if err != nil {
-		return err
-	}
-	if b.misc, err = targetfiles.ParseDict(raw); err != nil {
+	var err error
+	if b.misc, err = b.src.misc(); err != nil {
 		return err
 	}
 	if b.props, err = readProps(b.src); err != nil {

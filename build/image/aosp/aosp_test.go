@@ -46,10 +46,10 @@ func (v vendorKeys) Key(name string) (*sign.Key, error) {
 var vendor = vendorKeys{"avb", "platform", "shared", "media", "networkstack", "releasekey", "ota", "com.android.hello", "com.android.compressed"}
 
 // build builds the product of the definition in a new folder.
-func build(t *testing.T, in string) (string, *Result) {
+func build(t *testing.T, in string, allow bool) (string, *Result) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "phone")
-	c := Config{Product: newProduct(t, definition), TargetFiles: in, Keys: vendor, Root: []byte("{}")}
+	c := Config{Product: newProduct(t, definition), TargetFiles: in, Keys: vendor, Root: []byte("{}"), AllowTestKeys: allow}
 	r, err := Build(context.Background(), c, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -61,9 +61,9 @@ func build(t *testing.T, in string) (string, *Result) {
 // same, and everyone else's tools take them.
 func TestBuild(t *testing.T) {
 	x := signtest.New(t, signtest.Options{})
-	dir, r := build(t, x.Dir)
+	dir, r := build(t, x.Dir, false)
 	t.Run("again", func(t *testing.T) {
-		again, _ := build(t, x.Zip(t))
+		again, _ := build(t, x.Zip(t), false)
 		got, want := contents(t, again), contents(t, dir)
 		for name := range want {
 			if strings.HasSuffix(name, ".json") { // what they were made of differs
@@ -80,11 +80,33 @@ func TestBuild(t *testing.T) {
 	t.Run("verified boot", func(t *testing.T) { verifiedBoot(t, dir) })
 	t.Run("packages", func(t *testing.T) { packages(t, dir, x.Keys) })
 	t.Run("super", func(t *testing.T) { superImage(t, dir, r) })
-	t.Run("update", func(t *testing.T) { update(t, dir) })
+	t.Run("update", func(t *testing.T) { update(t, dir, true) })
 	t.Run("zip", func(t *testing.T) { imagesZip(t, dir, r) })
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
+}
+
+// TestImages builds of the images alone: what is in them is found there.
+func TestImages(t *testing.T) {
+	x := signtest.New(t, signtest.Options{})
+	in := filepath.Join(x.Dir, "IMAGES")
+	before := contents(t, in)
+	dir, r := build(t, in, true) // without META nobody knows the tests' own test keys
+	if !maps.Equal(contents(t, in), before) {
+		t.Error("the input has changed")
+	}
+	verifiedBoot(t, dir)
+	packages(t, dir, &signtest.Keys{})
+	superImage(t, dir, r)
+	if len(r.Endpoints) < 8 || r.Variant != "userdebug" || r.Groups[0].Size == 0 {
+		t.Errorf("result %+v", r)
+	}
+	plan, err := os.ReadFile(filepath.Join(dir, FastbootFile))
+	if err != nil || !strings.Contains(string(plan), "flash boot\nflash init_boot\nflash dtbo\nflash vendor_boot\nflash --apply-vbmeta vbmeta\n") {
+		t.Errorf("%s: %s, %v", FastbootFile, plan, err)
+	}
+	update(t, dir, false)
 }
 
 // contents are the files of a folder, by name.
@@ -214,8 +236,9 @@ func superImage(t *testing.T, dir string, r *Result) {
 	}
 }
 
-// update makes an update payload of the build.
-func update(t *testing.T, dir string) {
+// update makes an update payload of the build, of which META says all or what
+// can be told without it.
+func update(t *testing.T, dir string, meta bool) {
 	m, err := image.ReadManifest(dir)
 	if err != nil || m.Base != "aosp" || len(m.SuperGroups()) != 1 || m.SecurityPatch != "2024-11-05" {
 		t.Errorf("ReadManifest = %+v, %v", m, err)
@@ -239,10 +262,10 @@ func update(t *testing.T, dir string) {
 	}
 	defer u.Close()
 	got := u.Metadata.Manifest
-	if d := got.Dynamic; d == nil || !d.SnapshotEnabled || !d.VABCEnabled || len(d.Groups) != 1 || len(d.Groups[0].Partitions) != 4 {
+	if d := got.Dynamic; d == nil || !d.SnapshotEnabled || d.VABCEnabled != meta || len(d.Groups) != 1 || len(d.Groups[0].Partitions) != 4 {
 		t.Errorf("dynamic partitions %+v", got.Dynamic)
 	}
-	if got.SecurityPatch != m.SecurityPatch || got.MaxTimestamp != m.BuildTime || len(got.Partitions) != len(m.Partitions) || len(got.Apexes) != 2 {
+	if got.SecurityPatch != m.SecurityPatch || got.MaxTimestamp != m.BuildTime || len(got.Partitions) != len(m.Partitions) || meta != (len(got.Apexes) == 2) {
 		t.Errorf("manifest: patch %q, timestamp %d, %d partitions, APEXes %v", got.SecurityPatch, got.MaxTimestamp, len(got.Partitions), got.Apexes)
 	}
 	for _, p := range got.Partitions {

@@ -16,7 +16,6 @@ import (
 	"mios/build/sign"
 	"mios/format/apk"
 	"mios/format/apksig"
-	"mios/format/targetfiles"
 )
 
 // instructionSets are what Android calls the folders of native code of an ABI.
@@ -82,7 +81,7 @@ func (b *builder) named(base string) bool {
 	if slices.ContainsFunc(b.packages, func(k keyed) bool { return k.name == base }) {
 		return true
 	}
-	return slices.ContainsFunc(b.src.Entries, func(e *targetfiles.Entry) bool { return path.Base(e.Name) == base && !b.gone(e.Name) })
+	return slices.ContainsFunc(b.src.names, func(name string) bool { return path.Base(name) == base && !b.gone(name) })
 }
 
 // verify refuses an app that keeps its signature and has no good one.

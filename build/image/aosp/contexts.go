@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
-
-	"mios/format/targetfiles"
 )
 
 // contexts says which SELinux label a file of a device has: the file_contexts
@@ -32,10 +30,10 @@ var contextFiles = []string{
 	"VENDOR/etc/selinux/vendor_file_contexts", "ODM/etc/selinux/odm_file_contexts",
 }
 
-func readContexts(src *targetfiles.Source) (*contexts, error) {
+func readContexts(src *source) (*contexts, error) {
 	c := &contexts{}
 	for _, name := range contextFiles {
-		b, err := src.ReadFile(name)
+		b, err := src.readAll(name, maxText)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

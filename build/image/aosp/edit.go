@@ -17,7 +17,6 @@ import (
 	"mios/build/image/avbtool"
 	"mios/format/avb"
 	"mios/format/fsimage"
-	"mios/format/targetfiles"
 )
 
 // editImages changes the images that the additions are in, and the vbmeta images
@@ -44,7 +43,7 @@ func (b *builder) editImages() error {
 }
 
 func (b *builder) stagedImage(partition string) string {
-	return filepath.Join(b.staged, filepath.FromSlash(targetfiles.Image(partition)))
+	return filepath.Join(b.staged, filepath.FromSlash(b.src.imagePath(partition)))
 }
 
 // editImage changes the file system in an image, and gives it a new hash tree
@@ -53,7 +52,7 @@ func (b *builder) editImage(partition string) error {
 	name := b.stagedImage(partition)
 	old, err := avbtool.Read(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not in the target-files: %w: make it with AOSP's add_img_to_target_files", targetfiles.Image(partition), err)
+		return fmt.Errorf("%s is not there: %w: make it with AOSP's add_img_to_target_files", b.src.imagePath(partition), err)
 	}
 	if err != nil {
 		return err
@@ -148,7 +147,7 @@ func (b *builder) editFile(e fsimage.Editor, a *addition, h home) error {
 		return err
 	}
 	defer r.Close()
-	if a.replace && b.src.Has(path.Join(h.tree, a.name)) && !b.dropped(a.partition, a.name) {
+	if a.replace && b.src.has(path.Join(h.tree, a.name)) && !b.dropped(a.partition, a.name) {
 		return e.Replace(at, r, size)
 	}
 	return e.Add(at, attr, r, size)
@@ -230,7 +229,7 @@ func (b *builder) restoreKey(partition string, pub []byte) error {
 // partition. Their signatures are no good afterwards, until the vendor's are
 // there.
 func (b *builder) describe(now *avb.HashtreeDescriptor) error {
-	list, err := filepath.Glob(filepath.Join(b.staged, "IMAGES", "vbmeta*.img"))
+	list, err := filepath.Glob(filepath.Join(filepath.Dir(b.stagedImage("vbmeta")), "vbmeta*.img"))
 	if err != nil {
 		return err
 	}

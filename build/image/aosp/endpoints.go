@@ -103,17 +103,17 @@ func (b *builder) targets(name string) (list []target, err error) {
 	if name == connectivityTarget {
 		return b.apexTargets()
 	}
-	for _, e := range b.src.Entries {
-		base := path.Base(e.Name)
+	for _, file := range b.src.names {
+		base := path.Base(file)
 		switch {
-		case !strings.HasSuffix(base, ".apk") || strings.Contains(e.Name, "/overlay/") || b.gone(e.Name):
+		case !strings.HasSuffix(base, ".apk") || strings.Contains(file, "/overlay/") || b.gone(file):
 			continue
 		case name == frameworkTarget && base != "framework-res.apk", name == networkStackTarget && !strings.Contains(base, "NetworkStack"):
 			continue
 		}
-		t, err := b.target(e)
+		t, err := b.target(file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Name, err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if name == frameworkTarget || strings.HasSuffix(t.pkg, ".networkstack") || strings.HasSuffix(t.pkg, ".networkstack.inprocess") {
 			if t.res != nil {
@@ -127,8 +127,8 @@ func (b *builder) targets(name string) (list []target, err error) {
 // maxTarget is the largest package that is read for its resources, in bytes.
 const maxTarget = 1 << 30
 
-func (b *builder) target(e *targetfiles.Entry) (target, error) {
-	data, err := e.ReadAll(maxTarget)
+func (b *builder) target(name string) (target, error) {
+	data, err := b.src.readAll(name, maxTarget)
 	if err != nil {
 		return target{}, err
 	}
@@ -155,21 +155,21 @@ func readTarget(r io.ReaderAt, size int64) (target, error) {
 // apexTargets returns the packages with the resources of connectivity, which are
 // in the APEX of tethering.
 func (b *builder) apexTargets() (list []target, err error) {
-	for _, e := range b.src.Entries {
-		if !targetfiles.IsApex(e.Name) || !strings.Contains(path.Base(e.Name), "tethering") || b.gone(e.Name) {
+	for _, name := range b.src.names {
+		if !targetfiles.IsApex(name) || !strings.Contains(path.Base(name), "tethering") || b.gone(name) {
 			continue
 		}
-		found, err := apexTarget(e)
+		found, err := b.apexTarget(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		list = append(list, found...)
 	}
 	return list, nil
 }
 
-func apexTarget(e *targetfiles.Entry) (list []target, err error) {
-	data, err := e.ReadAll(maxTarget)
+func (b *builder) apexTarget(name string) (list []target, err error) {
+	data, err := b.src.readAll(name, maxTarget)
 	if err != nil {
 		return nil, err
 	}

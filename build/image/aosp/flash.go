@@ -27,14 +27,14 @@ var early = []string{"boot", "init_boot", "dtbo", "vendor_kernel_boot", "recover
 // flashall" asks a device for, and does, with ANDROID_PRODUCT_OUT set to the
 // folder of the build, and "fastboot update" with the zip.
 func (b *builder) flashing() error {
-	info, err := b.src.ReadFile("OTA/" + InfoFile)
+	info, err := b.src.beside("OTA", InfoFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(b.dir, InfoFile), info, 0o644); err != nil {
 		return err
 	}
-	plan, err := b.src.ReadFile("META/" + FastbootFile)
+	plan, err := b.src.beside("META", FastbootFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		plan, err = b.flashPlan(), nil
 	}

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"mios"
 	"mios/build/image"
 	"mios/build/sign"
 	"mios/format/sparse"
@@ -42,20 +41,46 @@ func (b *builder) sign() error {
 			o.Rollback[a.Partition] = index
 		}
 	}
+	if b.src.bare() {
+		if err := b.bareOptions(&o); err != nil {
+			return err
+		}
+	}
 	o.Progress = func(what string, _, _ int64) { b.note("sign: %s", what) }
 	b.out.Signed, err = sign.TargetFiles(b.ctx, b.staged, b.signed, o)
 	return err
 }
 
-// images puts the images of all partitions into the folder of the build, as
-// they are on a device: plain, not sparse.
-func (b *builder) images() error {
-	names, err := b.partitions()
+// bareOptions says of images alone what META would say.
+func (b *builder) bareOptions(o *sign.Options) error {
+	o.Packages = map[string]string{}
+	for _, k := range b.packages {
+		o.Packages[k.name] = k.key
+	}
+	names, err := b.src.partitions()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		from := filepath.Join(b.signed, "IMAGES", name+".img")
+		if b.Product.Keys.AVB != "avb" {
+			o.AVB[name] = b.Product.Keys.AVB
+		}
+		if index := b.Product.RollbackIndex; index != 0 {
+			o.Rollback[name] = index
+		}
+	}
+	return nil
+}
+
+// images puts the images of all partitions into the folder of the build, as
+// they are on a device: plain, not sparse.
+func (b *builder) images() error {
+	names, err := b.src.partitions()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		from := filepath.Join(b.signed, filepath.FromSlash(b.src.imagePath(name)))
 		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
 			from = filepath.Join(b.signed, "RADIO", name+".img")
 		}
@@ -71,28 +96,6 @@ func (b *builder) images() error {
 	}
 	b.out.Partitions = b.parts
 	return b.copyMeta()
-}
-
-// partitions are those of the build: of A/B builds those that updates bring,
-// and else all with an image.
-func (b *builder) partitions() ([]string, error) {
-	raw, err := b.src.ReadFile(targetfiles.ABPartitions)
-	if err == nil {
-		return targetfiles.ParseList(raw)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var names []string
-	for _, p := range targetfiles.Partitions {
-		if b.src.Has(targetfiles.Image(p.Name)) {
-			names = append(names, p.Name)
-		}
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no images in IMAGES: %w: make them with AOSP's add_img_to_target_files", mios.ErrNotFound)
-	}
-	return names, nil
 }
 
 // partition describes an image.
@@ -167,6 +170,9 @@ func (b *builder) copyMeta() error {
 	if err := os.Mkdir(filepath.Join(b.dir, "META"), 0o755); err != nil {
 		return err
 	}
+	if b.src.bare() {
+		return b.makeMeta()
+	}
 	for _, name := range metaFiles {
 		f, err := os.Open(filepath.Join(b.signed, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -178,6 +184,24 @@ func (b *builder) copyMeta() error {
 		err = writeFile(filepath.Join(b.dir, name), 0o644, f)
 		f.Close()
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeMeta writes of images alone what target-files would have: the layout of
+// super, and the version of update_engine as system has it.
+func (b *builder) makeMeta() error {
+	files := map[string][]byte{targetfiles.DynamicPartitions: b.misc.Bytes()}
+	config, err := b.src.readAll("SYSTEM/etc/update_engine.conf", maxText)
+	if err == nil {
+		files[targetfiles.UpdateEngineConfig] = config
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(b.dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}

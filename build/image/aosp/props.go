@@ -21,10 +21,10 @@ var propFiles = []string{
 	"PRODUCT/etc/build.prop", "PRODUCT/build.prop",
 }
 
-func readProps(src *targetfiles.Source) (props, error) {
+func readProps(src *source) (props, error) {
 	p, found := props{}, false
 	for _, name := range propFiles {
-		b, err := src.ReadFile(name)
+		b, err := src.readAll(name, maxText)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -26,12 +26,15 @@ func (b *builder) stage() error {
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
-		if b.gone(e.Name) {
+		if b.gone(e.Name) || b.src.bare() && strings.HasPrefix(e.Name, "super") { // which is made anew
 			continue
 		}
 		if err := b.copyEntry(e); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
+	}
+	if b.src.bare() {
+		return b.editImages()
 	}
 	for _, key := range slices.Sorted(maps.Keys(b.files)) {
 		if err := b.layOut(b.files[key]); err != nil {

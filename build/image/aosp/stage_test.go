@@ -61,11 +61,11 @@ func newProduct(tb testing.TB, text string) *product.Product {
 // staged lays out a build of the folder or zip at in.
 func staged(tb testing.TB, p *product.Product, in string) (*builder, error) {
 	tb.Helper()
-	src, err := targetfiles.Open(in)
+	src, err := openSource(in)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { src.Close() })
+	tb.Cleanup(func() { src.close() })
 	b := &builder{
 		Config: &Config{Product: p, TargetFiles: in, Root: []byte("{}")}, ctx: context.Background(), src: src,
 		staged: filepath.Join(tb.TempDir(), "staged"), out: &Result{},

@@ -59,7 +59,7 @@ func (t *Target) content(tb testing.TB, tr *tree) {
 	tr.file("SYSTEM/etc/selinux/plat_mac_permissions.xml", t.Keys.macPermissions())
 	tr.file("SYSTEM/etc/permissions/privapp-permissions-platform.xml", []byte("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<permissions>\n</permissions>\n"))
 	tr.file("SYSTEM/etc/security/otacerts.zip", t.Keys.otacerts(tb))
-	tr.file("SYSTEM/etc/update_engine.conf", []byte("PAYLOAD_MINOR_VERSION=9\n"))
+	tr.file("SYSTEM/etc/update_engine.conf", []byte("PAYLOAD_MAJOR_VERSION=2\nPAYLOAD_MINOR_VERSION=9\n"))
 	tr.file("VENDOR/etc/gps.conf", []byte("NTP_SERVER=time.google.com\nSUPL_HOST=supl.google.com\nSUPL_PORT=7275\nLONGTERM_PSDS_SERVER_1=https://agnss.goog/lto2.dat\n"))
 	tr.file("VENDOR/bin/hw/vendor.service", noise(11, 120_000))
 	tr.file("VENDOR/etc/fstab.tester", []byte("system /system ext4 ro wait,slotselect,avb=vbmeta_system,logical,first_stage_mount\n"))
