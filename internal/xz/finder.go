@@ -30,7 +30,7 @@ func (f *finder) reset(src []byte) {
 	f.src, f.pos = src, 0
 	clear(f.hash2[:])
 	clear(f.hash3[:])
-	size := 1 << max(10, bits.Len(uint(len(src)))-1)
+	size := 1 << max(10, bits.Len(uint(len(src)))-2)
 	if len(f.hash4) < size {
 		f.hash4 = make([]uint32, size)
 	} else {
