@@ -5,7 +5,6 @@ package image
 // it with what miosd really links.
 var licenses = map[string]string{
 	"github.com/andybalholm/brotli":  "MIT",
-	"github.com/dsnet/compress":      "BSD-3-Clause",
 	"github.com/insomniacslk/dhcp":   "BSD-3-Clause",
 	"github.com/josharian/native":    "MIT",
 	"github.com/mdlayher/packet":     "MIT",
@@ -14,7 +13,6 @@ var licenses = map[string]string{
 	"github.com/therootcompany/xz":   "CC0-1.0",
 	"github.com/u-root/u-root":       "BSD-3-Clause",
 	"github.com/u-root/uio":          "BSD-3-Clause",
-	"github.com/ulikunitz/xz":        "BSD-3-Clause",
 	"github.com/vishvananda/netlink": "Apache-2.0",
 	"github.com/vishvananda/netns":   "Apache-2.0",
 	"golang.org/x/crypto":            "BSD-3-Clause",
