@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -326,8 +329,43 @@ func (s *scan) idsig(in *input, r *Report) error {
 	for _, signer := range sig.Signers {
 		r.certificate("APK v4", "", signer.Certificate, notVerified)
 	}
-	r.skipped("the signature", "it is over a package: mios app verify takes both")
 	r.Summary = count(len(sig.Signers), "signer")
+	return s.idsigPackage(in, b, r)
+}
+
+// idsigPackage verifies a v4 signature with the package that lies beside it.
+func (s *scan) idsigPackage(in *input, sig []byte, r *Report) error {
+	name := strings.TrimSuffix(in.path, ".idsig")
+	f, err := os.Open(name)
+	if name == in.path || errors.Is(err, fs.ErrNotExist) {
+		r.skipped("the signature", "it is over a package, which is not beside it")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !s.afford(fi.Size()) {
+		r.skipped("the signature", why)
+		return nil
+	}
+	res, err := apksig.Verify(s.ctx, f, fi.Size(), apksig.Options{IDSig: bytes.NewReader(sig)})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	state := wrong
+	if res.Verified() {
+		state = verified
+		r.done("signature over %s, %s", filepath.Base(name), progress.Size(fi.Size()))
+	}
+	for i := range r.Signatures {
+		r.Signatures[i].State = state
+	}
+	s.appIssues(res, r)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -143,6 +144,40 @@ func blob(tb testing.TB, name string) []byte {
 		tb.Fatal(err)
 	}
 	return b
+}
+
+// TestConformanceParts looks into what real packages are made of.
+func TestConformanceParts(t *testing.T) {
+	dir := conformance.Dir(t, "apps")
+	tally := conformance.New(t, "inspect parts of apps")
+	names, err := filepath.Glob(filepath.Join(dir, "*.apk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		z, err := zip.OpenReader(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		for _, f := range z.File {
+			want := map[string]string{".dex": "dex", ".arsc": "arsc", ".so": "elf"}[path.Ext(f.Name)]
+			if f.Name == "AndroidManifest.xml" {
+				want = "axml"
+			}
+			if want == "" {
+				continue
+			}
+			b := must(io.ReadAll(must(f.Open())))
+			s := &scan{ctx: t.Context(), left: budget}
+			r := s.inspect(&input{ReaderAt: bytes.NewReader(b), name: "a part", size: int64(len(b))})
+			ok := r.Kind == want && r.OK()
+			tally.Case(ok)
+			if !ok {
+				t.Errorf("%s of %s is %s, want %s", f.Name, filepath.Base(name), words(t, r), want)
+			}
+		}
+	}
 }
 
 // TestConformanceVerdict compares what is said to be wrong, or not, with what

@@ -3,14 +3,19 @@ package inspect
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"mios/build/sign/signtest"
+	"mios/format/apksig"
 	"mios/internal/testkit"
+	"mios/internal/tool"
 )
 
 // words are all that a report says, for tests to look into.
@@ -208,6 +213,58 @@ func TestChain(t *testing.T) {
 	write(t, dir, "dtbo.img", []byte("another tree overlay!"))
 	if r := look(t, filepath.Join(dir, "vbmeta.img"), false); r.OK() || !strings.Contains(words(t, r), "changed since it was signed") {
 		t.Errorf("vbmeta beside another dtbo: %s", words(t, r))
+	}
+}
+
+// TestIDSig verifies a v4 signature with the package beside it, if there is one.
+func TestIDSig(t *testing.T) {
+	plain := signtest.Package(t, "com.example.app", "")
+	cert := newCert(t, 0, "tester")
+	var sig, apk bytes.Buffer
+	o := apksig.SignOptions{Signers: []apksig.Signer{{Key: testkit.RSA(0), Certificate: cert.Raw}}, V2: true, V3: true, IDSig: &sig}
+	if err := apksig.Sign(t.Context(), bytes.NewReader(plain), int64(len(plain)), o, &apk); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name := write(t, dir, "a.apk.idsig", sig.Bytes())
+	if r := look(t, name, false); r.Kind != "idsig" || !r.OK() || !strings.Contains(words(t, r), "which is not beside it") {
+		t.Errorf("alone: %s", words(t, r))
+	}
+	write(t, dir, "a.apk", apk.Bytes())
+	if r := look(t, name, false); !r.OK() || len(r.Signatures) != 1 || r.Signatures[0].State != verified {
+		t.Errorf("beside its package: %s", words(t, r))
+	}
+	write(t, dir, "a.apk", signtest.Sign(t, plain, testkit.RSA(1)))
+	if r := look(t, name, false); r.OK() || r.Signatures[0].State != wrong {
+		t.Errorf("beside another package: %s", words(t, r))
+	}
+}
+
+// TestOpenSSL looks at what openssl encrypts.
+func TestOpenSSL(t *testing.T) {
+	openssl, err := tool.Look("openssl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	key := write(t, dir, "k.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(testkit.RSA(0)))}))
+	crt := write(t, dir, "c.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newCert(t, 0, "a").Raw}))
+	for _, tt := range []struct {
+		name, kind string
+		args       []string
+	}{
+		{"e.pem", "private_key", []string{"pkcs8", "-topk8", "-in", key, "-passout", "pass:x"}},
+		{"e.pk8", "private_key", []string{"pkcs8", "-topk8", "-in", key, "-passout", "pass:x", "-outform", "DER"}},
+		{"s.p12", "p12", []string{"pkcs12", "-export", "-inkey", key, "-in", crt, "-passout", "pass:x"}},
+		{"s.p7b", "pkcs7", []string{"crl2pkcs7", "-nocrl", "-certfile", crt, "-outform", "DER"}},
+	} {
+		out := filepath.Join(dir, tt.name)
+		if b, err := exec.Command(openssl, append(tt.args, "-out", out)...).CombinedOutput(); err != nil {
+			t.Fatalf("openssl: %v\n%s", err, b)
+		}
+		if r := look(t, out, false); r.Kind != tt.kind || !r.OK() {
+			t.Errorf("%s: %s", tt.name, words(t, r))
+		}
 	}
 }
 
