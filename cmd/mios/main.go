@@ -57,7 +57,7 @@ var commands = []struct {
 	{"The repository that devices trust", []command{
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
-	{"Publish and serve", []command{publishOS, publishApp, publishClaim, publishRollout, serveCmd}},
+	{"Publish and serve", []command{publishOS, publishZip, publishApp, publishClaim, publishRollout, serveCmd}},
 	{"Android packages", []command{
 		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, lineageCreate, lineageExtend, lineageShow,
 	}},

@@ -21,7 +21,8 @@ import (
 var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload from one build to another\n" +
 	"Writes payload.bin and payload_properties.txt: what a device that runs OLD needs to get NEW, and\n" +
 	"no other device takes. OLD and NEW are folders that mios build made, target-files zips or folders\n" +
-	"of AOSP's, folders of images NAME.img, or, with --partition, one image each.",
+	"of AOSP's, folders of images NAME.img, or, with --partition, one image each.\n" +
+	"With --zip it writes the package for updaters of AOSP's, too.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
 		var o deltaOptions
@@ -36,6 +37,7 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 		fs.BoolVar(&o.Downgrade, "downgrade", false, "permit that NEW is older than OLD")
 		fs.BoolVar(&o.noVerity, "no-verity", false, "send hash trees and error correction, which devices from minor version 6 on compute")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "do not apply the payload to OLD and compare with NEW")
+		o.packageFlags.add(fs.StringVar, fs.BoolVar)
 		fs.BoolVar(&o.json, "json", false, jsonHelp)
 		if err := parse(fs, args, 2, 2); err != nil {
 			return err
@@ -52,6 +54,7 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 
 type deltaOptions struct {
 	delta.Options
+	packageFlags
 	keys, key, out               string
 	unsigned, noVerity, noVerify bool
 	json                         bool
@@ -62,9 +65,10 @@ func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) 
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
+	var k crypto.Signer
+	var err error
 	if !o.unsigned {
-		k, err := signer(e, o.keys, o.key, key.OTA)
-		if err != nil {
+		if k, err = signer(e, o.keys, o.key, key.OTA); err != nil {
 			return err
 		}
 		o.Signers = []crypto.Signer{k}
@@ -103,6 +107,10 @@ func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) 
 		return err
 	}
 	if err := atomicfile.WriteBytes(filepath.Join(o.out, ota.PropertiesFile), []byte(props.String()), 0o644); err != nil {
+		return err
+	}
+	pack := &ota.Package{Payload: name, New: new, Old: old, Key: k, Downgrade: o.Downgrade && new.Timestamp < old.Timestamp}
+	if err := o.write(ctx, e, pack, o.json); err != nil {
 		return err
 	}
 	if o.json {
@@ -160,6 +168,7 @@ func (o *deltaOptions) printJSON(e env, name string, d *delta.Delta, props paylo
 	}
 	out := struct {
 		File         string            `json:"file"`
+		Package      string            `json:"package,omitempty"`
 		MinorVersion uint32            `json:"minor_version"`
 		Partial      bool              `json:"partial_update,omitempty"`
 		Partitions   []string          `json:"partitions"`
@@ -167,7 +176,7 @@ func (o *deltaOptions) printJSON(e env, name string, d *delta.Delta, props paylo
 		Operations   []share           `json:"operations"`
 		Computed     int64             `json:"computed"` // bytes
 		Manifest     int64             `json:"manifest"` // bytes
-	}{File: name, MinorVersion: d.Header.MinorVersion, Partial: d.Header.PartialUpdate, Computed: s.Computed, Manifest: s.Manifest,
+	}{File: name, Package: o.zip, MinorVersion: d.Header.MinorVersion, Partial: d.Header.PartialUpdate, Computed: s.Computed, Manifest: s.Manifest,
 		Properties: map[string]string{}}
 	for _, p := range d.Partitions {
 		out.Partitions = append(out.Partitions, p.Header.Name)

@@ -170,10 +170,7 @@ func (o *otaVerifyOptions) pack(ctx context.Context, u *ota.Update, keys []trust
 	var signer string
 	var err error
 	for _, k := range keys {
-		// Recovery asks a certificate for its key and for the hash that it goes
-		// with; that of today's is SHA-256.
-		c := &x509.Certificate{PublicKey: k.pub, SignatureAlgorithm: x509.SHA256WithRSA}
-		if _, err = u.Package.Verify(ctx, []*x509.Certificate{c}); err == nil {
+		if _, err = u.Package.Verify(ctx, []*x509.Certificate{certificateOf(k.pub)}); err == nil {
 			signer = "by " + k.name + " (" + shortKey(k.pub) + ")"
 			break
 		}

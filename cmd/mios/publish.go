@@ -70,6 +70,9 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		if err != nil {
 			return err
 		}
+		if _, err := ota.UpdateViews(ctx, r); err != nil {
+			return err
+		}
 		to := ""
 		if today != repo.SameShare {
 			to = fmt.Sprintf(", to %s of the devices", today)
@@ -216,6 +219,9 @@ var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say 
 		res, err := rollout(ctx, r, f.Arg(0), f.Arg(1), n)
 		if err != nil {
 			return err
+		}
+		if _, err := ota.UpdateViews(ctx, r); err != nil {
+			return fmt.Errorf("%w: the rollout is published, and updaters of others do not see it: run the command again", err)
 		}
 		return f.print(e, res, fmt.Sprintf("%s %s goes to %s", f.Arg(0), f.Arg(1), n))
 	}}

@@ -9,6 +9,7 @@ import (
 
 	"mios"
 	"mios/internal/atomicfile"
+	"mios/publish/ota"
 	"mios/publish/repo"
 )
 
@@ -81,6 +82,9 @@ var repoImport = command{"repo import", "[flags] DIR BUNDLE", "publish what was 
 		}
 		res, err := r.Import(ctx, b)
 		if err != nil {
+			return err
+		}
+		if _, err := ota.UpdateViews(ctx, r); err != nil {
 			return err
 		}
 		return f.print(e, res, "published "+strings.Join(res.Roles, ", "))

@@ -67,13 +67,15 @@ func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.
 }
 
 // immutable matches the names whose bytes never change: metadata of a version,
-// and targets with their hash in the name, which it captures.
-var immutable = lazyregexp.New(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|/([0-9a-f]{64})\.[^/]+$`)
+// packages for existing updaters, and targets with their hash in the name, which
+// it captures.
+var immutable = lazyregexp.New(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|^os/[^/]+/[^/]+/updaters/[^/]+\.zip$|/([0-9a-f]{64})\.[^/]+$`)
 
 // contentTypes are those that no guess may change.
 var contentTypes = map[string]string{
 	".json": "application/json",
 	".apk":  "application/vnd.android.package-archive",
+	".zip":  "application/zip",
 }
 
 func (s *Service) file(w http.ResponseWriter, r *http.Request) error {
