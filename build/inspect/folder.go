@@ -107,14 +107,15 @@ func (s *scan) together(r *Report) {
 		kinds[c.Kind]++
 		vbmeta = vbmeta || c.Name == "vbmeta.img"
 	}
+	keys := kinds["private_key"] + kinds["certificate"] + kinds["public_key"] + kinds["avb_public_key"]
 	switch n := len(r.Contents); {
 	case n == 0:
 		r.Summary = "empty"
 	case vbmeta:
 		r.Kind, r.Title = "images", "images of a device"
-	case kinds["private_key"]+kinds["certificate"]+kinds["public_key"]+kinds["avb_public_key"] == n:
+	case keys > 0 && keys+kinds[unknown] == n:
 		r.Kind, r.Title = "keys", "keys and certificates"
-	case kinds["apk"] == n:
+	case kinds["apk"] > 0 && kinds["apk"]+kinds["idsig"] == n:
 		r.Kind, r.Title = "packages", "Android packages"
 	}
 }
