@@ -97,8 +97,8 @@ func TestApplyRefuses(t *testing.T) {
 				t.Errorf("%v is no ErrSignature", err)
 			}
 			for name, p := range disk {
-				if p.writes > 0 && !tc.dirt {
-					t.Errorf("%d writes to %s", p.writes, name)
+				if p.writes.Load() > 0 && !tc.dirt {
+					t.Errorf("%d writes to %s", p.writes.Load(), name)
 				}
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mios"
@@ -20,11 +21,11 @@ import (
 // disk is a partition that counts its writes.
 type disk struct {
 	b      []byte
-	writes int
+	writes atomic.Int32
 }
 
 func (d *disk) WriteAt(b []byte, off int64) (int, error) {
-	d.writes++
+	d.writes.Add(1)
 	return copy(d.b[off:], b), nil
 }
 
@@ -89,8 +90,8 @@ func TestBad(t *testing.T) {
 			if !errors.Is(err, mios.ErrInvalid) && !errors.As(err, &fe) {
 				t.Errorf("%s: %v is no ErrInvalid", c.Name, err)
 			}
-			if d.writes > 0 && !c.Dirty {
-				t.Errorf("%s, side by side %v: %d writes", c.Name, sideBySide, d.writes)
+			if d.writes.Load() > 0 && !c.Dirty {
+				t.Errorf("%s, side by side %v: %d writes", c.Name, sideBySide, d.writes.Load())
 			}
 		}
 	}
@@ -105,8 +106,8 @@ func TestAnotherSource(t *testing.T) {
 		old[off] ^= 1
 		for _, sideBySide := range []bool{false, true} {
 			d, err := apply(good, old, sideBySide)
-			if !errors.Is(err, payload.ErrSource) || d.writes > 0 {
-				t.Errorf("byte %d changed: %v after %d writes, want ErrSource after none", off, err, d.writes)
+			if !errors.Is(err, payload.ErrSource) || d.writes.Load() > 0 {
+				t.Errorf("byte %d changed: %v after %d writes, want ErrSource after none", off, err, d.writes.Load())
 			}
 		}
 	}

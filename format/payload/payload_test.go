@@ -13,6 +13,7 @@ import (
 	mrand "math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mios"
@@ -26,11 +27,11 @@ func public(k *rsa.PrivateKey) []*rsa.PublicKey { return []*rsa.PublicKey{&k.Pub
 // memory is a partition of a fixed size.
 type memory struct {
 	b      []byte
-	writes int
+	writes atomic.Int32
 }
 
 func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.writes++
+	m.writes.Add(1)
 	if off+int64(len(p)) > int64(len(m.b)) {
 		return 0, io.ErrShortWrite
 	}

@@ -229,7 +229,7 @@ func patches(tb testing.TB, s Spec) []way {
 	le := func(b []byte, off int, v uint64) []byte { binary.LittleEndian.PutUint64(b[off:], v); return b }
 	const bs, bx = "operation 2 (SOURCE_BSDIFF): ", "operation 2 (REPLACE_XZ): "
 	return []way{
-		{"xz that gets longer", bx + "data is longer than its destination", true, replace(payload.ReplaceXZ, xzOf(tb, make([]byte, 64<<20), 1<<16))},
+		{"xz that gets longer", bx + "data is longer than its destination", true, replace(payload.ReplaceXZ, xzOf(tb, make([]byte, 1<<20), 1<<16))},
 		{"xz that gets shorter", bx + "data is shorter than its destination", true, replace(payload.ReplaceXZ, xzOf(tb, src[:block], 1<<16))},
 		{"xz with a window of 1.5 GiB", bx + "xz: dictionary larger than 64 MiB", true, replace(payload.ReplaceXZ, largeWindow(xzOf(tb, src, 1<<16)))},
 		{"no bzip2", "operation 2 (REPLACE_BZ): bzip2 data invalid", true, replace(payload.ReplaceBZ, src[:block])},
