@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/andybalholm/brotli"
+	"github.com/therootcompany/xz"
 
 	"mios"
 	"mios/format/avb"
@@ -44,7 +44,7 @@ func (a *Assembler) Run(ctx context.Context) error {
 	if n <= 0 {
 		n = 4
 	}
-	w := &assembly{Assembler: a, ctx: ctx, pack: newPrefetch(ctx, a.Plan.runs, a.Pack, n), unpacker: brotli.NewReader(nil)}
+	w := &assembly{Assembler: a, ctx: ctx, pack: newPrefetch(ctx, a.Plan.runs, a.Pack, n)}
 	for i := range a.Plan.root.Partitions {
 		w.total += a.Plan.root.Partitions[i].Size
 	}
@@ -62,7 +62,7 @@ type assembly struct {
 	*Assembler
 	ctx         context.Context
 	pack        *prefetch
-	unpacker    *brotli.Reader
+	unpacker    *xz.Reader
 	buf         []byte
 	done, total int64
 }
@@ -169,8 +169,7 @@ func (w *assembly) unpack(b, packed []byte, c *Chunk) error {
 	if c.Packed == c.Size {
 		copy(b, packed)
 	} else {
-		w.unpacker.Reset(bytes.NewReader(packed))
-		if _, err := io.ReadFull(w.unpacker, b); err != nil {
+		if err := w.decompress(b, packed); err != nil {
 			return fmt.Errorf("pack: offset %d: chunk %v: %v: %w", c.Pack, c.ID, err, mios.ErrInvalid)
 		}
 	}
@@ -178,6 +177,21 @@ func (w *assembly) unpack(b, packed []byte, c *Chunk) error {
 		return fmt.Errorf("pack: offset %d: chunk is %v, want %v: %w", c.Pack, got, c.ID, mios.ErrInvalid)
 	}
 	return nil
+}
+
+// decompress fills b from an xz stream.
+func (w *assembly) decompress(b, packed []byte) (err error) {
+	r := bytes.NewReader(packed)
+	if w.unpacker == nil {
+		w.unpacker, err = xz.NewReader(r, 2*maxChunk)
+	} else {
+		err = w.unpacker.Reset(r)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(w.unpacker, b)
+	return err
 }
 
 // WriteArea computes an area of the partition and writes it.

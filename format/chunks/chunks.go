@@ -3,13 +3,14 @@
 // the new one, fetching only what it has nowhere. Nothing in it depends on what
 // a device has.
 //
-// A release has two files. The pack is the compressed chunks one behind the
-// other, each once, in the order in which the partitions need them first. The
-// index says which chunks a partition is made of: a root, which is small and for
-// which somebody must vouch, and parts, one for a region of about a thousand
-// chunks, which are fetched when a region is not already there as it should be.
-// The root has the parts' hashes, the parts those of the chunks, and the root
-// that of each whole partition.
+// A release has two files. The pack is the chunks one behind the other, in the
+// order in which the partitions need them first: each once, as an xz stream of
+// its own or, if that is not shorter, as it is. The index says which chunks a
+// partition is made of: a root, which is small and for which somebody must
+// vouch, and parts, one for a region of about a thousand chunks, which are
+// fetched when a region is not already there as it should be. The root has the
+// parts' hashes, the parts those of the chunks, and the root that of each whole
+// partition.
 //
 // What a device can compute from the rest of a partition, dm-verity's hash tree
 // and its FEC, is in no chunk.

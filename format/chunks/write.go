@@ -9,17 +9,8 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/andybalholm/brotli"
-
 	"mios"
-)
-
-// quality and window are brotli's for a chunk: the highest quality that makes
-// more than a megabyte in a second of a core, and a window of all that a chunk
-// may have by default.
-const (
-	quality = 9
-	window  = 17
+	"mios/internal/xz"
 )
 
 // An Image is a partition's content.
@@ -177,29 +168,16 @@ func (p *packing) take(b []byte) (entry, error) {
 
 // compress is a worker.
 func (p *packing) compress() {
-	z := brotli.NewWriterOptions(nil, brotli.WriterOptions{Quality: quality, LGWin: window})
+	var z xz.Encoder
 	for j := range p.queue {
 		if p.ctx.Err() == nil {
-			var out appender
-			z.Reset(&out)
-			z.Write(j.plain) // an appender takes everything
-			z.Close()
-			j.packed = out
-			if len(out) >= len(j.plain) {
+			if j.packed = z.Encode(nil, j.plain); len(j.packed) >= len(j.plain) {
 				j.packed = j.plain
 			}
 			j.plain = nil
 		}
 		close(j.done)
 	}
-}
-
-// An appender is what was written to it.
-type appender []byte
-
-func (a *appender) Write(b []byte) (int, error) {
-	*a = append(*a, b...)
-	return len(b), nil
 }
 
 // write writes the pack.
