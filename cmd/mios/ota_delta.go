@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -52,6 +53,10 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 		return o.run(ctx, e, fs.Arg(0), fs.Arg(1))
 	}}
 
+// deltaMemory is what comparing may take at once, in bytes: with all else, of
+// images of 2 GiB, that is less than 1 GiB.
+const deltaMemory = 480 << 20
+
 type deltaOptions struct {
 	delta.Options
 	packageFlags
@@ -87,7 +92,10 @@ func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) 
 	if err != nil {
 		return err
 	}
-	d.NoVerity = o.noVerity
+	d.NoVerity, d.Memory = o.noVerity, deltaMemory
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(deltaMemory + deltaMemory/2) // what is freed is used again before that
+	}
 	name := filepath.Join(o.out, ota.PayloadFile)
 	var props payload.Properties
 	var stats *delta.Stats

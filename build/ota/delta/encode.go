@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"compress/flate"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -45,7 +46,7 @@ func (e *encoder) encode(ctx context.Context, u *unit) ([]encoded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", u.name, err)
 	}
-	if best != nil && len(best.data) < len(plain)/64 { // no other form gets there
+	if best != nil && len(best.data) <= payload.MaxBlob && len(best.data) < hopeless(plain) {
 		return []encoded{*best}, nil
 	}
 	whole, err := e.replace(ctx, u, plain)
@@ -63,6 +64,32 @@ func (e *encoder) encode(ctx context.Context, u *unit) ([]encoded, error) {
 		return e.halves(ctx, u)
 	}
 	return []encoded{*best}, nil
+}
+
+// hopeless returns so few bytes that no form without a source is worth trying,
+// which takes longest of all: half of what the fastest deflate makes of b.
+func hopeless(b []byte) int {
+	var n counter
+	w, err := flate.NewWriter(&n, flate.BestSpeed)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return 0 // a counter takes all
+	}
+	return int(n) / 2
+}
+
+// A counter counts what is written to it.
+type counter int64
+
+// Write implements [io.Writer].
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
 }
 
 // halves encodes the halves of a unit, whose data is too much for one operation.
