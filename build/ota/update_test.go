@@ -39,8 +39,8 @@ func images(t *testing.T, files map[string][]byte) *input.Build {
 
 func sampleImages() map[string][]byte {
 	return map[string][]byte{
-		"boot":   bytes.Repeat([]byte("kernel"), 3<<20/6),
-		"system": append(make([]byte, 5<<20), bytes.Repeat([]byte("files"), 1<<20)...),
+		"boot":   bytes.Repeat([]byte("kernel"), 20_000),
+		"system": append(make([]byte, 4<<20), bytes.Repeat([]byte("files"), 20_000)...),
 		"vendor": bytes.Repeat([]byte("firmware"), 4096),
 	}
 }
