@@ -45,31 +45,11 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 	for _, x := range computed {
 		r.stats.Computed += int64(x.NumBlocks) * block
 	}
-	class := classify(newIndex(oldScan.blocks), newScan.blocks, func(b uint32) bool { return inside(computed, b) })
-	plan := &planner{class: class, taken: make([]bool, len(class))}
-	if plan.old, err = readTree(ctx, old); err != nil {
+	w := &encoder{run: r, old: old, new: new, prints: oldScan.prints, streams: newStreams()}
+	plan, err := w.plan(ctx, oldScan, newScan, computed)
+	if err != nil {
 		return nil, err
 	}
-	if plan.new, err = readTree(ctx, new); err != nil {
-		return nil, err
-	}
-	plan.match = newMatcher(plan.old)
-	if r.allowed(payload.LZ4DiffBSDiff) {
-		if plan.algorithm, err = plan.new.algorithm(new); err != nil {
-			return nil, err
-		}
-	}
-	s := newStreams()
-	plan.streams = func(f *file) ([]span, error) {
-		if !r.allowed(payload.Puffdiff) {
-			return nil, nil
-		}
-		return s.spans(f)
-	}
-	if err := plan.plan(); err != nil {
-		return nil, err
-	}
-	w := &encoder{run: r, old: old, new: new, prints: oldScan.prints, streams: s, algorithm: plan.algorithm}
 	free, err := w.free(plan)
 	if err != nil {
 		return nil, err
@@ -84,6 +64,33 @@ func (r *run) partition(ctx context.Context, p *Partition) (*payload.Partition, 
 		return nil, err
 	}
 	return &out, r.snapshot(ctx, new, plan.class, plan.taken, &out)
+}
+
+// plan says what becomes of each block that the device does not compute.
+func (e *encoder) plan(ctx context.Context, old, new *scan, computed []payload.Extent) (*planner, error) {
+	class := classify(newIndex(old.blocks), new.blocks, func(b uint32) bool { return inside(computed, b) })
+	p := &planner{class: class, taken: make([]bool, len(class))}
+	var err error
+	if p.old, err = readTree(ctx, e.old); err != nil {
+		return nil, err
+	}
+	if p.new, err = readTree(ctx, e.new); err != nil {
+		return nil, err
+	}
+	p.match = newMatcher(p.old)
+	if e.allowed(payload.LZ4DiffBSDiff) {
+		if p.algorithm, err = p.new.algorithm(e.new); err != nil {
+			return nil, err
+		}
+		e.algorithm = p.algorithm
+	}
+	p.streams = func(f *file) ([]span, error) {
+		if !e.allowed(payload.Puffdiff) {
+			return nil, nil
+		}
+		return e.streams.spans(f)
+	}
+	return p, p.plan()
 }
 
 // is refuses an image that is not what was built.
