@@ -53,15 +53,21 @@ func (e *entry) extra(header int64) []byte {
 		b = le.AppendUint64(b, uint64(e.size))
 		b = le.AppendUint64(b, uint64(e.size))
 	}
-	if e.align > 0 {
-		at := header + localSize + int64(len(e.name)) + int64(len(b)) + 6
-		fill := (e.align - at%e.align) % e.align
-		b = le.AppendUint16(b, alignField)
-		b = le.AppendUint16(b, uint16(2+fill))
-		b = le.AppendUint16(b, uint16(e.align))
-		b = append(b, make([]byte, fill)...)
+	return append(b, e.filler(header, len(b))...)
+}
+
+// filler returns the field that aligns the data, behind others of so many bytes.
+func (e *entry) filler(header int64, behind int) []byte {
+	if e.align == 0 {
+		return nil
 	}
-	return b
+	le := binary.LittleEndian
+	at := header + localSize + int64(len(e.name)) + int64(behind) + 6
+	fill := (e.align - at%e.align) % e.align
+	b := le.AppendUint16(nil, alignField)
+	b = le.AppendUint16(b, uint16(2+fill))
+	b = le.AppendUint16(b, uint16(e.align))
+	return append(b, make([]byte, fill)...)
 }
 
 // lay places the entries one after the other and returns where the directory
@@ -102,12 +108,16 @@ func (e *entry) local() []byte {
 	return append(append(b, e.name...), x...)
 }
 
+// directory returns the entry in the directory. Its extra fields are as long as
+// the local header's: LineageOS's updater looks there for how far away the
+// payload is.
 func (e *entry) directory() []byte {
 	le := binary.LittleEndian
 	var x []byte
+	behind := 0
 	needed, size, off := uint16(10), uint32(e.size), uint32(e.header)
 	if e.large() {
-		size = math.MaxUint32
+		size, behind = math.MaxUint32, 20
 		x = le.AppendUint64(le.AppendUint64(x, uint64(e.size)), uint64(e.size))
 	}
 	if e.header >= math.MaxUint32 {
@@ -118,6 +128,7 @@ func (e *entry) directory() []byte {
 		needed = 45
 		x = append(le.AppendUint16(le.AppendUint16(nil, zip64Field), uint16(len(x))), x...)
 	}
+	x = append(x, e.filler(e.header, behind)...)
 	b := le.AppendUint16([]byte("PK\x01\x02"), needed)
 	b = e.common(b, needed, size)
 	b = le.AppendUint16(b, uint16(len(x)))
