@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
@@ -79,6 +82,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("verified boot", func(t *testing.T) { verifiedBoot(t, dir) })
 	t.Run("packages", func(t *testing.T) { packages(t, dir, x.Keys) })
+	t.Run("otacerts", func(t *testing.T) { otaCerts(t, dir) })
 	t.Run("super", func(t *testing.T) { superImage(t, dir, r) })
 	t.Run("update", func(t *testing.T) { update(t, dir, true) })
 	t.Run("zip", func(t *testing.T) { imagesZip(t, dir, r) })
@@ -184,6 +188,33 @@ func packages(t *testing.T, dir string, test *signtest.Keys) {
 		if found[want] == "" {
 			t.Errorf("no %s among %v", want, found)
 		}
+	}
+}
+
+// otaCerts looks for the vendor's key by which devices accept updates.
+func otaCerts(t *testing.T, dir string) {
+	b, err := fs.ReadFile(openImage(t, filepath.Join(dir, "system.img")), "system/etc/security/otacerts.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil || len(z.File) != 1 {
+		t.Fatalf("otacerts.zip: %+v, %v", z, err)
+	}
+	text, err := fs.ReadFile(z, z.File[0].Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		t.Fatalf("%s: no PEM", z.File[0].Name)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := testkit.RSA(20 + slices.Index(vendor, "ota")).Public().(*rsa.PublicKey); !want.Equal(cert.PublicKey) {
+		t.Errorf("%s is not of the vendor's ota key", z.File[0].Name)
 	}
 }
 
