@@ -50,6 +50,11 @@ func TestAppendResources(t *testing.T) {
 			}
 		}
 	}
+	compareAapt(t, table)
+}
+
+// compareAapt has aapt2 make the same, and compares.
+func compareAapt(t *testing.T, table []byte) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		t.Helper()
