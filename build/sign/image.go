@@ -92,21 +92,28 @@ func (s *signing) withImage(m *image, fn func(r io.ReaderAt) error) error {
 	return m.expanded(f, fn)
 }
 
-// expanded calls fn with the image in f, expanded if it is sparse.
+// expanded calls fn with the image in f, expanded if it is sparse: a
+// [*sparse.Image]. The first call, which nobody else may make, sets what m says of
+// it.
 func (m *image) expanded(f io.ReaderAt, fn func(r io.ReaderAt) error) (err error) {
 	var head [4]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if !bytes.Equal(head[:], []byte("\x3a\xff\x26\xed")) {
-		m.size = m.entry.Size
+		if m.size == 0 {
+			m.size = m.entry.Size
+		}
 		return fn(f)
 	}
-	if m.sparse, err = sparse.Parse(f, m.entry.Size); err != nil {
+	img, err := sparse.Parse(f, m.entry.Size)
+	if err != nil {
 		return err
 	}
-	m.size = m.sparse.Size()
-	return fn(m.sparse)
+	if m.sparse == nil {
+		m.sparse, m.size = img, img.Size()
+	}
+	return fn(img)
 }
 
 // identify finds out what an image holds.
@@ -288,16 +295,12 @@ func (s *signing) expand(m *image, name string, size int64) error {
 		return err
 	}
 	defer f.Close()
-	err = s.withImage(m, func(r io.ReaderAt) error {
-		if m.sparse != nil {
-			if err := m.sparse.Expand(s.ctx, f, nil); err != nil {
-				return err
-			}
-			return f.Truncate(size)
+	return s.withImage(m, func(r io.ReaderAt) error {
+		if img, ok := r.(*sparse.Image); ok {
+			return errors.Join(img.Expand(s.ctx, f, nil), f.Truncate(size))
 		}
 		return copyData(&contextReader{s.ctx, io.NewSectionReader(r, 0, size)}, f, size)
 	})
-	return err
 }
 
 // copyData copies size bytes into a new file; long runs of zeros become holes.

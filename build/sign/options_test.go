@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -190,17 +191,18 @@ func testInterrupted(t *testing.T, target *signtest.Target) {
 	keys := vendorKeys(t)
 	for _, stage := range []string{"sign", "hash system", "write", "verify"} {
 		ctx, cancel := context.WithCancel(context.Background())
-		dir, reached := t.TempDir(), false
+		dir := t.TempDir()
+		var reached atomic.Bool
 		o := sign.Options{Keys: keys, Progress: func(what string, _, _ int64) {
 			if what == stage {
-				reached = true
+				reached.Store(true)
 				cancel()
 			}
 		}}
 		_, err := sign.TargetFiles(ctx, target.Dir, filepath.Join(dir, "out.zip"), o)
 		cancel()
-		if !errors.Is(err, context.Canceled) || !reached {
-			t.Errorf("%s: error %v (reached %v), want that of the context", stage, err, reached)
+		if !errors.Is(err, context.Canceled) || !reached.Load() {
+			t.Errorf("%s: error %v (reached %v), want that of the context", stage, err, reached.Load())
 		}
 		empty(t, dir)
 	}

@@ -47,12 +47,14 @@ func (s *signing) lose(pub any) {
 // wherever and however these stand, and AOSP's test keys where there is a public
 // key in DER.
 //
-// Numbers of a key have 64 bytes and more. Of what is searched eight bytes are
-// looked at in every 32, and compared with all that a number may have there.
+// Numbers of a key have 64 bytes and more, those of RSA 256. Of what is searched
+// eight bytes are looked at, in steps that no number is too short for, and
+// compared with all that a number may have there.
 type finder struct {
 	needles []needle
 	at      map[uint64][]spot
-	filter  [1 << 10]uint64 // a bit for each of at, by hash
+	filter  []uint64 // a bit for each of at, by hash
+	stride  int      // bytes from one look to the next
 	report  func(where, key string)
 }
 
@@ -64,13 +66,15 @@ type needle struct {
 type spot struct{ needle, off int }
 
 const (
-	stride   = 32
-	window   = 8
-	evidence = 24 // bytes that must be there
+	window     = 8
+	evidence   = 24  // bytes that must be there
+	minStride  = 32  // for numbers of 64 bytes
+	maxStride  = 128 // more saves nothing
+	filterBits = 20
 )
 
 func newFinder(lost map[string]any, trusted map[string]bool, report func(where, key string)) *finder {
-	f := &finder{at: map[uint64][]spot{}, report: report}
+	f := &finder{at: map[uint64][]spot{}, filter: make([]uint64, 1<<filterBits/64), stride: maxStride, report: report}
 	for id, pub := range lost {
 		if trusted[id] {
 			continue
@@ -100,8 +104,11 @@ func keyNumbers(pub any) []byte {
 // add adds a number as it stands in certificates and vbmeta images, backwards, as
 // in libmincrypt's keys, and in hexadecimal.
 func (f *finder) add(name string, n []byte) {
-	if len(n) < stride+evidence {
+	if len(n) < minStride+evidence {
 		return
+	}
+	if len(n) < maxStride+evidence {
+		f.stride = minStride
 	}
 	back := slices.Clone(n)
 	slices.Reverse(back)
@@ -117,8 +124,8 @@ func (f *finder) add(name string, n []byte) {
 	}
 }
 
-// bit is the place of a window in the filter, which has 65536.
-func bit(w uint64) uint64 { return w * 0x9e3779b97f4a7c15 >> 48 }
+// bit is the place of a window in the filter.
+func bit(w uint64) uint64 { return w * 0x9e3779b97f4a7c15 >> (64 - filterBits) }
 
 // spkiRSA is what is in the public key of every RSA certificate, from its fifth
 // byte on.
@@ -152,7 +159,7 @@ func (f *finder) reader(where string, r io.Reader) error {
 // bytes looks through b.
 func (f *finder) bytes(where string, b []byte) {
 	if len(f.needles) > 0 {
-		for i := 0; i+window <= len(b); i += stride {
+		for i := 0; i+window <= len(b); i += f.stride {
 			w := binary.LittleEndian.Uint64(b[i:])
 			if h := bit(w); f.filter[h>>6]>>(h&63)&1 != 0 {
 				f.look(where, b, i, w)
@@ -233,10 +240,8 @@ func (f *finder) pem(where string, b []byte) {
 
 // dense looks through few bytes that hold a key, or none.
 func (f *finder) dense(where string, b []byte) {
-	for i := range min(stride, len(b)) {
-		for j := i; j+window <= len(b); j += stride {
-			f.look(where, b, j, binary.LittleEndian.Uint64(b[j:]))
-		}
+	for i := 0; i+window <= len(b); i++ {
+		f.look(where, b, i, binary.LittleEndian.Uint64(b[i:]))
 	}
 	f.spki(where, b, spkiRSA)
 	f.spki(where, b, spkiEC)

@@ -2,6 +2,7 @@ package sign
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,31 +26,24 @@ func (s *signing) verify(name string) error {
 		return fmt.Errorf("what was written: %w", err)
 	}
 	defer src.Close()
-	var images []*targetfiles.Entry
-	var files []*targetfiles.Entry
+	var list []*targetfiles.Entry
 	for _, e := range src.Entries {
-		switch {
-		case s.images[e.Name] != nil:
-			images = append(images, e)
-		case e.Mode.IsRegular():
-			files = append(files, e)
+		if e.Mode.IsRegular() {
+			list = append(list, e)
 		}
 	}
+	slices.SortStableFunc(list, func(a, b *targetfiles.Entry) int { return cmp.Compare(b.Size, a.Size) }) // the largest first
 	check := &verifier{s: s, src: src, left: map[Left]bool{}}
-	f := newFinder(s.lost, s.trusted, check.note)
-	check.find = f
-	total := int64(len(images) + len(files))
-	step := s.counter("verify", total)
-	if err := parallel(s.ctx, images, func(e *targetfiles.Entry) error {
+	check.find = newFinder(s.lost, s.trusted, check.note)
+	step := s.counter("verify", int64(len(list)))
+	err = parallel(s.ctx, list, func(e *targetfiles.Entry) error {
 		defer step()
-		return check.image(e)
-	}); err != nil {
-		return err
-	}
-	if err := parallel(s.ctx, files, func(e *targetfiles.Entry) error {
-		defer step()
+		if s.images[e.Name] != nil {
+			return check.image(e)
+		}
 		return check.file(e)
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if err := check.chains(); err != nil {
