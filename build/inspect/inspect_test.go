@@ -280,7 +280,7 @@ func TestTargetFiles(t *testing.T) {
 		text := words(t, r)
 		for _, w := range []string{
 			signtest.Fingerprint, "IMAGES/system.img", "IMAGES/super", "IMAGES/vbmeta.img", "META/apkcerts.txt", "com.android.hello",
-			"miOS test key platform", "otacerts.zip", "A/B: ", "erofs file system", "ext4 file system",
+			"miOS test key platform", "updates by", "A/B: ", "erofs file system", "ext4 file system",
 		} {
 			if !strings.Contains(text, w) {
 				t.Errorf("%s: %q is not said\n%s", filepath.Base(path), w, text)
