@@ -185,7 +185,7 @@ func (j *job) again(cause error) error {
 	j.log.Error("the slot does not read back as it was written", "err", cause, "again", in.Again)
 	if in.Again >= maxAgain {
 		j.rec.State, j.rec.Install = Idle, nil
-		return errors.Join(fmt.Errorf("the slot does not read back as it was written, for the %d. time: %w: the device's storage may be failing",
+		return errors.Join(fmt.Errorf("the slot does not read back as it was written, for the %d. time: %w: the device's storage may be failing, or the release is not what its payload says",
 			in.Again+1, cause), j.rec.save(j.cfg.Store))
 	}
 	in.Again++

@@ -142,6 +142,9 @@ func (j *job) prepare(ctx context.Context) error {
 		b, err := j.cfg.Store.Read(metadataFile)
 		if err == nil && mios.Sum(b) == in.Metadata {
 			if j.md, err = payload.ReadMetadata(bytes.NewReader(b)); err == nil {
+				if err := j.affordable(); err != nil {
+					return err
+				}
 				return j.claim()
 			}
 		}

@@ -1,6 +1,7 @@
 package ota
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,17 @@ func (j *job) choose(ctx context.Context) error {
 	}
 	j.log.Info("way to the release", "way", in.Way, "bytes", in.Cost, "why", in.Why)
 	return nil
+}
+
+// affordable refuses to go on by a way that was found to fetch more than the
+// update still may.
+func (j *job) affordable() error {
+	in := j.rec.Install
+	left, limited := j.left()
+	if need := in.Size - in.Checkpoint.Offset; in.way() == Adaptive || in.Checkpoint.Finished || !limited || need <= left {
+		return nil
+	}
+	return fmt.Errorf("%s, and %s are left of the update's budget of %s: %w", cmp.Or(in.Why, "there is more to fetch"), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), fetch.ErrBudget)
 }
 
 // because says why the first of the options is taken.

@@ -131,6 +131,9 @@ func TestWays(t *testing.T) {
 		{"delta from another build", func(_ *world, r *repo.OSRelease) { r.Deltas[0].From[0] ^= 1 }, Adaptive, 400 << 10, "full would fetch"},
 		{"full only", func(_ *world, r *repo.OSRelease) { r.Deltas, r.Adaptive = nil, nil }, Full, 3 << 20, "full fetches"},
 		{"spoiled delta", func(w *world, r *repo.OSRelease) { w.spoil(r.Deltas[0].Target) }, Adaptive, 400 << 10, "delta did not fit: "},
+		{"no payload as delta", func(w *world, r *repo.OSRelease) {
+			w.ways[r.Deltas[0].Target.File()] = bytes.Repeat([]byte("x"), int(r.Deltas[0].Target.Length))
+		}, Adaptive, 400 << 10, "delta did not fit: payload: offset 0x0: magic is"},
 		{"no such delta", func(w *world, r *repo.OSRelease) { delete(w.ways, r.Deltas[0].Target.File()) }, Adaptive, 400 << 10, "delta did not fit: "},
 		{"delta to another build", func(w *world, r *repo.OSRelease) {
 			w.ways[r.Deltas[0].Target.File()] = near().delta(one(), 2001)
@@ -200,6 +203,34 @@ func TestBudget(t *testing.T) {
 		}
 		if w.fetched > 50<<10 {
 			t.Errorf("fetched %d bytes of a budget of %d", w.fetched, 50<<10)
+		}
+	})
+}
+
+// TestBudgetAfter gives the engine a delta that does not fit, and no other way
+// within the budget: however often it looks, it fetches nothing of the full
+// payload, and says why.
+func TestBudgetAfter(t *testing.T) {
+	const budget = 200 << 10
+	choose(t, func(w *world, r *repo.OSRelease) {
+		w.spoil(r.Deltas[0].Target)
+		r.Adaptive = nil
+		w.device.Update.Budget = budget
+	}, func(t *testing.T, w *world) {
+		var said []string
+		w.boot(func(s Status) bool {
+			if s.State == Reporting {
+				said = append(said, s.Error)
+			}
+			return len(said) > 5
+		})
+		for _, s := range said {
+			if !strings.Contains(s, "full") || !strings.Contains(s, ": operation ") || !strings.Contains(s, "--unmetered") {
+				t.Errorf("error is %q, want the way, the operation that was wrong, and what to do", s)
+			}
+		}
+		if w.fetched > budget/2 {
+			t.Errorf("fetched %d bytes, want the delta alone", w.fetched)
 		}
 	})
 }

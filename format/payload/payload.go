@@ -14,6 +14,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"mios"
 )
 
 // Limits on what a payload may ask of its reader.
@@ -50,6 +52,9 @@ type FormatError struct {
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("payload: offset %#x: %s", e.Off, e.Msg)
 }
+
+// Unwrap says what kind of error it is: [mios.ErrInvalid].
+func (e *FormatError) Unwrap() error { return mios.ErrInvalid }
 
 func bad(off int64, format string, args ...any) error {
 	return &FormatError{off, fmt.Sprintf(format, args...)}

@@ -109,6 +109,17 @@ func Good(tb testing.TB, s Spec) (b, new []byte) {
 	return p.pack(tb, s), p.new[:12*block]
 }
 
+// Whole returns a full payload whose one operation has the partition's content
+// as it is. It says of the partition what info says.
+func Whole(tb testing.TB, s Spec, info *payload.PartitionInfo, new []byte) []byte {
+	dst := []payload.Extent{{NumBlocks: uint64(len(new) / block)}}
+	p := &plan{new: new, data: [][]byte{new}, m: &payload.Manifest{BlockSize: block, MaxTimestamp: s.MaxTimestamp, Partitions: []payload.Partition{{
+		Name: s.Partition, NewInfo: info,
+		Operations: []payload.Operation{{Type: payload.Replace, DstExtents: dst, DataHash: make([]byte, sha256.Size)}},
+	}}}}
+	return p.pack(tb, s)
+}
+
 // pack signs and writes the payload, and judges nothing.
 func (p *plan) pack(tb testing.TB, s Spec) []byte {
 	ops := p.m.Partitions[0].Operations
