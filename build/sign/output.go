@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 	"mios/format/targetfiles"
 	"mios/internal/atomicfile"
 )
+
+// copyStep is how much is read and written at a time, in bytes.
+const copyStep = 1 << 20
 
 // write writes the result into the working folder, and returns its path there.
 func (s *signing) write(out string) (string, error) {
@@ -63,7 +67,7 @@ func (s *signing) entries(w *targetfiles.Writer) error {
 			return err
 		}
 		s.report.Written += c.size
-		err = w.Add(e.Header(), &contextReader{s.ctx, io.NewSectionReader(r, 0, c.size)})
+		err = w.Add(e.Header(), bufio.NewReaderSize(&contextReader{s.ctx, io.NewSectionReader(r, 0, c.size)}, copyStep))
 		if err = errors.Join(err, r.Close()); err != nil {
 			return err
 		}

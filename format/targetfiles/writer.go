@@ -105,7 +105,7 @@ func (w *Writer) Copy(e *Entry) error {
 	}
 	out, err := w.zip.CreateRaw(&h)
 	if err == nil {
-		_, err = io.Copy(out, raw)
+		_, err = io.CopyBuffer(struct{ io.Writer }{out}, raw, make([]byte, min(1<<20, e.CompressedSize+1)))
 	}
 	if err != nil {
 		return fmt.Errorf("targetfiles: write %s: %w", e.Name, err)
