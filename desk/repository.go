@@ -72,22 +72,7 @@ func (d *Desk) addProducts(ctx context.Context, r *repo.Repo, products []string)
 // Publish publishes a build with its payload, unless the same one is published
 // already.
 func (d *Desk) Publish(ctx context.Context, r *repo.Repo, build string, progress func(done, total int64)) (rel *api.OSRelease, reused bool, err error) {
-	out, file, err := d.release(ctx, build, progress)
-	if err != nil {
-		return nil, false, err
-	}
-	st, err := r.Status(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	for i := range st.Releases {
-		old := &st.Releases[i]
-		if old.Product == out.Product && old.Arch == out.Arch && old.Version == out.Version && old.BuildTime == out.BuildTime {
-			return old, true, nil
-		}
-	}
-	rel, err = publish(ctx, r, out, file)
-	return rel, false, err
+	return d.PublishWays(ctx, r, build, Ways{}, progress)
 }
 
 // release describes a build as a release, and makes its payload, which is in
@@ -102,11 +87,6 @@ func (d *Desk) release(ctx context.Context, build string, progress func(done, to
 		Product: m.Product, Arch: m.Arch, Version: m.Version, BuildTime: m.BuildTime,
 		Channels: []string{m.Channel}, Regions: m.Regions, MaxShare: api.Everyone,
 	}, filepath.Join(dir, buildota.PayloadFile), err
-}
-
-func publish(ctx context.Context, r *repo.Repo, rel ota.Release, file string) (*api.OSRelease, error) {
-	out, _, err := ota.Publish(ctx, r, rel, file, api.Everyone)
-	return out, err
 }
 
 // App builds an app from its folder and publishes it, unless the same one is

@@ -17,6 +17,7 @@ import (
 	"mios"
 	"mios/build/product"
 	"mios/emulator"
+	deviceota "mios/device/ota"
 	"mios/format/apksig"
 	"mios/internal/debian"
 	"mios/internal/lazyregexp"
@@ -218,7 +219,7 @@ func (s *story) serve(ctx context.Context) error {
 func (s *story) publish(i int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return s.Step(ctx, "publish", func(ctx context.Context, t *progress.Task) error {
-			rel, reused, err := s.desk.Publish(ctx, s.repo, s.builds[i], t.Bytes)
+			rel, reused, err := s.desk.PublishWays(ctx, s.repo, s.builds[i], Ways{From: s.builds[:i], Chunks: i > 0}, t.Bytes)
 			if err != nil {
 				return err
 			}
@@ -226,7 +227,11 @@ func (s *story) publish(i int) func(context.Context) error {
 			if reused {
 				verb = "is published already"
 			}
-			t.Done("release %s %s (payload of %s)", rel.Version, verb, progress.Size(rel.Target.Length))
+			sizes := "payload of " + progress.Size(rel.Target.Length)
+			for _, d := range rel.Deltas {
+				sizes += ", delta of " + progress.Size(d.Target.Length)
+			}
+			t.Done("release %s %s (%s)", rel.Version, verb, sizes)
 			return nil
 		})
 	}
@@ -364,18 +369,22 @@ func (s *story) update(ctx context.Context) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		last := ""
+		last, way := "", "streamed"
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			if line := strings.TrimSpace(lines.Text()); line != "" {
+			line := strings.TrimSpace(lines.Text())
+			if line != "" {
 				last = line
 				t.Note("%s", line)
+			}
+			if f := strings.Split(line, ", "); len(f) > 1 && strings.HasPrefix(line, string(deviceota.Downloading)) {
+				way = "fetched as " + f[1]
 			}
 		}
 		if err := cmd.Wait(); err != nil && ctx.Err() == nil && strings.HasPrefix(last, "update_engine_client:") {
 			return errors.New(last)
 		}
-		t.Done("release 2 found, streamed, written to the other slot and verified")
+		t.Done("release 2 found, %s, written to the other slot and verified", way)
 		return ctx.Err()
 	})
 }

@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 
 	api "mios/api/repo"
-	"mios/build/ota"
+	buildota "mios/build/ota"
 	"mios/build/ota/adaptive"
 	"mios/build/ota/delta"
 	"mios/build/ota/input"
 	"mios/key"
+	"mios/publish/ota"
 	"mios/publish/repo"
 )
 
@@ -21,26 +22,38 @@ type Ways struct {
 	Chunks bool     // for updates from any build
 }
 
-// PublishWays is Publish, of a release with further ways. It publishes what it
-// makes anew, also for a release that is there already.
-func (d *Desk) PublishWays(ctx context.Context, r *repo.Repo, build string, w Ways, progress func(done, total int64)) (*api.OSRelease, error) {
+// PublishWays publishes a build with its payload and further ways to it, unless
+// a release of it with as many ways is published already.
+func (d *Desk) PublishWays(ctx context.Context, r *repo.Repo, build string, w Ways, progress func(done, total int64)) (out *api.OSRelease, reused bool, err error) {
 	rel, file, err := d.release(ctx, build, progress)
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	st, err := r.Status(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range st.Releases {
+		old := &st.Releases[i]
+		if old.Product == rel.Product && old.Arch == rel.Arch && old.Version == rel.Version && old.BuildTime == rel.BuildTime &&
+			len(old.Deltas) >= len(w.From) && (old.Adaptive != nil || !w.Chunks) {
+			return old, true, nil
+		}
 	}
 	for _, from := range w.From {
 		name, err := d.Delta(ctx, from, build)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		rel.Deltas = append(rel.Deltas, name)
 	}
 	if w.Chunks {
 		if rel.Chunks, err = d.Chunks(ctx, build); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return publish(ctx, r, rel, file)
+	out, _, err = ota.Publish(ctx, r, rel, file, api.Everyone)
+	return out, false, err
 }
 
 // Delta returns the file of the payload that leads from one build to another.
@@ -67,7 +80,7 @@ func (d *Desk) Delta(ctx context.Context, from, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Join(dir, ota.PayloadFile)
+	name := filepath.Join(dir, buildota.PayloadFile)
 	_, _, err = p.WriteFile(ctx, name, false, nil)
 	return name, err
 }

@@ -44,7 +44,7 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 		if *sizes != "" {
 			c := &r.Writer.Cutter
 			if n, err := fmt.Sscanf(*sizes, "%d,%d,%d", &c.Min, &c.Avg, &c.Max); n != 3 || err != nil || strings.Count(*sizes, ",") != 2 {
-				return fmt.Errorf("%w: --sizes %s: want three numbers, as in 8192,32768,131072", errUsage, *sizes)
+				return fmt.Errorf("%w: --sizes %s: want three numbers, as in 4096,16384,65536", errUsage, *sizes)
 			}
 		}
 		var s *adaptive.Summary

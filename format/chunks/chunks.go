@@ -15,7 +15,7 @@
 // What a device can compute from the rest of a partition, dm-verity's hash tree
 // and its FEC, is in no chunk.
 //
-// The format is ours; docs/updates.md specifies it.
+// The format is ours; docs/adaptive.md specifies it.
 package chunks
 
 import (

@@ -18,8 +18,8 @@ type Cutter struct {
 }
 
 // Default is what was measured to be cheapest for system images; see
-// docs/updates.md.
-var Default = Cutter{Min: 8 << 10, Avg: 32 << 10, Max: 128 << 10}
+// docs/adaptive.md.
+var Default = Cutter{Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}
 
 // maxChunk bounds what a chunk may have by the format.
 const maxChunk = 1 << 20

@@ -78,7 +78,7 @@ type trap struct {
 type journey struct {
 	ctx  context.Context
 	to   string // version of the release; "" if there is none to update to
-	size int64  // of its payload
+	size int64  // of its payload; 0 if what is fetched is not watched, and downloading is all of the update
 	disk layout
 
 	mu        sync.Mutex
@@ -214,7 +214,7 @@ func (j *journey) read(line []byte) {
 		j.enter(installing)
 	case healthy != nil:
 		j.enter(downloading)
-	case j.stage == installing && resetLine.Match(line):
+	case (j.stage == installing || j.stage == downloading && j.size == 0 && j.to != "") && resetLine.Match(line):
 		j.activated = true
 		j.enter(switching)
 	case loaded != nil && string(loaded[1]) == "_b" && j.to != "":

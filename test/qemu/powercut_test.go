@@ -38,6 +38,8 @@ func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t)
 	t.Run("update", w.updates)
+	t.Run("delta", func(t *testing.T) { w.ways(t, desk.Ways{From: []string{w.build}}) })
+	t.Run("adaptive", func(t *testing.T) { w.ways(t, desk.Ways{Chunks: true}) })
 	t.Run("install", w.installs)
 }
 
@@ -315,14 +317,15 @@ func copyOf(t *testing.T, c *cloud) *repo.Repo {
 type updater struct {
 	*workshop
 	repo  *repo.Repo
+	to    string // version
 	file  string // of the payload
-	size  int64  // of the payload
+	size  int64  // of the payload; 0 if another way is taken
 	uncut *journey
 	tally tally
 }
 
 func (w *workshop) updates(t *testing.T) {
-	u := &updater{workshop: w, repo: copyOf(t, w.cloud)}
+	u := &updater{workshop: w, repo: copyOf(t, w.cloud), to: "2"}
 	dir := release2(t)
 	the.mu.Lock()
 	rel, _, err := the.desk.Publish(t.Context(), u.repo, dir, nil)
@@ -343,13 +346,34 @@ func (w *workshop) updates(t *testing.T) {
 	})
 }
 
+// ways is updates by another way than the full payload, to a release with some
+// megabytes that are new.
+func (w *workshop) ways(t *testing.T, ways desk.Ways) {
+	u := &updater{workshop: w, repo: copyOf(t, w.cloud), to: "2-ways"}
+	dir := build(t, desk.BuildSpec{Version: u.to, After: manifest(t, w.build).BuildTime, Extra: news(1, 4<<20)})
+	the.mu.Lock()
+	_, _, err := the.desk.PublishWays(t.Context(), u.repo, dir, ways, nil)
+	the.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.uncut = u.run(t, nil, nil)
+	t.Logf("moments at which a power cut can lose something: %s", u.uncut.story())
+	eachSeed(t, seedsPerRun*2/5, func(t *testing.T, seed uint64) {
+		rng := rand.New(rand.NewPCG(seed, 15))
+		u.run(t, rng, plan(rng, u.uncut, downloading, seed, seedsPerRun))
+	})
+}
+
 // run updates a device whose power is cut at these moments. Nobody asks it to: an
 // update that was interrupted goes on with the first look for one, which comes
 // right behind a boot's health checks.
 func (u *updater) run(t *testing.T, rng *rand.Rand, cuts []moment) *journey {
-	j := &journey{ctx: t.Context(), to: "2", size: u.size}
+	j := &journey{ctx: t.Context(), to: u.to, size: u.size}
 	c := serve(t, u.repo)
-	c.tamper(j.watch(u.file))
+	if u.size > 0 {
+		c.tamper(j.watch(u.file))
+	}
 	var d *device
 	fetching := 0
 	for i := range cuts {
@@ -370,16 +394,26 @@ func (u *updater) run(t *testing.T, rng *rand.Rand, cuts []moment) *journey {
 	} else {
 		d.on(j)
 	}
-	for line := ""; !strings.Contains(line, "(iot 2, slot _b,"); {
+	for line := ""; !strings.Contains(line, "(iot "+u.to+", slot _b,"); {
 		line = d.healthy()
 	}
-	d.want("2 _b healthy")
+	d.want(u.to + " _b healthy")
 	if got := d.shell("update_engine_client --status --json"); !strings.Contains(got, `"state":"IDLE"`) && !strings.Contains(got, `"state":"CHECKING_FOR_UPDATE"`) || strings.Contains(got, `"bad"`) {
 		t.Errorf("the updater is not done, or thinks ill of a release: %s", got)
 	}
+	if u.size > 0 {
+		j.fetchedAgain(t, len(cuts), fetching)
+	}
+	u.whole(d)
+	return j
+}
+
+// fetchedAgain checks what power cuts cost of the network.
+func (j *journey) fetchedAgain(t *testing.T, cuts, fetching int) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	t.Logf("%d power cuts: %d bytes fetched of a payload of %d; requests: %s; bytes that they asked for again: %v",
-		len(cuts), j.served, j.size, strings.Join(j.asked, "; "), j.again)
+		cuts, j.served, j.size, strings.Join(j.asked, "; "), j.again)
 	for _, n := range j.again {
 		if n > againPerCut {
 			t.Errorf("%d bytes of the payload were fetched again at once, want at most %d", n, againPerCut)
@@ -391,9 +425,6 @@ func (u *updater) run(t *testing.T, rng *rand.Rand, cuts []moment) *journey {
 	if len(j.late) > 0 {
 		t.Errorf("the payload was fetched again after it was installed: %q", j.late)
 	}
-	j.mu.Unlock()
-	u.whole(d)
-	return j
 }
 
 // installs cuts the power while an app is installed.

@@ -19,7 +19,7 @@ func (c *cloud) publishWays(t *testing.T, build string, w desk.Ways) {
 	t.Helper()
 	the.mu.Lock()
 	defer the.mu.Unlock()
-	if _, err := the.desk.PublishWays(t.Context(), c.Repo, build, w, nil); err != nil {
+	if _, _, err := the.desk.PublishWays(t.Context(), c.Repo, build, w, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -55,16 +55,9 @@ func (c *counting) Write(b []byte) (int, error) {
 func TestWays(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	// A megabyte that compresses badly changes with every release.
-	news := func(seed uint64) map[string][]byte {
-		b := make([]byte, 1<<20)
-		r := rand.NewChaCha8([32]byte{byte(seed)})
-		r.Read(b)
-		return map[string][]byte{"/system/etc/news": b}
-	}
 	var builds []string
 	for i, version := range []string{"ways-1", "ways-2", "ways-3", "ways-4", "ways-5"} {
-		s := desk.BuildSpec{Version: version, Extra: news(uint64(i))}
+		s := desk.BuildSpec{Version: version, Extra: news(i, 1<<20)}
 		if i > 0 {
 			s.After = manifest(t, builds[i-1]).BuildTime
 		}
@@ -96,6 +89,14 @@ func TestWays(t *testing.T) {
 	step(3, "delta", "delta fetches", "_a", 3<<19)
 	c.publishWays(t, builds[4], desk.Ways{From: []string{another(t, builds[3])}, Chunks: true})
 	step(4, "adaptive", "delta did not fit: ", "_b", 3<<20)
+}
+
+// news is a file of size bytes that compresses badly, another one for each
+// seed.
+func news(seed, size int) map[string][]byte {
+	b := make([]byte, size)
+	rand.NewChaCha8([32]byte{byte(seed)}).Read(b)
+	return map[string][]byte{"/system/etc/news": b}
 }
 
 // another returns a build whose vbmeta is the given one's, and whose system
