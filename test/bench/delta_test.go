@@ -148,6 +148,9 @@ func releases(b *testing.B, set string, packages []string, kind, size string) (o
 	for i, which := range []string{"old", "new"} {
 		tree := filepath.Join(the.dir, "releases", set+"-"+which)
 		if _, err := os.Stat(tree); err != nil {
+			if err := os.MkdirAll(tree, 0o755); err != nil {
+				b.Fatal(err)
+			}
 			for _, p := range packages {
 				command(b, "dpkg-deb", "-x", debianPackage(b, cache, p, i), tree)
 			}
