@@ -16,8 +16,8 @@ import (
 
 	"mios"
 	"mios/build/product"
-	"mios/emulator"
 	deviceota "mios/device/ota"
+	"mios/emulator"
 	"mios/format/apksig"
 	"mios/internal/debian"
 	"mios/internal/lazyregexp"

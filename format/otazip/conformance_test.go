@@ -123,7 +123,9 @@ func metadataJSON(m *Metadata) map[string]any {
 
 func manifestJSON(m *payload.Manifest) map[string]any {
 	u := func(v uint64) string { return strconv.FormatUint(v, 10) }
-	info := func(i *payload.PartitionInfo) map[string]any { return map[string]any{"size": u(i.Size), "hash": i.Hash} }
+	info := func(i *payload.PartitionInfo) map[string]any {
+		return map[string]any{"size": u(i.Size), "hash": i.Hash}
+	}
 	extents := func(xs []payload.Extent) (out []any) {
 		for _, x := range xs {
 			out = append(out, map[string]any{"start_block": u(x.StartBlock), "num_blocks": u(x.NumBlocks)})
