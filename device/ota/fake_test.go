@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
+	"testing/iotest"
 	"time"
 
 	"mios"
@@ -68,7 +69,11 @@ func (r fakeRepo) Open(_ context.Context, path string, off, n int64) (io.ReadClo
 	r.w.mu.Lock()
 	r.w.opened = append(r.w.opened, off)
 	r.w.mu.Unlock()
-	return io.NopCloser(&counted{bytes.NewReader(b[off : off+n]), &r.w.fetched}), nil
+	body := io.Reader(bytes.NewReader(b[off : off+n]))
+	if r.w.breakAt > 0 {
+		body = io.MultiReader(io.LimitReader(body, r.w.breakAt), iotest.ErrReader(fmt.Errorf("the connection broke: %w", io.ErrUnexpectedEOF)))
+	}
+	return io.NopCloser(&counted{body, &r.w.fetched}), nil
 }
 
 type counted struct {

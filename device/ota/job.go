@@ -76,7 +76,7 @@ func (j *job) run(ctx context.Context, install bool) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("release %s: %w", j.rel.Version, err)
+			return errors.Join(fmt.Errorf("release %s: %w", j.rel.Version, err), j.charge())
 		}
 		j.rec.State = steps[i].next
 		if err := j.save(); err != nil {

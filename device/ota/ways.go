@@ -223,5 +223,14 @@ func (j *job) save() error {
 	return j.rec.save(j.cfg.Store)
 }
 
+// charge saves what an attempt that failed has fetched, where nothing else was
+// reached that is saved with it.
+func (j *job) charge() error {
+	if in := j.rec.Install; in == nil || in.Spent == j.spent.Load() {
+		return nil
+	}
+	return j.save()
+}
+
 // spending counts what one update has fetched, through all its attempts.
 type spending = atomic.Int64

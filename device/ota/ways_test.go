@@ -235,6 +235,26 @@ func TestBudgetAfter(t *testing.T) {
 	})
 }
 
+// TestBudgetSpent breaks every request: what was fetched for nothing is on the
+// budget, too.
+func TestBudgetSpent(t *testing.T) {
+	choose(t, func(w *world, r *repo.OSRelease) {
+		r.Deltas, r.Adaptive = nil, nil
+		w.breakAt, w.device.Update.Budget = 100<<10, r.Target.Length+500<<10
+	}, func(t *testing.T, w *world) {
+		looks := 0
+		w.boot(func(s Status) bool {
+			if s.State == Reporting {
+				looks++
+			}
+			return looks > 60
+		})
+		if !strings.Contains(w.status.Error, "--unmetered") || w.fetched > w.device.Update.Budget {
+			t.Errorf("fetched %d bytes of a budget of %d, and said %q", w.fetched, w.device.Update.Budget, w.status.Error)
+		}
+	})
+}
+
 // TestUnmetered asks for what the budget does not allow.
 func TestUnmetered(t *testing.T) {
 	choose(t, func(w *world, r *repo.OSRelease) {

@@ -182,6 +182,7 @@ type world struct {
 	fetched    int64      // bytes
 	opened     []int64
 	fetchErr   error
+	breakAt    int64                      // the network fails after so many bytes of each request; 0 is never
 	checker    func(version string) error // health
 	device     api.Device
 	bootID     int
