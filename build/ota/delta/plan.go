@@ -11,6 +11,7 @@ import (
 const (
 	maxDst = 16 << 20 / block // that one operation writes
 	maxSrc = 24 << 20 / block // that it reads
+	minSrc = 4 << 20 / block  // and of a file, if that has as much
 	// gap: so many blocks between two changed ones are compared and not copied,
 	// which costs less than to say where each piece is.
 	gap = 16
@@ -219,15 +220,15 @@ func fill(want []bool, gap int, mine func(int) bool) {
 // source adds to a unit what blocks from to to of a new file, list, are
 // compared with: the old file, or a window of it.
 func (p *planner) source(u *unit, old *file, list []uint32, from, to int) {
-	n := old.blocks()
-	if n <= maxSrc {
-		u.src.add(old, 0, n)
+	n, span := int(old.blocks()), to-from
+	window := min(maxSrc, max(minSrc, 16*int(u.dst.n), span+span/2))
+	if n <= window {
+		u.src.add(old, 0, uint64(n))
 		return
 	}
-	shift := p.shift(old, list, from)
-	pad := (maxSrc - min(maxSrc, to-from)) / 2
-	a := min(max(0, from+shift-pad), int(n)-maxSrc)
-	u.src.add(old, uint64(a), uint64(a)+maxSrc)
+	pad := (window - min(window, span)) / 2
+	a := min(max(0, from+p.shift(old, list, from)-pad), n-window)
+	u.src.add(old, uint64(a), uint64(a+window))
 }
 
 // shift says how far the block of the new file before from that is copied, or
