@@ -70,23 +70,7 @@ func TestBeside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apk, idsig := read(out, clock), read(out, clock+".idsig")
-	v4, err := apksig.ReadIDSig(bytes.NewReader(idsig))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := apksig.Verify(context.Background(), bytes.NewReader(apk), int64(len(apk)), apksig.Options{IDSig: bytes.NewReader(idsig)})
-	if err != nil || !res.VerifiedBy(apksig.V4) {
-		t.Errorf("the v4 signature does not verify: %v, %v", res.Errors, err)
-	}
-	// v4 signs the same hash tree that fs-verity has.
-	now := read(out, clock+".fsv_meta")
-	if size := binary.LittleEndian.Uint64(now[12:]); size != uint64(len(apk)) || !bytes.Equal(now[20:52], v4.Root) || len(now)%4096 != 0 {
-		t.Errorf("fs-verity metadata of %d bytes with the root %x, want %d and %x", size, now[20:52], len(apk), v4.Root)
-	}
-	if !bytes.HasSuffix(idsig, now[4096:]) {
-		t.Error("the hash tree for fs-verity is not that of the v4 signature")
-	}
+	testVerity(t, read(out, clock), read(out, clock+".idsig"), read(out, clock+".fsv_meta"))
 	z, err := gzip.NewReader(bytes.NewReader(read(out, packed)))
 	if err != nil {
 		t.Fatal(err)
@@ -114,5 +98,25 @@ func TestBeside(t *testing.T) {
 	}
 	if strings.Contains(string(read(out, "META/misc_info.txt")), "testkey") {
 		t.Error("misc_info.txt names a test key")
+	}
+}
+
+// testVerity verifies the v4 signature of a package, and compares its hash tree
+// with that for fs-verity, which is the same.
+func testVerity(t *testing.T, apk, idsig, now []byte) {
+	t.Helper()
+	v4, err := apksig.ReadIDSig(bytes.NewReader(idsig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := apksig.Verify(context.Background(), bytes.NewReader(apk), int64(len(apk)), apksig.Options{IDSig: bytes.NewReader(idsig)})
+	if err != nil || !res.VerifiedBy(apksig.V4) {
+		t.Errorf("the v4 signature does not verify: %v, %v", res.Errors, err)
+	}
+	if size := binary.LittleEndian.Uint64(now[12:]); size != uint64(len(apk)) || !bytes.Equal(now[20:52], v4.Root) || len(now)%4096 != 0 {
+		t.Errorf("fs-verity metadata of %d bytes with the root %x, want %d and %x", size, now[20:52], len(apk), v4.Root)
+	}
+	if !bytes.HasSuffix(idsig, now[4096:]) {
+		t.Error("the hash tree for fs-verity is not that of the v4 signature")
 	}
 }

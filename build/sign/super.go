@@ -124,69 +124,97 @@ func (s *signing) devices(m *image, meta *super.Metadata) ([]*image, error) {
 // fillSuper makes the images of a super partition anew, if a partition in it
 // changes.
 func (s *signing) fillSuper(m *image, img *super.Image) error {
-	meta := img.Slots[0]
-	if !slices.ContainsFunc(meta.Partitions, func(p super.Partition) bool {
-		o := s.partitionImage(m, p.Name)
-		return p.Size() > 0 && o != nil && o.out != ""
-	}) {
+	if !slices.ContainsFunc(img.Slots[0].Partitions, func(p super.Partition) bool { return s.replaces(m, p) != nil }) {
 		return nil
 	}
-	devices, err := s.devices(m, meta)
+	devices, err := s.devices(m, img.Slots[0])
 	if err != nil {
 		return err
 	}
-	var closers []io.Closer
-	defer func() {
-		for _, c := range closers {
-			c.Close()
-		}
-	}()
-	var readers []io.ReaderAt
+	var open files
+	defer open.close()
+	readers, err := s.deviceReaders(devices, &open)
+	if err != nil {
+		return err
+	}
+	contents, now, err := s.superContents(m, img, readers, &open)
+	if err != nil {
+		return err
+	}
+	if err := sameSlots(img, now); err != nil {
+		return err
+	}
+	return s.writeSuper(devices, img, contents)
+}
+
+// replaces is the image that is put into a partition of super, or nil if that
+// stays as it is.
+func (s *signing) replaces(m *image, p super.Partition) *image {
+	if o := s.partitionImage(m, p.Name); p.Size() > 0 && o != nil && o.out != "" {
+		return o
+	}
+	return nil
+}
+
+// files are open ones.
+type files []io.Closer
+
+func (f *files) close() {
+	for _, c := range *f {
+		c.Close()
+	}
+}
+
+// deviceReaders opens the images of devices as they were.
+func (s *signing) deviceReaders(devices []*image, open *files) ([]io.ReaderAt, error) {
+	var out []io.ReaderAt
 	for _, d := range devices {
 		f, err := s.open(d.entry)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		closers = append(closers, f)
+		*open = append(*open, f)
 		var r io.ReaderAt = f
 		if d.sparse != nil {
 			if r, err = sparse.Parse(f, d.entry.Size); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		readers = append(readers, r)
+		out = append(out, r)
 	}
-	contents := map[string]super.Content{}
-	now := meta.Clone()
-	for _, p := range meta.Partitions {
+	return out, nil
+}
+
+// superContents are the contents of all partitions, and the metadata with room
+// for them.
+func (s *signing) superContents(m *image, img *super.Image, readers []io.ReaderAt, open *files) (map[string]super.Content, *super.Metadata, error) {
+	contents, now := map[string]super.Content{}, img.Slots[0].Clone()
+	for _, p := range img.Slots[0].Partitions {
 		if p.Size() == 0 {
 			continue
 		}
-		o := s.partitionImage(m, p.Name)
-		if o == nil || o.out == "" {
-			r, err := meta.Reader(p.Name, readers...)
+		o := s.replaces(m, p)
+		if o == nil {
+			r, err := img.Slots[0].Reader(p.Name, readers...)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			contents[p.Name] = super.Content{R: r, Size: p.Size()}
 			continue
 		}
 		f, err := os.Open(o.out)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		closers = append(closers, f)
+		*open = append(*open, f)
 		contents[p.Name] = super.Content{R: f, Size: o.outLen}
 		if o.outLen > p.Size() {
 			if err := now.Resize(p.Name, o.outLen, img.Geometry, img.OthersThan(0)...); err != nil {
-				return err
+				return nil, nil, err
 			}
 		}
 	}
-	if err := sameSlots(img, now); err != nil {
-		return err
-	}
-	return s.writeSuper(devices, img, contents)
+	return contents, now, nil
 }
 
 // sameSlots gives all slots that have the metadata of slot 0 the new one.

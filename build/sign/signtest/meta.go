@@ -159,8 +159,13 @@ func (t *Target) apkCerts() []byte {
 		}
 		fmt.Fprintf(&b, "name=%q certificate=%q private_key=%q partition=%q\n", path.Base(a.Path), cert, key, partition(a.Path))
 	}
-	// The app in the APEXes: a build lists all that it has made.
-	fmt.Fprintf(&b, "name=\"HelloApex.apk\" certificate=%q private_key=%q partition=\"system\"\n", keyDir+Platform+".x509.pem", keyDir+Platform+".pk8")
+	inside := []string{"HelloApex.apk"} // of APEXes: a build lists all that it has made
+	if t.Options.Tethering {
+		inside = append(inside, path.Base(connectivity.Path))
+	}
+	for _, name := range inside {
+		fmt.Fprintf(&b, "name=%q certificate=%q private_key=%q partition=\"system\"\n", name, keyDir+Platform+".x509.pem", keyDir+Platform+".pk8")
+	}
 	return b.Bytes()
 }
 
