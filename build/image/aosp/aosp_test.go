@@ -46,7 +46,7 @@ func (v vendorKeys) Key(name string) (*sign.Key, error) {
 	return &sign.Key{Name: name, Signer: testkit.RSA(20 + i)}, nil
 }
 
-var vendor = vendorKeys{"avb", "platform", "shared", "media", "networkstack", "releasekey", "ota", "com.android.hello", "com.android.compressed"}
+var vendor = vendorKeys{"avb", "platform", "shared", "media", "networkstack", "releasekey", "ota", "com.android.hello", "com.android.compressed", "com.android.tethering"}
 
 // build builds the product of the definition in a new folder.
 func build(t *testing.T, in string, allow bool) (string, *Result) {
@@ -60,13 +60,22 @@ func build(t *testing.T, in string, allow bool) (string, *Result) {
 	return dir, r
 }
 
-// TestBuild builds twice, of a folder and of the zip of it: the images are the
+// TestAOSP shares one build of AOSP, which takes a while to make.
+func TestAOSP(t *testing.T) {
+	x := signtest.New(t, signtest.Options{Tethering: true})
+	zip := x.Zip(t)
+	t.Run("stage", func(t *testing.T) { testStage(t, x, zip) })
+	t.Run("refused", func(t *testing.T) { testRefused(t, x) })
+	t.Run("build", func(t *testing.T) { testBuild(t, x, zip) })
+	t.Run("images", func(t *testing.T) { testImages(t, x) })
+}
+
+// testBuild builds twice, of a folder and of the zip of it: the images are the
 // same, and everyone else's tools take them.
-func TestBuild(t *testing.T) {
-	x := signtest.New(t, signtest.Options{})
+func testBuild(t *testing.T, x *signtest.Target, zip string) {
 	dir, r := build(t, x.Dir, false)
 	t.Run("again", func(t *testing.T) {
-		again, _ := build(t, x.Zip(t), false)
+		again, _ := build(t, zip, false)
 		got, want := contents(t, again), contents(t, dir)
 		for name := range want {
 			if strings.HasSuffix(name, ".json") { // what they were made of differs
@@ -91,9 +100,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// TestImages builds of the images alone: what is in them is found there.
-func TestImages(t *testing.T) {
-	x := signtest.New(t, signtest.Options{})
+// testImages builds of the images alone: what is in them is found there.
+func testImages(t *testing.T, x *signtest.Target) {
 	in := filepath.Join(x.Dir, "IMAGES")
 	before := contents(t, in)
 	dir, r := build(t, in, true) // without META nobody knows the tests' own test keys
@@ -267,8 +275,8 @@ func superImage(t *testing.T, dir string, r *Result) {
 	}
 }
 
-// update makes an update payload of the build, of which META says all or what
-// can be told without it.
+// update makes an update payload of a build with META, and looks at what is known
+// for one without.
 func update(t *testing.T, dir string, meta bool) {
 	m, err := image.ReadManifest(dir)
 	if err != nil || m.Base != "aosp" || len(m.SuperGroups()) != 1 || m.SecurityPatch != "2024-11-05" {
@@ -279,6 +287,12 @@ func update(t *testing.T, dir string, meta bool) {
 		t.Fatal(err)
 	}
 	defer in.Close()
+	if d := in.Dynamic; d == nil || !d.SnapshotEnabled || d.VABCEnabled != meta || len(d.Groups) != 1 || len(d.Groups[0].Partitions) != 4 {
+		t.Errorf("dynamic partitions %+v", d)
+	}
+	if !meta {
+		return
+	}
 	full, err := ota.Of(in, ota.Options{Signers: []crypto.Signer{testkit.RSA(26)}})
 	if err != nil {
 		t.Fatal(err)
@@ -293,10 +307,7 @@ func update(t *testing.T, dir string, meta bool) {
 	}
 	defer u.Close()
 	got := u.Metadata.Manifest
-	if d := got.Dynamic; d == nil || !d.SnapshotEnabled || d.VABCEnabled != meta || len(d.Groups) != 1 || len(d.Groups[0].Partitions) != 4 {
-		t.Errorf("dynamic partitions %+v", got.Dynamic)
-	}
-	if got.SecurityPatch != m.SecurityPatch || got.MaxTimestamp != m.BuildTime || len(got.Partitions) != len(m.Partitions) || meta != (len(got.Apexes) == 2) {
+	if got.SecurityPatch != m.SecurityPatch || got.MaxTimestamp != m.BuildTime || len(got.Partitions) != len(m.Partitions) || len(got.Apexes) != 3 {
 		t.Errorf("manifest: patch %q, timestamp %d, %d partitions, APEXes %v", got.SecurityPatch, got.MaxTimestamp, len(got.Partitions), got.Apexes)
 	}
 	for _, p := range got.Partitions {

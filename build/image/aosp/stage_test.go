@@ -78,11 +78,10 @@ func staged(tb testing.TB, p *product.Product, in string) (*builder, error) {
 	return b, nil
 }
 
-// TestStage has the tools of the file systems say that the images are right, and
+// testStage has the tools of the file systems say that the images are right, and
 // looks at what was added.
-func TestStage(t *testing.T) {
-	x := signtest.New(t, signtest.Options{Tethering: true})
-	for _, in := range []struct{ name, path string }{{"folder", x.Dir}, {"zip", x.Zip(t)}} {
+func testStage(t *testing.T, x *signtest.Target, zip string) {
+	for _, in := range []struct{ name, path string }{{"folder", x.Dir}, {"zip", zip}} {
 		t.Run(in.name, func(t *testing.T) {
 			b, err := staged(t, newProduct(t, definition), in.path)
 			if err != nil {
@@ -167,9 +166,8 @@ func checkFiles(t *testing.T, b *builder) {
 	}
 }
 
-// TestRefused changes the definition by a word each.
-func TestRefused(t *testing.T) {
-	x := signtest.New(t, signtest.Options{})
+// testRefused changes the definition by a word each.
+func testRefused(t *testing.T, x *signtest.Target) {
 	for _, tt := range []struct {
 		name, old, new, want string
 		kind                 error
