@@ -71,7 +71,8 @@ func PublishZips(ctx context.Context, r *repo.Repo, z Zips, names ...string) (zi
 				return fmt.Errorf("package %s: %w", f.Path, err)
 			}
 		}
-		if err := z.settings(ctx, r.Tree(), all); err != nil {
+		settings, err := z.settings(ctx, r.Tree(), all)
+		if err != nil {
 			return err
 		}
 		for _, f := range all {
@@ -80,44 +81,49 @@ func PublishZips(ctx context.Context, r *repo.Repo, z Zips, names ...string) (zi
 			}
 			zips = append(zips, Zip{File: path.Join(f.dir(), f.rec.File), Release: f.rel, From: f.rec.From})
 		}
+		for name, b := range settings {
+			if _, err := point(ctx, r.Tree(), name, b); err != nil {
+				return err
+			}
+		}
 		changed, err = updateViews(ctx, r.Tree(), s.Releases)
 		return err
 	})
 	return zips, changed, err
 }
 
-// settings changes the settings of the packages' views.
-func (z *Zips) settings(ctx context.Context, t tree.Tree, all []*zipFile) error {
+// settings returns the settings of the packages' views, as they are to be, by
+// their files.
+func (z *Zips) settings(ctx context.Context, t tree.Tree, all []*zipFile) (map[string][]byte, error) {
+	files := map[string][]byte{}
 	for _, f := range all {
 		name := path.Join(f.dir(), settingsFile)
 		var set ViewSettings
 		names, err := t.List(ctx, f.dir())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if slices.Contains(names, name) {
 			if err := readJSON(ctx, t, name, &set); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if z.Settings != nil {
 			z.Settings(&set)
 		}
 		if err := set.Check(); err != nil {
-			return err
+			return nil, err
 		}
 		if set.BaseURL != "" && cmp.Or(set.Version, f.rec.Android) == "" {
-			return fmt.Errorf("package %s: its fingerprint has no Android version: %w: name the version that LineageOS's updater compares", f.Path, mios.ErrInvalid)
+			return nil, fmt.Errorf("package %s: its fingerprint has no Android version: %w: name the version that LineageOS's updater compares", f.Path, mios.ErrInvalid)
 		}
 		b, err := json.MarshalIndent(set, "", "  ")
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := point(ctx, t, name, append(b, '\n')); err != nil {
-			return err
-		}
+		files[name] = append(b, '\n')
 	}
-	return nil
+	return files, nil
 }
 
 // A zipFile is an open package that is right in itself.
