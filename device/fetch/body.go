@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +13,7 @@ import (
 	"mios/api/repo"
 )
 
-// A body is one answer's bytes, watched for stalls and paid from the budget.
+// A body is one answer's bytes, watched for stalls.
 type body struct {
 	client *Client
 	ctx    context.Context
@@ -90,21 +89,11 @@ func checkRange(text string, s span) error {
 
 // Read implements [io.Reader]. Too long a wait is an error.
 func (b *body) Read(p []byte) (int, error) {
-	if budget := b.client.Budget; budget != nil && len(p) > 0 {
-		left := budget.Left()
-		if left == 0 {
-			return 0, ErrBudget
-		}
-		p = p[:min(int64(len(p)), left)]
-	}
 	began := time.Now()
 	b.watch.Reset(max(b.patience, time.Millisecond))
 	n, err := b.rc.Read(p)
 	b.watch.Stop()
 	b.patience = min(b.patience-time.Since(began)+time.Duration(n)*time.Second/minRate, b.client.stall())
-	if b.client.Budget != nil {
-		b.client.Budget.left.Add(-int64(n))
-	}
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.ctx); cause != nil {
 			err = cause
@@ -195,8 +184,6 @@ func (r *reader) broken(err error) {
 	r.body = nil
 	r.breaks++
 	switch {
-	case errors.Is(err, ErrBudget):
-		r.err = fmt.Errorf("fetch %s: %w", r.path, err)
 	case r.ctx.Err() != nil:
 		r.err = fmt.Errorf("fetch %s: %w", r.path, context.Cause(r.ctx))
 	case r.breaks >= r.client.tries():

@@ -23,9 +23,6 @@ import (
 	"mios/api/repo"
 )
 
-// ErrBudget: the byte budget is used up.
-var ErrBudget = errors.New("download budget used up")
-
 // A Client fetches files below any of its mirrors. Its methods may be called
 // concurrently. Mirrors must be set, and no field changed after the first
 // call.
@@ -33,30 +30,15 @@ type Client struct {
 	Mirrors []string // addresses, tried in turn; the one that worked last comes first
 	// Hosts are the hosts, with or without a port, that it may be redirected to
 	// beside the mirrors' own.
-	Hosts  []string
-	Budget *Budget       // nil means no limit
-	Tries  int           // rounds over all mirrors without a byte of progress; 0 means 5
-	Stall  time.Duration // the longest wait for a byte; 0 means 30 s
+	Hosts []string
+	Tries int           // rounds over all mirrors without a byte of progress; 0 means 5
+	Stall time.Duration // the longest wait for a byte; 0 means 30 s
 	// HTTP carries the requests; nil means http.DefaultTransport.
 	HTTP http.RoundTripper
 	Log  *slog.Logger // nil means none
 
 	first atomic.Int32 // index of the mirror that worked last
 }
-
-// A Budget is how many bytes of bodies may still be fetched, by all clients
-// that share it.
-type Budget struct{ left atomic.Int64 }
-
-// NewBudget returns a budget of n bytes.
-func NewBudget(n int64) *Budget {
-	b := new(Budget)
-	b.left.Store(n)
-	return b
-}
-
-// Left is what remains of the budget, in bytes.
-func (b *Budget) Left() int64 { return max(b.left.Load(), 0) }
 
 // The waits between rounds over the mirrors double from minWait to maxWait, and
 // are cut by up to a half at random, so that a fleet does not come back at once.
@@ -143,9 +125,6 @@ func (c *Client) rounds(ctx context.Context, path string, f func(mirror string) 
 			}
 			if ctx.Err() != nil {
 				return fmt.Errorf("fetch %s: %w", path, context.Cause(ctx))
-			}
-			if errors.Is(err, ErrBudget) {
-				return fmt.Errorf("fetch %s: %w", path, err)
 			}
 			if !errors.Is(err, mios.ErrNotFound) { // as the next root's metadata, most of the time
 				c.warn("mirror failed", "mirror", c.Mirrors[n], "path", path, "err", err)

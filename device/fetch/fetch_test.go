@@ -211,23 +211,6 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func TestBudget(t *testing.T) {
-	c := client(handlers{"a": good}, "a")
-	c.Budget = fetch.NewBudget(150_000)
-	if _, err := c.Get(t.Context(), "x", 1<<20); err != nil || c.Budget.Left() != 50_000 {
-		t.Fatalf("Get = %v with %d bytes left, want 50000", err, c.Budget.Left())
-	}
-	r, err := c.Open(t.Context(), "x", 0, int64(len(content)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	if !errors.Is(err, fetch.ErrBudget) || len(b) != 50_000 || c.Budget.Left() != 0 {
-		t.Errorf("read %d bytes, %v, %d left; want 50000 and %v", len(b), err, c.Budget.Left(), fetch.ErrBudget)
-	}
-}
-
 func TestRedirects(t *testing.T) {
 	to := func(u string) http.HandlerFunc { return status(302, "Location", u) }
 	for _, tt := range []struct {

@@ -119,7 +119,7 @@ func (j *job) assemble(ctx context.Context) error {
 			return j.fetch(ctx, j.rel.Adaptive.Pack, off, n)
 		},
 		Progress: func(done, total int64) {
-			if reached := in.Size * done / max(total, 1); reached-in.reached >= max(in.Size/100, 1) || done == total {
+			if reached := portion(in.Size, done, total); reached-in.reached >= max(in.Size/100, 1) || done == total {
 				in.reached = reached
 				j.show(func(*Status) {})
 			}
@@ -133,4 +133,10 @@ func (j *job) assemble(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, j.save())
+}
+
+// portion returns as much of size as done is of total; their product may be
+// larger than any int64.
+func portion(size, done, total int64) int64 {
+	return int64(float64(size) * float64(done) / float64(max(total, 1)))
 }

@@ -11,7 +11,6 @@ import (
 
 	"mios"
 	"mios/api/repo"
-	"mios/device/fetch"
 	"mios/format/bootctl"
 	"mios/format/chunks"
 	"mios/format/payload"
@@ -192,7 +191,7 @@ func (j *job) begin(ctx context.Context) error {
 	j.rec.Install = in
 	if err := j.choose(ctx); err != nil {
 		j.rec.Install = nil
-		if errors.Is(err, fetch.ErrBudget) {
+		if errors.Is(err, ErrBudget) {
 			j.tooMuch.digest, j.tooMuch.err = in.Digest, err
 		}
 		return err

@@ -8,7 +8,6 @@ import (
 
 	"mios"
 	"mios/api/repo"
-	"mios/device/fetch"
 	"mios/format/avb"
 )
 
@@ -44,7 +43,7 @@ func TestRefused(t *testing.T) {
 		{"wrong payload key", spoiled(func(b *build) { b.otaKey = k.otherOTA }), "metadata signature: signed by none of the trusted keys", false, false},
 		{"broken data", func(w *world) { w.payload = bytes.Clone(w.payload); w.payload[len(w.payload)/2] ^= 1 }, "data has SHA-256", false, true},
 		{"truncated", func(w *world) { w.payload = w.payload[:len(w.payload)/2] }, "not found", false, false},
-		{"budget", func(w *world) { w.fetchErr = fetch.ErrBudget }, "download budget used up: ask for it on a cheaper network", false, false},
+		{"budget", func(w *world) { w.fetchErr = ErrBudget }, "download budget used up: ask for it on a cheaper network", false, false},
 		{"wrong vbmeta key", spoiled(func(b *build) { b.avbKey = k.otherAVB }), "partition vbmeta_b: the key that signed it is not trusted", true, true},
 		{"older rollback index", func(w *world) { w.stored = 2 }, "rollback index 1 is older than the stored 2", true, true},
 		{"another product's images", spoiled(func(b *build) { b.product = "car" }), "partition vbmeta_b: it is of car/2/user, and this device is iot", true, true},

@@ -12,9 +12,11 @@ import (
 
 	"mios"
 	"mios/api/repo"
-	"mios/device/fetch"
 	"mios/internal/progress"
 )
+
+// ErrBudget: the update may fetch no more.
+var ErrBudget = errors.New("download budget used up")
 
 // A Way is how a device comes to a release.
 type Way string
@@ -37,7 +39,7 @@ type option struct {
 }
 
 // choose picks the way that fetches least, of those that have not failed, and
-// says why. The error wraps [fetch.ErrBudget] if that is more than the update
+// says why. The error wraps [ErrBudget] if that is more than the update
 // may fetch.
 func (j *job) choose(ctx context.Context) error {
 	in := j.rec.Install
@@ -75,7 +77,7 @@ func (j *job) choose(ctx context.Context) error {
 	}
 	if left, limited := j.left(); limited && best.cost > left {
 		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s: %w",
-			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), fetch.ErrBudget)
+			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), ErrBudget)
 	}
 	j.log.Info("way to the release", "way", in.Way, "bytes", in.Cost, "why", in.Why)
 	return nil
@@ -89,7 +91,7 @@ func (j *job) affordable() error {
 	if need := in.Size - in.Checkpoint.Offset; in.way() == Adaptive || in.Checkpoint.Finished || !limited || need <= left {
 		return nil
 	}
-	return fmt.Errorf("%s, and %s are left of the update's budget of %s: %w", cmp.Or(in.Why, "there is more to fetch"), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), fetch.ErrBudget)
+	return fmt.Errorf("%s, and %s are left of the update's budget of %s: %w", cmp.Or(in.Why, "there is more to fetch"), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), ErrBudget)
 }
 
 // because says why the first of the options is taken.
@@ -112,7 +114,7 @@ func because(options []option, failed map[Way]string) string {
 func misfit(err error) bool {
 	for _, is := range []error{mios.ErrInvalid, mios.ErrNotFound, mios.ErrConflict, mios.ErrDenied, repo.ErrHash, repo.ErrLength} {
 		if errors.Is(err, is) {
-			return !errors.Is(err, fetch.ErrBudget)
+			return !errors.Is(err, ErrBudget)
 		}
 	}
 	return false
@@ -188,7 +190,7 @@ func (j *job) left() (n int64, limited bool) {
 // fetch opens a part of one of the release's files, on the update's budget.
 func (j *job) fetch(ctx context.Context, t repo.Target, offset, length int64) (io.ReadCloser, error) {
 	if left, limited := j.left(); limited && left == 0 {
-		return nil, fetch.ErrBudget
+		return nil, ErrBudget
 	}
 	body, err := j.cfg.Fetcher.Open(ctx, t.File(), offset, length)
 	if err != nil {
@@ -204,15 +206,27 @@ type metered struct {
 }
 
 func (m *metered) Read(p []byte) (int, error) {
-	if left, limited := m.j.left(); limited {
-		if left == 0 {
-			return 0, fetch.ErrBudget
-		}
-		p = p[:min(int64(len(p)), left)]
+	taken := m.j.take(int64(len(p)))
+	if taken == 0 && len(p) > 0 {
+		return 0, ErrBudget
 	}
-	n, err := m.ReadCloser.Read(p)
-	m.j.spent.Add(int64(n))
+	n, err := m.ReadCloser.Read(p[:taken])
+	m.j.spent.Add(int64(n) - taken)
 	return n, err
+}
+
+// take puts up to n bytes on the budget before they are read, and returns how
+// many: bodies are read side by side, and must not go over it together.
+func (j *job) take(n int64) int64 {
+	for {
+		spent := j.spent.Load()
+		if budget := j.cfg.Device.Update.Budget; budget > 0 && !j.unmetered {
+			n = min(n, max(budget-spent, 0))
+		}
+		if j.spent.CompareAndSwap(spent, spent+n) {
+			return n
+		}
+	}
 }
 
 // save makes the record durable, with what the update has fetched.

@@ -9,9 +9,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mios"
+	"mios/api"
 	"mios/api/repo"
 	"mios/build/ota/delta"
 	"mios/format/avb"
@@ -315,5 +317,35 @@ func TestWaysCut(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestTake has bodies read side by side go up to the budget, and not over it.
+func TestTake(t *testing.T) {
+	j := &job{Engine: &Engine{cfg: Config{Device: &api.Device{}}}}
+	j.cfg.Device.Update.Budget = 1000
+	var wg sync.WaitGroup
+	var sum atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				sum.Add(j.take(64))
+			}
+		})
+	}
+	wg.Wait()
+	if sum.Load() != 1000 || j.spent.Load() != 1000 {
+		t.Errorf("took %d bytes of a budget of 1000, and spent %d", sum.Load(), j.spent.Load())
+	}
+	if j.unmetered = true; j.take(64) != 64 {
+		t.Error("unmetered, and nothing to be had")
+	}
+}
+
+func TestPortion(t *testing.T) {
+	for _, tt := range [][4]int64{{0, 1, 2, 0}, {100, 1, 4, 25}, {4 << 30, 8 << 30, 8 << 30, 4 << 30}, {5, 0, 0, 0}} {
+		if got := portion(tt[0], tt[1], tt[2]); got != tt[3] {
+			t.Errorf("portion(%d, %d, %d) = %d, want %d", tt[0], tt[1], tt[2], got, tt[3])
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"mios/api/repo"
-	"mios/device/fetch"
 	"mios/format/payload"
 )
 
@@ -23,7 +22,7 @@ var advice = []struct {
 	{repo.ErrLength, "the server, or what stands before it, cuts files or adds to them: check which one answers"},
 	{repo.ErrHash, "the server, or what stands before it, changes files: check which one answers"},
 	{repo.ErrRole, "the repository's operator must take back what was signed with that role's keys"},
-	{fetch.ErrBudget, "ask for it on a cheaper network, with update_engine_client --update --unmetered; a product that needs more raises update.budget"},
+	{ErrBudget, "ask for it on a cheaper network, with update_engine_client --update --unmetered; a product that needs more raises update.budget"},
 	{payload.ErrData, "the server, or what stands before it, changes files: check which one answers"},
 	{payload.ErrSignature, "the payload is not signed by this product's key: build and publish it again with the right one"},
 }

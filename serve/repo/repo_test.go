@@ -183,7 +183,7 @@ func TestDevice(t *testing.T) {
 	}
 	down := httptest.NewServer(http.NotFoundHandler())
 	down.Close()
-	f := &fetch.Client{Mirrors: []string{down.URL, s.URL}, Budget: fetch.NewBudget(1 << 20)}
+	f := &fetch.Client{Mirrors: []string{down.URL, s.URL}}
 	c, err := api.Open(api.Config{Dir: t.TempDir(), Root: first, Fetcher: f, Product: "iot", BuildTime: time.Unix(1_700_000_000, 0)})
 	if err != nil {
 		t.Fatal(err)
