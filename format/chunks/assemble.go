@@ -39,12 +39,13 @@ type Assembler struct {
 // [Partition.Verify].
 func (a *Assembler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	n := a.Parallel
 	if n <= 0 {
 		n = 4
 	}
 	w := &assembly{Assembler: a, ctx: ctx, pack: newPrefetch(ctx, a.Plan.runs, a.Pack, n)}
+	defer w.pack.busy.Wait()
+	defer cancel()
 	for i := range a.Plan.root.Partitions {
 		w.total += a.Plan.root.Partitions[i].Size
 	}

@@ -9,7 +9,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"mios"
 	"mios/format/avb"
@@ -257,6 +260,35 @@ func TestChangedSeed(t *testing.T) {
 	if err := a.Run(t.Context()); err != nil || !bytes.Equal(d.b, b) {
 		t.Errorf("with a seed that changed: %v; want its chunks fetched", err)
 	}
+}
+
+// TestEnds has nothing go on behind a Run that has failed.
+func TestEnds(t *testing.T) {
+	b := noise(9, 8<<20)
+	r := publish(t, Image{Name: "system", Content: bytes.NewReader(b), Size: int64(len(b))})
+	synctest.Test(t, func(t *testing.T) {
+		plan, err := r.root.Plan(t.Context(), nil, nil, r.open(r.index))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var open atomic.Int32
+		a := &Assembler{Plan: plan, Target: func(string) (Target, error) { return &disk{b: make([]byte, len(b))}, nil },
+			Pack: func(ctx context.Context, off, _ int64) (io.ReadCloser, error) {
+				if off == 0 {
+					synctest.Wait() // for the others to be under way
+					return nil, io.ErrClosedPipe
+				}
+				open.Add(1)
+				<-ctx.Done()
+				time.Sleep(time.Second)
+				open.Add(-1)
+				return nil, ctx.Err()
+			}}
+		err = a.Run(t.Context())
+		if n := open.Load(); !errors.Is(err, io.ErrClosedPipe) || n > 0 || plan.Requests() < 4 {
+			t.Errorf("Run = %v with %d of %d requests still under way", err, n, plan.Requests())
+		}
+	})
 }
 
 // TestRefuses changes one thing of a release at a time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // A prefetch brings runs of the pack, a few at once, and gives their chunks out
@@ -14,6 +15,7 @@ type prefetch struct {
 	coming chan chan fetched // one a run, in order
 	run    Span
 	body   []byte
+	busy   sync.WaitGroup
 }
 
 // fetched is what came of a run.
@@ -22,11 +24,11 @@ type fetched struct {
 	err  error
 }
 
-// newPrefetch begins to fetch, and ends with ctx. At most n runs are under way
-// or waiting to be used.
+// newPrefetch begins to fetch, and ends with ctx: busy is waited for then. At
+// most n runs are under way or waiting to be used.
 func newPrefetch(ctx context.Context, runs []Span, open Opener, n int) *prefetch {
 	p := &prefetch{ctx: ctx, runs: runs, coming: make(chan chan fetched, max(n-2, 0))}
-	go func() {
+	p.busy.Go(func() {
 		for _, run := range runs {
 			c := make(chan fetched, 1)
 			select {
@@ -34,12 +36,12 @@ func newPrefetch(ctx context.Context, runs []Span, open Opener, n int) *prefetch
 			case <-ctx.Done():
 				return
 			}
-			go func() {
+			p.busy.Go(func() {
 				body, err := fetch(ctx, run, open)
 				c <- fetched{body, err}
-			}()
+			})
 		}
-	}()
+	})
 	return p
 }
 
