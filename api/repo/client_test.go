@@ -346,6 +346,7 @@ func TestCheck(t *testing.T) {
 		"version": func(r *repo.OSRelease) { r.Version = "a/b" },
 		"time":    func(r *repo.OSRelease) { r.BuildTime = 0 },
 		"channel": func(r *repo.OSRelease) { r.Channels = nil },
+		"name":    func(r *repo.OSRelease) { r.Channels = []string{"stable", "../../metadata"} },
 		"salt":    func(r *repo.OSRelease) { r.Salt = "" },
 		"share":   func(r *repo.OSRelease) { r.MaxShare = 10001 },
 	} {

@@ -248,6 +248,11 @@ func (r *OSRelease) Check() error {
 	case r.MaxShare < 0 || r.MaxShare > Everyone:
 		return fmt.Errorf("os release %s: highest share %d of %d: %w", r.Version, r.MaxShare, Everyone, mios.ErrInvalid)
 	}
+	for _, c := range r.Channels {
+		if err := CheckName(c); err != nil {
+			return fmt.Errorf("os release %s: channel %w", r.Version, err)
+		}
+	}
 	return r.checkWays()
 }
 
