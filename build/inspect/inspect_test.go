@@ -1,11 +1,13 @@
 package inspect
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -327,4 +329,27 @@ func FuzzInspect(f *testing.F) {
 			t.Error("not JSON")
 		}
 	})
+}
+
+// TestEntryBeyond has an entry that says to be longer than any file.
+func TestEntryBeyond(t *testing.T) {
+	for _, size := range []uint64{100 << 10, 1<<63 - 1, 1<<64 - 1} {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		e, err := w.CreateRaw(&zip.FileHeader{Name: "x", Method: zip.Store, CompressedSize64: size, UncompressedSize64: size})
+		if err == nil {
+			_, err = e.Write([]byte("x"))
+		}
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		z, err := zip.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &input{ReaderAt: bytes.NewReader(b.Bytes()), size: int64(b.Len())}
+		if p, err := new(scan).entry(in, z.File[0]); err == nil {
+			t.Errorf("an entry of %d bytes in a zip of %d: taken as %d", size, in.size, p.size)
+		}
+	}
 }

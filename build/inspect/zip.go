@@ -232,7 +232,7 @@ func (s *scan) entry(in *input, f *zip.File) (*input, error) {
 		if err != nil {
 			return nil, err
 		}
-		if off+size > in.size || size < 0 {
+		if size < 0 || off > in.size || size > in.size-off {
 			return nil, fmt.Errorf("%s: it passes the end", f.Name)
 		}
 		return in.section(f.Name, off, size), nil

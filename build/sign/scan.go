@@ -11,11 +11,13 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strings"
 
+	"mios"
 	"mios/build/fstree"
 	"mios/build/image/ramdisk"
 	"mios/format/apex"
@@ -251,6 +253,9 @@ func (f *finder) dense(where string, b []byte) {
 // bytes; otacerts.zip has some kilobytes.
 const maxNested = 64 << 20
 
+// maxNesting is how deep files in files are looked into.
+const maxNesting = 16
+
 // file looks through a file by what it is: packages, images, ramdisks and zips are
 // unpacked.
 func (f *finder) file(where string, r io.ReaderAt, size int64) error {
@@ -282,6 +287,9 @@ func (f *finder) inside(where string, r io.ReaderAt, size int64) error {
 // zip looks into a zip: in packages where certificates are, in small ones
 // everywhere.
 func (f *finder) zip(where string, r io.ReaderAt, size int64) error {
+	if strings.Count(where, nested("", "")) >= maxNesting {
+		return fmt.Errorf("%s: files in files, %d deep: %w", where, maxNesting, mios.ErrInvalid) // there are zips that hold themselves
+	}
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil // whatever it is, its bytes were looked through

@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,11 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"mios"
 	"mios/format/avb"
 	"mios/format/sparse"
 	"mios/internal/testkit"
@@ -200,5 +203,30 @@ func TestCutFill(t *testing.T) {
 		if g := strings.Join(got, " "); g != tt.want {
 			t.Errorf("cutFill(%d+%d) = %s, want %s", tt.start, tt.blocks, g, tt.want)
 		}
+	}
+}
+
+// TestFinderDepth looks into zips in zips: there are some that hold themselves.
+func TestFinderDepth(t *testing.T) {
+	f := newFinder(nil, nil, func(where, key string) { t.Errorf("found %s in %s", key, where) })
+	var inner []byte
+	for depth := range maxNesting {
+		err := f.file("a.zip", bytes.NewReader(inner), int64(len(inner)))
+		if err != nil {
+			t.Errorf("%d deep: %v", depth, err)
+		}
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create("a.zip")
+		if err == nil {
+			_, err = w.Write(inner)
+		}
+		if err = errors.Join(err, z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		inner = b.Bytes()
+	}
+	if err := f.file("a.zip", bytes.NewReader(inner), int64(len(inner))); !errors.Is(err, mios.ErrInvalid) {
+		t.Errorf("%d deep: %v, want invalid", maxNesting, err)
 	}
 }
