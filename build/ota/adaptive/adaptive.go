@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"mios"
 	"mios/build/ota/input"
@@ -164,7 +165,7 @@ func computable(im *chunks.Image, areas []chunks.Area) bool {
 	for i := range areas {
 		a := &areas[i]
 		c := &comparer{Image: im}
-		if chunks.WriteArea(c, a) != nil || c.differs {
+		if chunks.WriteArea(c, a) != nil || c.differs.Load() {
 			return false
 		}
 	}
@@ -174,7 +175,7 @@ func computable(im *chunks.Image, areas []chunks.Area) bool {
 // A comparer is an image that compares what is written with what is there.
 type comparer struct {
 	*chunks.Image
-	differs bool
+	differs atomic.Bool // a hash tree is written from several goroutines
 }
 
 func (c *comparer) ReadAt(p []byte, off int64) (int, error) { return c.Content.ReadAt(p, off) }
@@ -185,7 +186,7 @@ func (c *comparer) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if !bytes.Equal(there, p) {
-		c.differs = true
+		c.differs.Store(true)
 		return 0, fmt.Errorf("differs at %d: %w", off, mios.ErrInvalid)
 	}
 	return len(p), nil
