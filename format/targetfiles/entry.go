@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -110,8 +111,9 @@ func (e *Entry) Link() (string, error) {
 
 // OpenZip reads the directory of the target-files zip in the first size bytes
 // of r. Errors in it are [*FormatError] or wrap those of archive/zip. Names
-// that leave their folder, two entries of one name, entries that overlap,
-// encryption, and methods other than stored and deflated are refused.
+// that leave their folder, two entries of one name, entries below a link or a
+// file, entries that overlap, encryption, and methods other than stored and
+// deflated are refused.
 func OpenZip(r io.ReaderAt, size int64) (*Source, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
@@ -131,10 +133,26 @@ func OpenZip(r io.ReaderAt, size int64) (*Source, error) {
 			return nil, err
 		}
 	}
+	if err := s.checkFolders(); err != nil {
+		return nil, err
+	}
 	if err := s.checkOverlap(); err != nil {
 		return nil, err
 	}
 	return s, s.setLayout()
+}
+
+// checkFolders refuses entries below what is no folder: who unpacks them would
+// follow a link out of where they belong.
+func (s *Source) checkFolders() error {
+	for _, e := range s.Entries {
+		for dir := path.Dir(e.Name); dir != "."; dir = path.Dir(dir) {
+			if up := s.index[dir]; up != nil && !up.Mode.IsDir() {
+				return &FormatError{File: e.Name, Msg: "lies below " + dir + ", which is no folder"}
+			}
+		}
+	}
+	return nil
 }
 
 // badHeader says why an entry of a zip of size bytes is refused, or "".

@@ -130,6 +130,7 @@ func TestOpenZipRefuses(t *testing.T) {
 		{"twice", makeZip(t, meta, meta), "two entries of this name"},
 		{"above", makeZip(t, file{name: "../x"}, meta), "leaves the folder"},
 		{"absolute", makeZip(t, file{name: "/x"}, meta), "leaves the folder"},
+		{"below a link", makeZip(t, file{name: "SYSTEM/etc/x/y", data: "y"}, file{name: "SYSTEM/etc", data: "/etc", mode: fs.ModeSymlink | 0o777}, meta), "lies below SYSTEM/etc, which is no folder"},
 		{"a device", makeZip(t, file{name: "dev", mode: fs.ModeDevice | 0o600}, meta), "neither a file nor a folder nor a link"},
 		{"a file that is a folder", makeZip(t, file{name: "x", mode: fs.ModeDir | 0o755}, meta), "disagree"},
 		{"encrypted", flagged(8, 1), "encrypted"},

@@ -112,9 +112,18 @@ func (b *builder) layOut(a *addition) error {
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(b.staged, filepath.FromSlash(path.Join(h.tree, a.name)))
+	name := path.Join(h.tree, a.name)
+	root, err := os.OpenRoot(b.staged)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil { // a link of the build's may lead out of the folder
+		return err
+	}
+	to := filepath.Join(b.staged, filepath.FromSlash(name))
 	if a.mode.IsDir() {
-		return os.MkdirAll(to, 0o755)
+		return root.MkdirAll(name, 0o755)
 	}
 	r, _, err := a.open()
 	if err != nil {
