@@ -1,7 +1,10 @@
 package aosp
 
 import (
+	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"mios/build/image"
@@ -97,5 +100,35 @@ func TestSetConf(t *testing.T) {
 		if got := string(setConf([]byte(tt[0]), set)); got != tt[1] {
 			t.Errorf("setConf(%q) = %q, want %q", tt[0], got, tt[1])
 		}
+	}
+}
+
+// TestLayOut adds nothing through a link that leads out of the folder.
+func TestLayOut(t *testing.T) {
+	in, outside := t.TempDir(), t.TempDir()
+	for _, name := range []string{"META", "SYSTEM"} {
+		if err := os.Mkdir(filepath.Join(in, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(os.WriteFile(filepath.Join(in, "META/misc_info.txt"), nil, 0o644), os.WriteFile(filepath.Join(in, "SYSTEM/build.prop"), nil, 0o644),
+		os.Symlink(outside, filepath.Join(in, "SYSTEM/app")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := openSource(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.close()
+	b := &builder{src: src, staged: in}
+	if err := b.layOut(&addition{partition: "system", name: "etc/a.xml", data: []byte("a")}); err != nil {
+		t.Error(err)
+	}
+	if err := b.layOut(&addition{partition: "system", name: "app/Foo/Foo.apk"}); err == nil {
+		t.Error("an app was added through a link")
+	}
+	if list, err := os.ReadDir(outside); err != nil || len(list) > 0 {
+		t.Errorf("in the folder that the link leads to: %v, %v", list, err)
 	}
 }
