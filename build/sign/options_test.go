@@ -348,6 +348,9 @@ func TestImages(t *testing.T) {
 	for _, name := range []string{"Clock", "Overlay"} {
 		o.Packages[name+".apk"] = "testkey"
 	}
+	if _, err := os.Stat(filepath.Join(target.Dir, "PRODUCT/app/ApiDemos")); err == nil { // with the vectors alone
+		o.Packages["ApiDemos.apk"] = "testkey"
+	}
 	o.Packages["com.android.hello.apex"], o.Packages["com.android.compressed.capex"] = "com.android.hello", "com.android.compressed"
 	if _, err := sign.TargetFiles(context.Background(), dir, out, o); err != nil {
 		t.Fatal(err)
