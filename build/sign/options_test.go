@@ -292,6 +292,13 @@ func TestOptions(t *testing.T) {
 	if err := key.Save(filepath.Join(keys.Path, "app-platform.pem"), k, "", ""); err != nil {
 		t.Fatal(err)
 	}
+	err = refused(t, target.Dir, sign.Options{
+		Keys: keys, Packages: map[string]string{"Clokc.apk": "media"}, Payloads: map[string]string{"com.android.helo.apex": "avb"},
+		AVB: map[string]string{"nope": "avb"}, Rollback: map[string]uint64{"vbmetaa": 3, "vbmeta": 3},
+	}, mios.ErrNotFound)
+	if want := "no package Clokc.apk, no APEX com.android.helo.apex, no signed partition nope, no signed partition vbmetaa:"; !strings.Contains(err.Error(), want) {
+		t.Errorf("options for what is not there: %v, want %q", err, want)
+	}
 	out := filepath.Join(t.TempDir(), "out.zip")
 	r, err := sign.TargetFiles(context.Background(), target.Dir, out, sign.Options{
 		Keys: keys, Tags: []string{"-test-keys", "+vendor-keys"}, Rollback: map[string]uint64{"vbmeta": 7},

@@ -83,6 +83,9 @@ var errUnknown = errors.New("no key is named for it")
 // keeps its signature: by the options, by META, or, without META, by AOSP's
 // test key that has signed it.
 func (s *signing) named(name string, meta func() (string, bool), old []byte) (cert string, keep bool, err error) {
+	s.mu.Lock()
+	s.seen[name] = true
+	s.mu.Unlock()
 	cert, ok := s.o.Packages[name]
 	switch {
 	case ok && cert == "":

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
 	"mios"
 	"mios/build/fstree"
+	"mios/format/avb"
 	"mios/format/targetfiles"
 )
 
@@ -73,7 +76,40 @@ func (s *signing) survey() error {
 	}
 	slices.SortFunc(s.files, func(a, b *file) int { return strings.Compare(a.path, b.path) })
 	slices.Sort(s.report.Kept)
-	return s.checkUnknown()
+	return errors.Join(s.checkUnknown(), s.checkNames())
+}
+
+// checkNames refuses options for what is not there, all at once: one that is
+// mistyped would change nothing, and nobody would know.
+func (s *signing) checkNames() error {
+	signed := map[string]bool{}
+	for _, m := range s.images {
+		if m.meta == nil {
+			continue
+		}
+		signed[m.partition] = true
+		for _, d := range m.meta.Descriptors {
+			if d, ok := d.(*avb.ChainPartitionDescriptor); ok {
+				signed[d.PartitionName] = true
+			}
+		}
+	}
+	var unused []string
+	check := func(what string, names iter.Seq[string], there func(string) bool) {
+		for _, name := range slices.Sorted(names) {
+			if !there(name) {
+				unused = append(unused, what+" "+name)
+			}
+		}
+	}
+	check("package", maps.Keys(s.o.Packages), func(name string) bool { return s.seen[name] })
+	check("APEX", maps.Keys(s.o.Payloads), func(name string) bool { return s.seen[name] })
+	check("signed partition", maps.Keys(s.o.AVB), func(name string) bool { return signed[name] || name == "gki" })
+	check("signed partition", maps.Keys(s.o.Rollback), func(name string) bool { return signed[name] })
+	if len(unused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("there is no %s: %w: the options that name it would change nothing", strings.Join(unused, ", no "), mios.ErrNotFound)
 }
 
 // checkUnknown refuses packages of which nobody says whose they are, all at once.
@@ -82,7 +118,7 @@ func (s *signing) checkUnknown() error {
 		return nil
 	}
 	slices.Sort(s.unknown)
-	return fmt.Errorf("META names no key for %s: %w: name one for each (NAME=KEY), or none to leave it as it is (NAME=)",
+	return fmt.Errorf("META names no key for %s: %w: name one for each with --package NAME=KEY, or none to leave it as it is: --package NAME=",
 		strings.Join(s.unknown, ", "), mios.ErrNotFound)
 }
 

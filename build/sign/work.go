@@ -152,6 +152,7 @@ type signing struct {
 	files        []*file           // that get other content
 	twins        map[string][]twin // of entries
 	unknown      []string          // packages of which nobody says whose they are
+	seen         map[string]bool   // names of packages and APEXes
 	ramdiskCerts bool              // a ramdisk holds certificates for updates
 	ota          otaKeys
 
@@ -175,7 +176,8 @@ func newSigning(ctx context.Context, src *targetfiles.Source, work *workDir, o *
 		return nil, err
 	}
 	return &signing{
-		ctx: ctx, o: o, src: src, ring: newKeyring(o), work: work,
+		seen: map[string]bool{},
+		ctx:  ctx, o: o, src: src, ring: newKeyring(o), work: work,
 		avbKeys: map[string][]byte{}, trusted: map[string]bool{}, lost: map[string]any{}, twins: map[string][]twin{}, unpacked: map[string]string{},
 		images: map[string]*image{}, contents: map[string]*content{}, removed: map[string]bool{},
 	}, nil
