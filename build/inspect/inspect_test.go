@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -294,6 +295,35 @@ func TestTargetFiles(t *testing.T) {
 			}
 			t.Errorf("%s is %s, OK %v", path, r.Kind, r.OK())
 		}
+	}
+}
+
+// TestChangedEntry changes a byte of a file that nothing else vouches for.
+func TestChangedEntry(t *testing.T) {
+	const text = "a kernel, or as good as one"
+	path := filepath.Join(t.TempDir(), "tf.zip")
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for name, data := range map[string]string{"META/misc_info.txt": "ab_update=true\n", "BOOT/kernel": text} {
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(b.Bytes(), []byte(text), []byte(strings.ToUpper(text)), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := look(t, path, false); !strings.Contains(words(t, r), "the zip's checksums") {
+		t.Errorf("without --deep it is not said that checksums were not verified:\n%s", words(t, r))
+	}
+	if r := look(t, path, true); r.OK() || !strings.Contains(words(t, r), "BOOT/kernel: ") {
+		t.Errorf("a changed file is not found:\n%s", words(t, r))
 	}
 }
 

@@ -55,6 +55,10 @@ func runEndpoints(ctx context.Context, e env, name string, o endpoint.Options, a
 			fmt.Fprintf(e.stdout, "  %s\n", file)
 		}
 	}
-	fmt.Fprintf(e.stdout, "%d hosts in %d files\n", len(report.Findings), report.Files)
+	files := "files"
+	if report.Files == 1 {
+		files = "file"
+	}
+	fmt.Fprintf(e.stdout, "%d hosts in %d %s\n", len(report.Findings), report.Files, files)
 	return nil
 }

@@ -202,5 +202,5 @@ func otaCertificates(name string) ([]*x509.Certificate, error) {
 
 // errNeedsOld says what to do with an update that is no full one.
 func errNeedsOld(name string) error {
-	return fmt.Errorf("%s: it is made from an older build, and needs its images: %w: name their folder", name, mios.ErrInvalid)
+	return fmt.Errorf("%s: it is made from an older build, and needs its images: %w: name their folder with --source, or as OLD of mios ota apply", name, mios.ErrInvalid)
 }

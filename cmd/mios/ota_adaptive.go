@@ -26,9 +26,13 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 			return err
 		}
 		name := fs.Arg(0)
+		fi, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
 		if *out == "" {
 			*out = filepath.Join(name, "ota")
-			if fi, err := os.Stat(name); err == nil && !fi.IsDir() {
+			if !fi.IsDir() {
 				return fmt.Errorf("%w: %s is no folder: say where the chunks go with --out", errUsage, name)
 			}
 		}

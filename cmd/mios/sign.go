@@ -246,8 +246,8 @@ var signKeys = command{"sign keys", "[--dev] [--keys DIR] TARGET-FILES", "make t
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(o.dir, 0o700); err != nil {
-			return err
+		if o.dryRun {
+			return fmt.Errorf("%w: sign target-files --dry-run lists the keys that are missing", errUsage)
 		}
 		if err := o.load(e, fs.Arg(0)); err != nil {
 			return err
@@ -267,7 +267,10 @@ var signKeys = command{"sign keys", "[--dev] [--keys DIR] TARGET-FILES", "make t
 				return err
 			}
 		}
-		var names []string
+		names := []string{}
+		if err := os.MkdirAll(o.dir, 0o700); err != nil {
+			return err
+		}
 		err = sign.MakeKeys(o.dir, r.Missing, pass, *dev, func(name string) {
 			names = append(names, name)
 			if !o.json {
