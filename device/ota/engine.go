@@ -37,10 +37,12 @@ type Engine struct {
 	rec      *Record // Run's
 	every    int64   // saveEvery
 	outside  bool    // this boot is not healthy, for a reason that not the device alone decides
-	// tooMuch is a release that the budget is too small for.
-	tooMuch struct {
-		digest mios.Digest
-		err    error
+	// begun is a release that could not be begun in this boot: what was fetched
+	// of it, and, if the budget is too small for it, the error.
+	begun struct {
+		digest  mios.Digest
+		spent   int64
+		tooMuch error
 	}
 
 	mu      sync.Mutex

@@ -152,12 +152,27 @@ func (j *job) prepare(ctx context.Context) error {
 	return j.begin(ctx)
 }
 
-// begin reads the payload's metadata, checks all that can be known before its
-// data, and takes the other slot out of the choice.
+// begin begins the update, on one budget for all attempts of a boot.
 func (j *job) begin(ctx context.Context) error {
-	if e := j.tooMuch; e.digest == j.rel.Target.SHA256 && !j.unmetered {
-		return e.err // to find that out again would cost again
+	if b := j.begun; b.digest == j.rel.Target.SHA256 {
+		if b.tooMuch != nil && !j.unmetered {
+			return b.tooMuch // to find that out again would cost again
+		}
+		j.spent.Store(max(j.spent.Load(), b.spent))
 	}
+	err := j.first(ctx)
+	if err != nil {
+		j.begun.digest, j.begun.spent, j.begun.tooMuch = j.rel.Target.SHA256, j.spent.Load(), nil
+	}
+	if errors.Is(err, ErrBudget) {
+		j.begun.tooMuch = err
+	}
+	return err
+}
+
+// first reads the payload's metadata, checks all that can be known before its
+// data, and takes the other slot out of the choice.
+func (j *job) first(ctx context.Context) error {
 	if err := j.metadata(ctx); err != nil {
 		return err
 	}
@@ -191,9 +206,6 @@ func (j *job) begin(ctx context.Context) error {
 	j.rec.Install = in
 	if err := j.choose(ctx); err != nil {
 		j.rec.Install = nil
-		if errors.Is(err, ErrBudget) {
-			j.tooMuch.digest, j.tooMuch.err = in.Digest, err
-		}
 		return err
 	}
 	j.rec.State = Downloading

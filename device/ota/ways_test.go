@@ -257,6 +257,27 @@ func TestBudgetSpent(t *testing.T) {
 	})
 }
 
+// TestBudgetOfAttempts breaks off each request for the index: all attempts
+// together stay within the budget.
+func TestBudgetOfAttempts(t *testing.T) {
+	choose(t, func(w *world, r *repo.OSRelease) {
+		r.Deltas = nil
+		w.device.Update.Budget = 20 << 10
+		w.broken = r.Adaptive.Index.File()
+	}, func(t *testing.T, w *world) {
+		looks := 0
+		w.boot(func(s Status) bool {
+			if s.State == Reporting {
+				looks++
+			}
+			return looks > 200
+		})
+		if w.fetched > 20<<10 {
+			t.Errorf("fetched %d bytes of a budget of %d in %d attempts", w.fetched, 20<<10, looks)
+		}
+	})
+}
+
 // TestUnmetered asks for what the budget does not allow.
 func TestUnmetered(t *testing.T) {
 	choose(t, func(w *world, r *repo.OSRelease) {

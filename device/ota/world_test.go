@@ -175,6 +175,7 @@ type world struct {
 	release *repo.OSRelease
 	payload []byte
 	ways    map[string][]byte // other files of the release
+	broken  string            // a file of which half is sent
 	offer   error             // instead of a release
 	fresh   error             // what CheckFresh says
 
