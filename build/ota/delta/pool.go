@@ -46,6 +46,7 @@ func (r *run) units(ctx context.Context, e encoder, units []*unit, emit func(enc
 	for range r.workers() {
 		wg.Go(func() {
 			e := e
+			e.full = payload.Encoder{} // its tables are one goroutine's
 			for j := range work {
 				j.out, j.err = e.encode(ctx, j.u)
 				room.give(j.cost)
