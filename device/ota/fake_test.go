@@ -73,6 +73,9 @@ func (r fakeRepo) Open(_ context.Context, path string, off, n int64) (io.ReadClo
 	if r.w.breakAt > 0 {
 		body = io.MultiReader(io.LimitReader(body, r.w.breakAt), iotest.ErrReader(fmt.Errorf("the connection broke: %w", io.ErrUnexpectedEOF)))
 	}
+	if path == r.w.broken {
+		body = io.MultiReader(io.LimitReader(body, n/2), iotest.ErrReader(io.ErrUnexpectedEOF))
+	}
 	return io.NopCloser(&counted{body, &r.w.fetched}), nil
 }
 
