@@ -86,7 +86,7 @@ func Open(name, tmp string) (*Build, error) {
 	}
 	s, err := targetfiles.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: no build: %w: want the folder that \"mios build\" made, target-files or a folder of images", name, err)
 	}
 	b.closers = append(b.closers, s)
 	if s.Layout == targetfiles.Images {
