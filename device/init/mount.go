@@ -15,6 +15,7 @@ import (
 
 	"mios/device/fstab"
 	"mios/device/partition"
+	"mios/format/ext4"
 )
 
 // baseMounts are what must be there before anything else.
@@ -140,12 +141,28 @@ func (d *Device) mountEntry(ctx context.Context, e fstab.Entry) error {
 	}
 	flags, data := e.MountOptions()
 	start := time.Now()
-	if err := unix.Mount(dev, d.path(e.MountPoint), e.Type, flags, data); err != nil {
+	err := unix.Mount(dev, d.path(e.MountPoint), e.Type, flags, data)
+	if errors.Is(err, unix.EBADMSG) && e.Type == "ext4" && flags&unix.MS_RDONLY == 0 {
+		if err = mend(dev); err == nil {
+			d.log.Warn("a power cut had torn the superblock, which is mended", "device", dev)
+			err = unix.Mount(dev, d.path(e.MountPoint), e.Type, flags, data)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("mount %s (%s) on %s: %w: if it is not there as %s, make that file system anew: what is on it cannot be used",
 			e.Source, dev, e.MountPoint, err, e.Type)
 	}
 	d.log.Info("mounted", "folder", e.MountPoint, "device", dev, "type", e.Type, "took", time.Since(start).Round(time.Millisecond))
 	return nil
+}
+
+// mend repairs a superblock that a power cut has torn.
+func mend(dev string) error {
+	f, err := os.OpenFile(dev, os.O_RDWR|os.O_SYNC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ext4.MendTorn(f), f.Sync(), f.Close())
 }
 
 // umountAll unmounts what mountAll mounted.
