@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // A Difference is a file that is not the same in two images.
@@ -206,10 +207,10 @@ func (c *comparer) sameData(a, b fsimage.Node) (bool, error) {
 	for off := int64(0); off < size; off += bufferSize {
 		n := min(bufferSize, size-off)
 		pa, pb := c.buf[0][:n], c.buf[1][:n]
-		if err := fsimage.ReadFull(da, pa, off); err != nil {
+		if err := readat.Full(da, pa, off); err != nil {
 			return false, err
 		}
-		if err := fsimage.ReadFull(db, pb, off); err != nil {
+		if err := readat.Full(db, pb, off); err != nil {
 			return false, err
 		}
 		if !bytes.Equal(pa, pb) {

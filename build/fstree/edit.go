@@ -15,6 +15,7 @@ import (
 	"mios/format/fsimage"
 	"mios/format/sparse"
 	"mios/internal/atomicfile"
+	"mios/internal/readat"
 )
 
 // EditOptions say what [Edit] makes.
@@ -115,7 +116,7 @@ func copyImage(ctx context.Context, w *os.File, r io.ReaderAt, size int64) error
 			return err
 		}
 		p := buf[:min(bufferSize, size-off)]
-		if err := fsimage.ReadFull(r, p, off); err != nil {
+		if err := readat.Full(r, p, off); err != nil {
 			return err
 		}
 		if !zero(p) {

@@ -17,6 +17,7 @@ import (
 	"mios/format/fsimage"
 	"mios/format/fsimage/imagetest"
 	"mios/format/sparse"
+	"mios/internal/readat"
 )
 
 // open opens an image in a file.
@@ -303,7 +304,7 @@ func checkAt(t *testing.T, f *fsimage.FS, name, dir string, off int64) {
 	}
 	defer file.Close()
 	var a, b [10]byte
-	if err := errors.Join(fsimage.ReadFull(f.Data(n), a[:], off), fsimage.ReadFull(file, b[:], off)); err != nil {
+	if err := errors.Join(readat.Full(f.Data(n), a[:], off), readat.Full(file, b[:], off)); err != nil {
 		t.Fatal(err)
 	}
 	if string(a[:]) != "not a hole" || a != b {

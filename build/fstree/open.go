@@ -13,6 +13,7 @@ import (
 	"mios/format/ext4"
 	"mios/format/fsimage"
 	"mios/format/sparse"
+	"mios/internal/readat"
 )
 
 // An Image is a file system in a file.
@@ -64,7 +65,7 @@ func plain(r io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
 
 func openPlain(r io.ReaderAt, size int64) (*Image, error) {
 	var b [64]byte
-	if err := fsimage.ReadFull(r, b[:], superOffset); err != nil {
+	if err := readat.Full(r, b[:], superOffset); err != nil {
 		if err == io.ErrUnexpectedEOF {
 			err = ErrKind
 		}

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 const direntSize = 12
@@ -46,7 +47,7 @@ func (d *dirReader) run() error {
 	buf := make([]byte, d.n.f.BlockSize)
 	for off := int64(0); off < data.Size(); off += int64(len(buf)) {
 		b := buf[:min(int64(len(buf)), data.Size()-off)]
-		if err := fsimage.ReadFull(data, b, off); err != nil {
+		if err := readat.Full(data, b, off); err != nil {
 			return err
 		}
 		d.block = off
@@ -134,7 +135,7 @@ func (n *inode) Target() (string, error) {
 		return "", n.bad(n.off+8, "inode %d: a symbolic link of %d bytes, want 1 to %d", n.num(), n.info.Size, maxTarget)
 	}
 	p := make([]byte, n.info.Size)
-	if err := fsimage.ReadFull(n.f.Data(n), p, 0); err != nil {
+	if err := readat.Full(n.f.Data(n), p, 0); err != nil {
 		return "", err
 	}
 	if bytes.IndexByte(p, 0) >= 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // Commit implements [fsimage.Editor].
@@ -221,7 +222,7 @@ func (e *Editor) writeSuper() error {
 		bs -= superOffset
 	}
 	b := make([]byte, max(bs, superSize))
-	if err := fsimage.ReadFull(e.f.cache, b, superOffset); err != nil {
+	if err := readat.Full(e.f.cache, b, superOffset); err != nil {
 		return err
 	}
 	le := binary.LittleEndian

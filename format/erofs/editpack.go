@@ -7,6 +7,7 @@ import (
 
 	"mios/format/fsimage"
 	lz4raw "mios/internal/lz4"
+	"mios/internal/readat"
 )
 
 const (
@@ -34,7 +35,7 @@ func (e *Editor) readPacking() error {
 		return nil
 	}
 	var b [superSize]byte
-	if err := fsimage.ReadFull(f.cache, b[:], superOffset); err != nil {
+	if err := readat.Full(f.cache, b[:], superOffset); err != nil {
 		return err
 	}
 	distance, most := le.Uint16(b[84:]), 1

@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // A FormatError says where an image is not EROFS as it should be.
@@ -144,7 +145,7 @@ func (f *FS) super() error {
 	if f.size < superOffset+superSize {
 		return bad(superOffset, "superblock: the image has %d bytes, want %d", f.size, superOffset+superSize)
 	}
-	if err := fsimage.ReadFull(f.cache, b[:superSize], superOffset); err != nil {
+	if err := readat.Full(f.cache, b[:superSize], superOffset); err != nil {
 		return err
 	}
 	le := binary.LittleEndian
@@ -169,7 +170,7 @@ func (f *FS) super() error {
 		if b[13] == 0 {
 			return bad(superOffset+13, "the feature metabox wants an extended superblock")
 		}
-		if err := fsimage.ReadFull(f.cache, b[superSize:], superOffset+superSize); err != nil {
+		if err := readat.Full(f.cache, b[superSize:], superOffset+superSize); err != nil {
 			return err
 		}
 	}
@@ -218,7 +219,7 @@ func (f *FS) checksum() error {
 		return bad(superOffset, "the block of the superblock is cut off")
 	}
 	b := make([]byte, n)
-	if err := fsimage.ReadFull(f.cache, b, superOffset); err != nil {
+	if err := readat.Full(f.cache, b, superOffset); err != nil {
 		return err
 	}
 	clear(b[4:8])
@@ -234,7 +235,7 @@ func (f *FS) configs() error {
 		return fmt.Errorf("erofs: compression algorithms %#x, which are newer than this program: %w", more, ErrUnsupported)
 	}
 	var b [superSize]byte
-	if err := fsimage.ReadFull(f.cache, b[:], superOffset); err != nil {
+	if err := readat.Full(f.cache, b[:], superOffset); err != nil {
 		return err
 	}
 	if n := binary.LittleEndian.Uint16(b[86:]); f.Incompat&incompatDevices != 0 && n > 0 {
@@ -292,14 +293,14 @@ func checkConfig(alg int, p []byte, at int64) error {
 func readSized(r io.ReaderAt, at int64) ([]byte, int64, error) {
 	at = (at + 3) &^ 3
 	var n [2]byte
-	if err := fsimage.ReadFull(r, n[:], at); err != nil {
+	if err := readat.Full(r, n[:], at); err != nil {
 		return nil, 0, bad(at, "length of parameters: %v", err)
 	}
 	p := make([]byte, binary.LittleEndian.Uint16(n[:]))
 	if len(p) == 0 {
 		return nil, 0, bad(at, "parameters of no length")
 	}
-	if err := fsimage.ReadFull(r, p, at+2); err != nil {
+	if err := readat.Full(r, p, at+2); err != nil {
 		return nil, 0, bad(at, "parameters of %d bytes: %v", len(p), err)
 	}
 	return p, at + 2 + int64(len(p)), nil

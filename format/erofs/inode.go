@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // How an inode's data is laid out.
@@ -64,7 +65,7 @@ func (n *inode) num() uint64 { return n.info.Num }
 
 // read reads metadata of the inode.
 func (n *inode) read(p []byte, off int64, what string) error {
-	if err := fsimage.ReadFull(n.meta, p, off); err != nil {
+	if err := readat.Full(n.meta, p, off); err != nil {
 		if err == io.ErrUnexpectedEOF || err == io.EOF {
 			return n.bad(off, "inode %d: %s: cut off", n.num(), what)
 		}

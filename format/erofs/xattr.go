@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 const (
@@ -24,7 +25,7 @@ func (f *FS) readPrefixes() error {
 		return nil
 	}
 	var b [superSize]byte
-	if err := fsimage.ReadFull(f.cache, b[:], superOffset); err != nil {
+	if err := readat.Full(f.cache, b[:], superOffset); err != nil {
 		return err
 	}
 	count, at := int(b[91]), int64(binary.LittleEndian.Uint32(b[92:]))*4
@@ -128,11 +129,11 @@ func (n *inode) shared(at int64) (fsimage.Xattr, error) {
 		}
 		from = data
 	}
-	if err := fsimage.ReadFull(from, h[:], at); err != nil {
+	if err := readat.Full(from, h[:], at); err != nil {
 		return fsimage.Xattr{}, bad(at, "inode %d: shared attribute: %v", n.num(), err)
 	}
 	b := make([]byte, xattrEntry+int(h[0])+int(binary.LittleEndian.Uint16(h[2:])))
-	if err := fsimage.ReadFull(from, b, at); err != nil {
+	if err := readat.Full(from, b, at); err != nil {
 		return fsimage.Xattr{}, bad(at, "inode %d: shared attribute of %d bytes: %v", n.num(), len(b), err)
 	}
 	return n.xattr(b, at)

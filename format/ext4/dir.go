@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 const (
@@ -66,7 +67,7 @@ func (d *dirReader) bad(off int, format string, args ...any) error {
 // above, entries, and more of them among the attributes.
 func (d *dirReader) inline() error {
 	b := make([]byte, d.n.info.Size)
-	if err := fsimage.ReadFull(d.n.f.Data(d.n), b, 0); err != nil {
+	if err := readat.Full(d.n.f.Data(d.n), b, 0); err != nil {
 		return err
 	}
 	if len(b) < 4 {
@@ -88,7 +89,7 @@ func (d *dirReader) blocks() error {
 	data, bs := d.n.f.Data(d.n), d.n.f.BlockSize
 	b := make([]byte, bs)
 	for d.at = 0; d.at < data.Size(); d.at += bs {
-		if err := fsimage.ReadFull(data, b, d.at); err != nil {
+		if err := readat.Full(data, b, d.at); err != nil {
 			return err
 		}
 		if err := d.checksum(b); err != nil {

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // A FormatError says where an image is not ext4 as it should be.
@@ -149,7 +150,7 @@ func Open(r io.ReaderAt, size int64) (*FS, error) {
 		return nil, bad(superOffset, "superblock: the image has %d bytes, want %d", size, superOffset+superSize)
 	}
 	var b [superSize]byte
-	if err := fsimage.ReadFull(f.cache, b[:], superOffset); err != nil {
+	if err := readat.Full(f.cache, b[:], superOffset); err != nil {
 		return nil, err
 	}
 	if m := binary.LittleEndian.Uint16(b[56:]); m != Magic {
@@ -279,5 +280,5 @@ func (f *FS) read(p []byte, off int64, what string) error {
 	if off < 0 || int64(len(p)) > f.size-off {
 		return bad(off, "%s: %d bytes behind the end of the image", what, len(p))
 	}
-	return fsimage.ReadFull(f.cache, p, off)
+	return readat.Full(f.cache, p, off)
 }

@@ -13,6 +13,7 @@ import (
 	"mios/format/ext4"
 	"mios/format/fsimage"
 	"mios/format/fsimage/imagetest"
+	"mios/internal/readat"
 )
 
 // TestBlocks compares which blocks belong to files with what debugfs says.
@@ -162,7 +163,7 @@ func TestShared(t *testing.T) {
 	copy(b[again.Info().Off+40:], b[log.Info().Off+40:][:12*4]) // its first twelve blocks
 	got, want := make([]byte, 12*1024), make([]byte, 12*1024)
 	f, again = reopened(t, b, "folder/again")
-	if err := errors.Join(fsimage.ReadFull(f.Data(log), want, 0), fsimage.ReadFull(f.Data(again), got, 0)); err != nil {
+	if err := errors.Join(readat.Full(f.Data(log), want, 0), readat.Full(f.Data(again), got, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {

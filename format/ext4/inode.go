@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // Flags of an inode.
@@ -172,7 +173,7 @@ func (n *inode) Target() (string, error) {
 		return "", n.bad(32, "the symbolic link is encrypted")
 	}
 	p := make([]byte, n.info.Size)
-	if err := fsimage.ReadFull(n.f.Data(n), p, 0); err != nil {
+	if err := readat.Full(n.f.Data(n), p, 0); err != nil {
 		return "", err
 	}
 	if bytes.IndexByte(p, 0) >= 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 const (
@@ -155,7 +156,7 @@ func (n *inode) far(e entry) ([]byte, error) {
 		return nil, n.bad(104, "attribute %q of %d bytes is inode %d, which is not one", e.name, e.size, e.inode)
 	}
 	p := make([]byte, e.size)
-	return p, fsimage.ReadFull(n.f.Data(other), p, 0)
+	return p, readat.Full(n.f.Data(other), p, 0)
 }
 
 // inlineRest is where data that does not fit into the inode's map goes on, if

@@ -3,6 +3,8 @@ package fsimage
 import (
 	"io"
 	"sync"
+
+	"mios/internal/readat"
 )
 
 const (
@@ -72,22 +74,10 @@ func (s *slot) read(c *Cache, no int64, p []byte, from int) (int, error) {
 		}
 		s.no = 0
 		s.data = s.data[:min(pageSize, c.size-no*pageSize)]
-		if err := ReadFull(c.r, s.data, no*pageSize); err != nil {
+		if err := readat.Full(c.r, s.data, no*pageSize); err != nil {
 			return 0, err
 		}
 		s.no = no + 1
 	}
 	return copy(p, s.data[from:]), nil
-}
-
-// ReadFull fills p from off on; the end of r before that is
-// [io.ErrUnexpectedEOF].
-func ReadFull(r io.ReaderAt, p []byte, off int64) error {
-	if n, err := r.ReadAt(p, off); n < len(p) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return nil
 }

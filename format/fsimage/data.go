@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"mios/internal/readat"
 )
 
 // MaxUnpacked is what an extent may unpack to at most, in bytes. It is the
@@ -63,7 +65,7 @@ func (f *FS) ReadExtent(e Extent, p []byte, from int64) error {
 		clear(p)
 		return nil
 	case e.Codec == Plain:
-		return ReadFull(f.image, p, e.At+from)
+		return readat.Full(f.image, p, e.At+from)
 	case e.Full > MaxUnpacked || e.Skip+e.Len > e.Full:
 		return &FormatError{f.format, e.At, fmt.Sprintf("%d bytes that unpack to %d, of which %d are used", e.Size, e.Full, e.Skip+e.Len)}
 	case e.Skip+from == 0 && n == e.Full:
@@ -88,7 +90,7 @@ func (f *FS) unpack(e Extent, dst []byte) error {
 		*buf = make([]byte, e.Size)
 	}
 	raw := (*buf)[:e.Size]
-	if err := ReadFull(f.image, raw, e.At); err != nil {
+	if err := readat.Full(f.image, raw, e.At); err != nil {
 		return err
 	}
 	return f.src.Decode(e, raw, dst)

@@ -12,6 +12,7 @@ import (
 
 	"mios/build/fstree"
 	"mios/format/fsimage"
+	"mios/internal/readat"
 )
 
 // BenchmarkImageEdit measures changing 50 of 15000 files in an image, and adding one of
@@ -77,7 +78,7 @@ func editSome(old *fsimage.FS, e fsimage.Editor) error {
 		}
 		left--
 		data := make([]byte, n.Info().Size)
-		if err := fsimage.ReadFull(old.Data(n), data, 0); err != nil {
+		if err := readat.Full(old.Data(n), data, 0); err != nil {
 			return err
 		}
 		data = append(data, "// signed\n"...)
