@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mios"
+	"mios/format/chunks"
 )
 
 // MaxDeltas is how many deltas a release may have.
@@ -34,14 +35,8 @@ type Adaptive struct {
 	RootSize int64       `json:"root_size"`
 }
 
-// Names of a release's files beside its payload, in its folder.
-const (
-	IndexFile = "chunks.index"
-	PackFile  = "chunks.pack"
-)
-
-// DeltaFile is the name of a delta for the devices whose vbmeta has that
-// SHA-256.
+// DeltaFile is the name, beside the release's payload, of a delta for the devices
+// whose vbmeta has that SHA-256.
 func DeltaFile(from mios.Digest) string { return fmt.Sprintf("delta-%.12s.bin", from) }
 
 // checkWays says what is wrong with a release's deltas and chunks.
@@ -61,7 +56,7 @@ func (r *OSRelease) checkWays() error {
 	}
 	if a := r.Adaptive; a != nil {
 		switch {
-		case a.Index.Path != path.Join(dir, IndexFile) || a.Pack.Path != path.Join(dir, PackFile):
+		case a.Index.Path != path.Join(dir, chunks.IndexFile) || a.Pack.Path != path.Join(dir, chunks.PackFile):
 			return fmt.Errorf("os release %s: chunks in %q and %q: %w: want them in %s", r.Version, a.Index.Path, a.Pack.Path, mios.ErrInvalid, dir)
 		case a.RootSize <= 0 || a.RootSize > a.Index.Length || a.RootSize > MaxMetadata || a.Pack.Length < 0:
 			return fmt.Errorf("os release %s: index of %d bytes with a root of %d: %w", r.Version, a.Index.Length, a.RootSize, mios.ErrInvalid)

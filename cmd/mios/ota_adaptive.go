@@ -72,5 +72,5 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 			PackSize  int64  `json:"pack_size"`
 			IndexSize int64  `json:"index_size"`
 			RootSize  int64  `json:"root_size"`
-		}{filepath.Join(*out, adaptive.IndexFile), filepath.Join(*out, adaptive.PackFile), s.Size, s.Computed, s.Chunks, s.Root.PackSize, s.IndexSize, s.RootSize})
+		}{filepath.Join(*out, chunks.IndexFile), filepath.Join(*out, chunks.PackFile), s.Size, s.Computed, s.Chunks, s.Root.PackSize, s.IndexSize, s.RootSize})
 	}}

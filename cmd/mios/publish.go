@@ -13,7 +13,7 @@ import (
 	api "mios/api/repo"
 	"mios/build/image"
 	buildota "mios/build/ota"
-	"mios/build/ota/adaptive"
+	"mios/format/chunks"
 	"mios/key"
 	"mios/publish/app"
 	"mios/publish/ota"
@@ -32,7 +32,7 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 			deltas = append(deltas, s)
 			return nil
 		})
-		chunks := f.String("chunks", "", "`folder` with the build's chunks (default: BUILD/ota, if mios ota adaptive made them there)")
+		folder := f.String("chunks", "", "`folder` with the build's chunks (default: BUILD/ota, if mios ota adaptive made them there)")
 		share := f.String("share", "", "`per cent` of the devices that it is for today (default: as before, or as many as may be)")
 		limit := f.String("max-share", "100", "`per cent` that the rollout may never go beyond")
 		notes := f.String("notes", "", "`text` for people: what is new")
@@ -50,7 +50,8 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 				return fmt.Errorf("%w: %v", errUsage, err)
 			}
 		}
-		if err := ways(&rel, filepath.Join(f.Arg(0), "ota"), deltas, *chunks); err != nil {
+		rel.Chunks = *folder
+		if err := ways(&rel, filepath.Join(f.Arg(0), "ota"), deltas); err != nil {
 			return err
 		}
 		r, keys, err := f.open(e, *dir)
@@ -83,8 +84,7 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 
 // ways sets what is published beside the payload: what is asked for, or what is
 // in the folder where mios ota puts it.
-func ways(rel *ota.Release, dir string, deltas []string, chunks string) error {
-	rel.Chunks = chunks
+func ways(rel *ota.Release, dir string, deltas []string) error {
 	if len(deltas) == 0 {
 		found, err := filepath.Glob(filepath.Join(dir, "*", buildota.PayloadFile))
 		if err != nil {
@@ -98,8 +98,8 @@ func ways(rel *ota.Release, dir string, deltas []string, chunks string) error {
 		}
 		rel.Deltas = append(rel.Deltas, d)
 	}
-	if chunks == "" {
-		if _, err := os.Stat(filepath.Join(dir, adaptive.IndexFile)); err == nil {
+	if rel.Chunks == "" {
+		if _, err := os.Stat(filepath.Join(dir, chunks.IndexFile)); err == nil {
 			rel.Chunks = dir
 		}
 	}

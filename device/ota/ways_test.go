@@ -45,7 +45,7 @@ func choiceOf(b, from *build) *choice {
 	vbmeta := mios.Sum(from.images["vbmeta"])
 	rel.Deltas = []repo.Delta{{Target: add(repo.DeltaFile(vbmeta), b.delta(from, b.time)), From: vbmeta, FromSize: vbmetaSize}}
 	index, pack, size := b.chunks()
-	rel.Adaptive = &repo.Adaptive{Index: add(repo.IndexFile, index), Pack: add(repo.PackFile, pack), Root: mios.Sum(index[:size]), RootSize: size}
+	rel.Adaptive = &repo.Adaptive{Index: add(chunks.IndexFile, index), Pack: add(chunks.PackFile, pack), Root: mios.Sum(index[:size]), RootSize: size}
 	return c
 }
 

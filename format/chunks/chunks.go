@@ -28,6 +28,12 @@ import (
 	"mios/format/avb"
 )
 
+// Names of a release's files.
+const (
+	IndexFile = "chunks.index"
+	PackFile  = "chunks.pack"
+)
+
 // Limits of the format.
 const (
 	MaxRoot       = 16 << 20 // bytes of a root

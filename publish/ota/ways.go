@@ -114,7 +114,7 @@ func samePartitions(full, other *payload.Manifest) error {
 
 // describeChunks reads an index and compares it with the release.
 func describeChunks(from, dir string, full *payload.Manifest) (*api.Adaptive, error) {
-	name := filepath.Join(from, api.IndexFile)
+	name := filepath.Join(from, chunks.IndexFile)
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -130,10 +130,10 @@ func describeChunks(from, dir string, full *payload.Manifest) (*api.Adaptive, er
 		return nil, fmt.Errorf("index of %d bytes, want %d: %w: make them again", len(b), want, mios.ErrInvalid)
 	}
 	a := &api.Adaptive{Root: mios.Sum(b[:size]), RootSize: int64(size)}
-	if a.Index, err = target(path.Join(dir, api.IndexFile), name); err != nil {
+	if a.Index, err = target(path.Join(dir, chunks.IndexFile), name); err != nil {
 		return nil, err
 	}
-	if a.Pack, err = target(path.Join(dir, api.PackFile), filepath.Join(from, api.PackFile)); err != nil {
+	if a.Pack, err = target(path.Join(dir, chunks.PackFile), filepath.Join(from, chunks.PackFile)); err != nil {
 		return nil, err
 	}
 	if a.Pack.Length != root.PackSize {

@@ -14,6 +14,7 @@ import (
 	api "mios/api/repo"
 	"mios/build/ota/adaptive"
 	"mios/build/ota/input"
+	"mios/format/chunks"
 	"mios/format/payload"
 	"mios/key"
 	"mios/publish/ota"
@@ -135,8 +136,8 @@ func TestWaysRefuses(t *testing.T) {
 		}, "sign it with the ota key"},
 		{"no such delta", func(rel *ota.Release) { rel.Deltas = []string{"none.bin"} }, "no such file"},
 		{"chunks of another build", func(rel *ota.Release) { rel.Chunks = chunksOf(t, three) }, "make both from the same build"},
-		{"a cut index", func(rel *ota.Release) { rel.Chunks = cut(chunksOf(t, two), adaptive.IndexFile) }, "index of"},
-		{"a cut pack", func(rel *ota.Release) { rel.Chunks = cut(chunksOf(t, two), adaptive.PackFile) }, "pack of"},
+		{"a cut index", func(rel *ota.Release) { rel.Chunks = cut(chunksOf(t, two), chunks.IndexFile) }, "index of"},
+		{"a cut pack", func(rel *ota.Release) { rel.Chunks = cut(chunksOf(t, two), chunks.PackFile) }, "pack of"},
 		{"no chunks", func(rel *ota.Release) { rel.Chunks = t.TempDir() }, "no such file"},
 	} {
 		rel := releaseOf(two)

@@ -20,12 +20,6 @@ import (
 	"mios/internal/atomicfile"
 )
 
-// Names of what [Release.WriteDir] writes.
-const (
-	IndexFile = "chunks.index"
-	PackFile  = "chunks.pack"
-)
-
 // A Release says what is cut into chunks. The same images give the same bytes.
 type Release struct {
 	Partitions []input.Partition
@@ -65,7 +59,7 @@ func (r *Release) WriteDir(ctx context.Context, dir string) (*Summary, error) {
 		root, index, err = r.Writer.Write(ctx, pw, images)
 		pw.CloseWithError(err)
 	}()
-	err = atomicfile.Write(filepath.Join(dir, PackFile), pr, 0o644)
+	err = atomicfile.Write(filepath.Join(dir, chunks.PackFile), pr, 0o644)
 	pr.CloseWithError(errors.New("pack: no longer wanted"))
 	<-finished // also after an error: nothing works on behind the caller's back
 	if err != nil {
@@ -74,7 +68,7 @@ func (r *Release) WriteDir(ctx context.Context, dir string) (*Summary, error) {
 	if err := r.built(root); err != nil {
 		return nil, err
 	}
-	if err := atomicfile.WriteBytes(filepath.Join(dir, IndexFile), index, 0o644); err != nil {
+	if err := atomicfile.WriteBytes(filepath.Join(dir, chunks.IndexFile), index, 0o644); err != nil {
 		return nil, err
 	}
 	return summary(root, int64(len(index)))

@@ -59,13 +59,13 @@ func TestWriteDir(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := map[string][]byte{}
-	for _, name := range []string{IndexFile, PackFile} {
+	for _, name := range []string{chunks.IndexFile, chunks.PackFile} {
 		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	root, n, err := chunks.ReadRoot(files[IndexFile])
-	if err != nil || int64(n) != s.RootSize || root.IndexSize() != s.IndexSize || root.PackSize != int64(len(files[PackFile])) || s.Computed == 0 {
+	root, n, err := chunks.ReadRoot(files[chunks.IndexFile])
+	if err != nil || int64(n) != s.RootSize || root.IndexSize() != s.IndexSize || root.PackSize != int64(len(files[chunks.PackFile])) || s.Computed == 0 {
 		t.Fatalf("ReadRoot = %d bytes, %v; the summary is %+v", n, err, s)
 	}
 	open := func(name string) chunks.Opener {
@@ -73,7 +73,7 @@ func TestWriteDir(t *testing.T) {
 			return io.NopCloser(bytes.NewReader(files[name][off : off+n])), nil
 		}
 	}
-	plan, err := root.Plan(t.Context(), nil, nil, open(IndexFile))
+	plan, err := root.Plan(t.Context(), nil, nil, open(chunks.IndexFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestWriteDir(t *testing.T) {
 	for _, p := range root.Partitions {
 		disks[p.Name] = &disk{make([]byte, p.Size)}
 	}
-	a := &chunks.Assembler{Plan: plan, Pack: open(PackFile), Target: func(name string) (chunks.Target, error) { return disks[name], nil }}
+	a := &chunks.Assembler{Plan: plan, Pack: open(chunks.PackFile), Target: func(name string) (chunks.Target, error) { return disks[name], nil }}
 	if err := a.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
