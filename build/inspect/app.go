@@ -378,11 +378,7 @@ func isIDSig(in *input) bool {
 
 // lineage tells of a history of certificates.
 func (s *scan) lineage(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	l, err := apksig.ParseLineage(b)
+	l, err := parsed(in.text, apksig.ParseLineage)
 	if err != nil {
 		return err
 	}
@@ -399,11 +395,7 @@ func (s *scan) dex(in *input, r *Report) error {
 	if in.size > dex.MaxSize {
 		return fmt.Errorf("%s: a DEX file has at most %s", progress.Size(in.size), progress.Size(dex.MaxSize))
 	}
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	files, err := dex.Parse(b)
+	files, err := parsed(in.bytes, dex.Parse)
 	if err != nil {
 		return err
 	}
@@ -431,10 +423,7 @@ func (s *scan) arsc(in *input, r *Report) error {
 	if in.size > apk.MaxResources {
 		return fmt.Errorf("%s: at most %s are read", progress.Size(in.size), progress.Size(apk.MaxResources))
 	}
-	b, err := in.bytes()
-	if err == nil {
-		_, err = apk.ParseResources(b)
-	}
+	_, err := parsed(in.bytes, apk.ParseResources)
 	return err
 }
 
@@ -443,11 +432,7 @@ func (s *scan) axml(in *input, r *Report) error {
 	if in.size > apk.MaxManifest {
 		return fmt.Errorf("%s: at most %s are read", progress.Size(in.size), progress.Size(apk.MaxManifest))
 	}
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	root, err := apk.ParseXML(b)
+	root, err := parsed(in.bytes, apk.ParseXML)
 	if err != nil {
 		return err
 	}

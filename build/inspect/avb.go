@@ -253,11 +253,7 @@ func (s *scan) avbPublicKey(in *input, r *Report) error {
 
 // avbCertificate tells of a certificate of the avb_cert extension.
 func (s *scan) avbCertificate(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	c, err := avb.ParseCertificate(b)
+	c, err := parsed(in.bytes, avb.ParseCertificate)
 	if err != nil {
 		return err
 	}
@@ -267,11 +263,7 @@ func (s *scan) avbCertificate(in *input, r *Report) error {
 
 // avbCertMetadata tells of the two certificates in a vbmeta image.
 func (s *scan) avbCertMetadata(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	m, err := avb.ParseCertMetadata(b)
+	m, err := parsed(in.bytes, avb.ParseCertMetadata)
 	if err != nil {
 		return err
 	}

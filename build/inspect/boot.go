@@ -23,11 +23,7 @@ import (
 
 // boot tells of a boot image.
 func (s *scan) boot(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	m, err := bootimg.Parse(b)
+	m, err := parsed(in.bytes, bootimg.Parse)
 	if err != nil {
 		return err
 	}
@@ -44,11 +40,7 @@ func (s *scan) boot(in *input, r *Report) error {
 
 // vendorBoot tells of a vendor_boot image.
 func (s *scan) vendorBoot(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	v, err := bootimg.ParseVendor(b)
+	v, err := parsed(in.bytes, bootimg.ParseVendor)
 	if err != nil {
 		return err
 	}
@@ -213,11 +205,7 @@ func pathExt(name string) string {
 
 // ramdisk tells of a cpio archive.
 func (s *scan) ramdisk(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	a, err := cpio.Parse(b)
+	a, err := parsed(in.bytes, cpio.Parse)
 	if err != nil {
 		return err
 	}
@@ -279,11 +267,7 @@ func sumFolders(r *Report) {
 
 // dtb tells of a device tree.
 func (s *scan) dtb(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	t, err := fdt.Parse(b)
+	t, err := parsed(in.bytes, fdt.Parse)
 	if err != nil {
 		return err
 	}
@@ -316,11 +300,7 @@ func treeName(t *fdt.Tree) string {
 
 // dtbo tells of a table of device trees.
 func (s *scan) dtbo(in *input, r *Report) error {
-	b, err := in.bytes()
-	if err != nil {
-		return err
-	}
-	t, err := dtbo.Parse(b)
+	t, err := parsed(in.bytes, dtbo.Parse)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,15 @@ func (in *input) bytes() ([]byte, error) {
 	return b, readat.Full(in, b, 0)
 }
 
+// parsed reads an input, or a text, and parses it.
+func parsed[T any](read func() ([]byte, error), parse func([]byte) (T, error)) (out T, err error) {
+	b, err := read()
+	if err != nil {
+		return out, err
+	}
+	return parse(b)
+}
+
 // section returns n bytes of the input from off on as a part.
 func (in *input) section(name string, off, n int64) *input {
 	return part(name, io.NewSectionReader(in, off, n), n, in.depth)
@@ -187,7 +196,7 @@ func (s *scan) unknown(in *input, r *Report) {
 		r.Title = "zeros"
 	case isText(in.head, in.size):
 		r.Title = "text"
-		if b, err := s.text(in); err == nil && json.Valid(b) {
+		if b, err := in.text(); err == nil && json.Valid(b) {
 			r.Title = "JSON"
 		}
 	}

@@ -22,7 +22,7 @@ import (
 
 // tuf tells of a metadata file of a repository.
 func (s *scan) tuf(in *input, r *Report) error {
-	b, err := s.text(in)
+	b, err := in.text()
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func isProps(in *input) bool {
 }
 
 // text returns all of a text.
-func (s *scan) text(in *input) ([]byte, error) {
+func (in *input) text() ([]byte, error) {
 	if in.size > maxText {
 		return nil, fmt.Errorf("a text of %d bytes; at most %d are read", in.size, maxText)
 	}
@@ -143,7 +143,7 @@ func (s *scan) propFacts(b []byte, r *Report) {
 }
 
 func (s *scan) props(in *input, r *Report) error {
-	b, err := s.text(in)
+	b, err := in.text()
 	if err != nil {
 		return err
 	}
@@ -162,11 +162,7 @@ func (s *scan) props(in *input, r *Report) error {
 
 // keyValues tells what a small file of keys and values says.
 func (s *scan) keyValues(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	d, err := targetfiles.ParseDict(b)
+	d, err := parsed(in.text, targetfiles.ParseDict)
 	if err != nil {
 		return err
 	}
@@ -215,11 +211,7 @@ func (s *scan) initErrors(err error, r *Report) {
 }
 
 func (s *scan) product(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	p, err := product.Parse(b)
+	p, err := parsed(in.text, product.Parse)
 	if err != nil {
 		return err
 	}
@@ -230,7 +222,7 @@ func (s *scan) product(in *input, r *Report) error {
 }
 
 func (s *scan) buildManifest(in *input, r *Report) error {
-	b, err := s.text(in)
+	b, err := in.text()
 	if err != nil {
 		return err
 	}
@@ -254,11 +246,7 @@ func (s *scan) manifestFacts(m *image.Manifest, r *Report) {
 }
 
 func (s *scan) miscInfo(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	d, err := targetfiles.ParseDict(b)
+	d, err := parsed(in.text, targetfiles.ParseDict)
 	if err != nil {
 		return err
 	}
@@ -292,11 +280,7 @@ func (s *scan) miscFacts(d *targetfiles.Dict, r *Report) error {
 }
 
 func (s *scan) apkCerts(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	c, err := targetfiles.ParseApkCerts(b)
+	c, err := parsed(in.text, targetfiles.ParseApkCerts)
 	if err != nil {
 		return err
 	}
@@ -326,11 +310,7 @@ func (s *scan) apkCerts(in *input, r *Report) error {
 }
 
 func (s *scan) apexKeys(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	k, err := targetfiles.ParseApexKeys(b)
+	k, err := parsed(in.text, targetfiles.ParseApexKeys)
 	if err != nil {
 		return err
 	}
@@ -345,11 +325,7 @@ func (s *scan) apexKeys(in *input, r *Report) error {
 }
 
 func (s *scan) macPermissions(in *input, r *Report) error {
-	b, err := s.text(in)
-	if err != nil {
-		return err
-	}
-	m, err := targetfiles.ParseMacPermissions(b)
+	m, err := parsed(in.text, targetfiles.ParseMacPermissions)
 	if err != nil {
 		return err
 	}
@@ -372,7 +348,7 @@ func (s *scan) macPermissions(in *input, r *Report) error {
 
 var errNoRole = errors.New("no type of metadata that TUF has")
 
-// firstObject is what the beginning of a JSON text says of its type.
+// roleOf is what the beginning of a JSON text says of its type.
 func roleOf(b []byte) (string, error) {
 	var head struct {
 		Signed struct {
