@@ -8,12 +8,11 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"runtime"
-	"sync"
 
 	"github.com/andybalholm/brotli"
 
 	"mios/internal/bzip2"
+	"mios/internal/pieces"
 )
 
 // Options say how [Diff] works. The zero value makes a BSDF2 patch as small as
@@ -80,9 +79,11 @@ func Diff(ctx context.Context, old, new []byte, o Options) ([]byte, error) {
 // scanAll compares the parts of new on all processors.
 func scanAll(ctx context.Context, m matcher, old, new []byte) ([]segment, error) {
 	parts := make([][]segment, (len(new)+part-1)/part)
-	err := parallel(ctx, len(parts), func(i int) error {
-		parts[i] = scan(m, old, new, i*part, min((i+1)*part, len(new)))
-		return nil
+	err := pieces.Items(ctx, len(parts), func() func(int) error {
+		return func(i int) error {
+			parts[i] = scan(m, old, new, i*part, min((i+1)*part, len(new)))
+			return nil
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -92,33 +93,6 @@ func scanAll(ctx context.Context, m matcher, old, new []byte) ([]segment, error)
 		all = join(all, p)
 	}
 	return all, nil
-}
-
-// parallel calls f with 0 to n-1 on all processors, and returns the error of
-// the first one that fails.
-func parallel(ctx context.Context, n int, f func(i int) error) error {
-	var wg sync.WaitGroup
-	errs, work := make([]error, n), make(chan int)
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			for i := range work {
-				if errs[i] = ctx.Err(); errs[i] == nil {
-					errs[i] = f(i)
-				}
-			}
-		})
-	}
-	for i := range n {
-		work <- i
-	}
-	close(work)
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // streams are what segments become.
@@ -209,7 +183,7 @@ func encode(ctx context.Context, s streams, o Options) ([]byte, error) {
 	writes := []func(io.Writer) error{s.control, s.diff, s.extra}
 	out := make([]bytes.Buffer, len(writes)*len(kinds))
 	order := []int{1, 2, 0} // the longest first
-	err := parallel(ctx, len(out), func(i int) error {
+	one := func(i int) error {
 		stream, kind := order[i/len(kinds)], i%len(kinds)
 		quality := o.Quality
 		if quality == 0 && stream == 1 {
@@ -218,7 +192,8 @@ func encode(ctx context.Context, s streams, o Options) ([]byte, error) {
 		return compress(&out[stream*len(kinds)+kind], kinds[kind], quality, func(w io.Writer) error {
 			return writes[stream](&stopper{ctx, w})
 		})
-	})
+	}
+	err := pieces.Items(ctx, len(out), func() func(int) error { return one })
 	if err != nil {
 		return nil, err
 	}

@@ -3,11 +3,10 @@ package lz4diff
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 
 	"mios"
 	"mios/internal/lz4"
+	"mios/internal/pieces"
 )
 
 // expand returns what the stored file holds. name is the side's, for errors.
@@ -24,7 +23,7 @@ func (l *Layout) expand(ctx context.Context, stored []byte, name string) ([]byte
 	for i := range l.Blocks[:max(len(l.Blocks)-1, 0)] {
 		at[i+1] = at[i] + l.Blocks[i].Compressed
 	}
-	err = parallel(ctx, len(l.Blocks), func() (func(int) error, error) {
+	err = pieces.Items(ctx, len(l.Blocks), func() func(int) error {
 		return func(i int) error {
 			b := &l.Blocks[i]
 			src, dst := stored[at[i]:][:b.Compressed], out[b.Offset:][:b.Length]
@@ -39,7 +38,7 @@ func (l *Layout) expand(ctx context.Context, stored []byte, name string) ([]byte
 				return fmt.Errorf("lz4diff: %s: block %d: %w: %w", name, i, err, mios.ErrInvalid)
 			}
 			return nil
-		}, nil
+		}
 	})
 	return out, err
 }
@@ -90,37 +89,4 @@ func (p *packer) pack(i int) []byte {
 		clear(out[n:])
 	}
 	return out
-}
-
-// parallel calls what worker returns with 0 to n-1, on all processors: one
-// worker each.
-func parallel(ctx context.Context, n int, worker func() (func(i int) error, error)) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var first error
-	next := 0
-	take := func(err error) int {
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil && first == nil {
-			first = err
-		}
-		if first != nil || next == n {
-			return -1
-		}
-		next++
-		return next - 1
-	}
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			f, err := worker()
-			for i := take(err); i >= 0; i = take(err) {
-				if err = ctx.Err(); err == nil {
-					err = f(i)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
 }

@@ -9,6 +9,7 @@ import (
 
 	"mios/format/bsdiff"
 	"mios/format/puffin"
+	"mios/internal/pieces"
 )
 
 // Options say how [Diff] works.
@@ -91,9 +92,12 @@ func (p *Patch) findFixes(ctx context.Context, expanded, stored []byte, o Option
 		at[i+1] = at[i] + b.Compressed
 	}
 	var mu sync.Mutex
-	return parallel(ctx, len(p.New.Blocks), func() (func(int) error, error) {
+	return pieces.Items(ctx, len(p.New.Blocks), func() func(int) error {
 		k, err := newPacker(&p.New, expanded)
 		return func(i int) error {
+			if err != nil {
+				return err
+			}
 			made, want := k.pack(i), stored[at[i]:at[i+1]]
 			same := bytes.Equal(made, want)
 			if same && !o.Hashes {
@@ -112,6 +116,6 @@ func (p *Patch) findFixes(ctx context.Context, expanded, stored []byte, o Option
 			defer mu.Unlock()
 			p.fixes[i] = x
 			return nil
-		}, err
+		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"mios"
 	"mios/format/bsdiff"
 	"mios/format/puffin"
+	"mios/internal/pieces"
 	"mios/internal/protowire"
 	"mios/internal/readat"
 )
@@ -270,12 +271,14 @@ func (p *Patch) compress(ctx context.Context, w io.Writer, expanded []byte, stor
 	batch := make([][]byte, min(len(p.New.Blocks), each*runtime.GOMAXPROCS(0)))
 	for from := 0; from < len(p.New.Blocks); from += len(batch) {
 		n := min(len(batch), len(p.New.Blocks)-from)
-		err := parallel(ctx, n, func() (func(int) error, error) {
+		err := pieces.Items(ctx, n, func() func(int) error {
 			k, err := newPacker(&p.New, expanded)
-			return func(i int) (err error) {
-				batch[i], err = p.fix(ctx, from+i, k.pack(from+i))
+			return func(i int) error {
+				if err == nil {
+					batch[i], err = p.fix(ctx, from+i, k.pack(from+i))
+				}
 				return err
-			}, err
+			}
 		})
 		if err != nil {
 			return err

@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"mios/format/bsdiff"
+	"mios/internal/pieces"
 )
 
 // Diff returns a patch that makes new of old, both puffed where the blocks lie
@@ -50,7 +48,7 @@ func puffFile(ctx context.Context, data []byte, blocks []BitExtent) ([]byte, Str
 		last = x.end()
 	}
 	sizes := make([]int, len(blocks))
-	err := parallel(ctx, len(blocks), func() func(int) error {
+	err := pieces.Items(ctx, len(blocks), func() func(int) error {
 		p, h := newPuffer(), newHuffer()
 		var buf, back []byte
 		return func(i int) error {
@@ -73,7 +71,7 @@ func puffFile(ctx context.Context, data []byte, blocks []BitExtent) ([]byte, Str
 	if err := s.fillRaw(out, data); err != nil {
 		return nil, Stream{}, err
 	}
-	err = parallel(ctx, len(deflates), func() func(int) error {
+	err = pieces.Items(ctx, len(deflates), func() func(int) error {
 		p := newPuffer()
 		return func(i int) error {
 			at := s.Puffs[i].Offset / 8
@@ -132,37 +130,6 @@ type byteReader []byte
 
 // ReadAt reads what is within; no more is asked for.
 func (b byteReader) ReadAt(p []byte, off int64) (int, error) { return copy(p, b[off:]), nil }
-
-// parallel calls what worker returns with 0 to n-1, on all processors: one
-// worker each.
-func parallel(ctx context.Context, n int, worker func() func(i int) error) error {
-	const batch = 16
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	for w := range errs {
-		wg.Go(func() {
-			f := worker()
-			for errs[w] == nil {
-				from := int(next.Add(batch)) - batch
-				if from >= n {
-					return
-				}
-				errs[w] = ctx.Err()
-				for i := from; i < min(from+batch, n) && errs[w] == nil; i++ {
-					errs[w] = f(i)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // A bitKey stands for a block's bits.
 type bitKey struct {

@@ -52,3 +52,42 @@ func Each(ctx context.Context, size int64, progress func(done, total int64), do 
 		return nil // the context says why
 	})
 }
+
+// Items calls what newWork returns with 0 to n-1, in that order, on all
+// processors: each has a work function, and what it needs, of its own. It stops
+// at an error, or with ctx, and returns that of the lowest number.
+func Items(ctx context.Context, n int, newWork func() (work func(i int) error)) error {
+	var (
+		next     atomic.Int64
+		failed   atomic.Bool
+		mu       sync.Mutex
+		firstErr error
+		firstBad int
+		wg       sync.WaitGroup
+	)
+	for range min(runtime.GOMAXPROCS(0), n) {
+		wg.Go(func() {
+			work := newWork()
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				err := ctx.Err()
+				if err == nil {
+					err = work(i)
+				}
+				if err != nil {
+					failed.Store(true)
+					mu.Lock()
+					if firstErr == nil || i < firstBad {
+						firstErr, firstBad = err, i
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return firstErr
+}

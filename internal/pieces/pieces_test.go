@@ -58,3 +58,38 @@ func TestEachEnds(t *testing.T) {
 		t.Errorf("Each = %v, want that of the context", err)
 	}
 }
+
+func TestItems(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 1000} {
+		var workers, sum atomic.Int64
+		err := pieces.Items(t.Context(), n, func() func(int) error {
+			workers.Add(1)
+			return func(i int) error { sum.Add(int64(i) + 1); return nil }
+		})
+		if err != nil || sum.Load() != int64(n)*int64(n+1)/2 || workers.Load() > int64(n) {
+			t.Errorf("Items of %d: %v, they sum up to %d, %d work functions", n, err, sum.Load(), workers.Load())
+		}
+	}
+	broken, later := errors.New("broken"), errors.New("later")
+	var done atomic.Int32
+	err := pieces.Items(t.Context(), 100_000, func() func(int) error {
+		return func(i int) error {
+			done.Add(1)
+			switch {
+			case i == 3:
+				return broken
+			case i > 3:
+				return later
+			}
+			return nil
+		}
+	})
+	if err != broken || done.Load() > 1000 {
+		t.Errorf("Items = %v after %d, want the lowest's error, and soon", err, done.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = pieces.Items(ctx, 100_000, func() func(int) error { return func(int) error { cancel(); return nil } })
+	if err != context.Canceled {
+		t.Errorf("Items = %v, want that of the context", err)
+	}
+}
