@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 
 	"mios"
@@ -41,6 +42,18 @@ func (m *Manifest) applicable(o policy, partitions []string) error {
 	return nil
 }
 
+// open opens what the partition's operations read, if any of them does, and what
+// they write.
+func (p *Partition) open(source func(string) (io.ReaderAt, error), target func(string) (io.WriterAt, error)) (from io.ReaderAt, to io.WriterAt, err error) {
+	if to, err = target(p.Name); err == nil && p.hasSource() {
+		from, err = source(p.Name)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("partition %s: %w", p.Name, err)
+	}
+	return from, to, nil
+}
+
 // failed names the operation in its error.
 func (p *Partition) failed(j int, err error) error {
 	return fmt.Errorf("partition %s: operation %d (%v): %w", p.Name, j, p.Operations[j].Type, err)
@@ -50,17 +63,11 @@ func (p *Partition) applicable(block uint64, o policy) error {
 	if p.NewInfo == nil {
 		return fmt.Errorf("no new_partition_info: %w", mios.ErrInvalid)
 	}
-	var sources bool
 	for j := range p.Operations {
 		op := &p.Operations[j]
-		err := op.applicable(p, block, o)
-		if err != nil {
+		if err := op.applicable(p, block, o); err != nil {
 			return fmt.Errorf("operation %d (%v): %w", j, op.Type, err)
 		}
-		sources = sources || op.Type.hasSource()
-	}
-	if sources && p.OldInfo == nil {
-		return fmt.Errorf("no old_partition_info, and operations that read the installed partition: %w", mios.ErrInvalid)
 	}
 	if err := p.overlap(); err != nil {
 		return err

@@ -95,8 +95,9 @@ type run struct {
 // end; r yields the payload from the checkpoint's Offset on. No byte is written
 // before the metadata signature and the hashes of the operation that it belongs
 // to, of its data and of what it reads, are verified; and none at all before
-// every partition that is read has the hash that the manifest gives. A payload signature that does not verify is an error at the
-// end: what was written must not be booted then.
+// every partition that is read has the hash that the manifest gives. A payload
+// signature that does not verify is an error at the end: what was written must
+// not be booted then.
 //
 // Apply does not sync what it writes, nor read it back: see [VerifyPartition].
 func (a *Applier) Apply(ctx context.Context, r io.Reader, from Checkpoint) (Checkpoint, error) {
@@ -106,12 +107,8 @@ func (a *Applier) Apply(ctx context.Context, r io.Reader, from Checkpoint) (Chec
 	if from.Finished {
 		return from, nil
 	}
-	x := &run{Applier: a, ctx: ctx, r: r, at: from, performer: performer{block: a.Metadata.Manifest.Block()}}
-	var err error
-	if x.signed, err = restore(from.Signed); err != nil {
-		return from, err
-	}
-	if x.file, err = restore(from.File); err != nil {
+	x, err := a.start(ctx, r, from)
+	if err != nil {
 		return from, err
 	}
 	if from.Operation == 0 && a.Source != nil {
@@ -147,6 +144,19 @@ func (a *Applier) Check() error {
 	return nil
 }
 
+// start returns the run that goes on from a checkpoint.
+func (a *Applier) start(ctx context.Context, r io.Reader, from Checkpoint) (*run, error) {
+	x := &run{Applier: a, ctx: ctx, r: r, at: from, performer: performer{block: a.Metadata.Manifest.Block()}}
+	var err error
+	if x.signed, err = restore(from.Signed); err != nil {
+		return nil, err
+	}
+	if x.file, err = restore(from.File); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
 func (x *run) operations() error {
 	n, m := 0, x.Metadata.Manifest
 	for i := range m.Partitions {
@@ -164,15 +174,9 @@ func (x *run) operations() error {
 // partition does those operations of a partition that are not done; first is
 // the number of its first one.
 func (x *run) partition(p *Partition, first int) error {
-	to, err := x.Target(p.Name)
+	from, to, err := p.open(x.Source, x.Target)
 	if err != nil {
-		return fmt.Errorf("partition %s: %w", p.Name, err)
-	}
-	var from io.ReaderAt
-	if p.hasSource() {
-		if from, err = x.Source(p.Name); err != nil {
-			return fmt.Errorf("partition %s: %w", p.Name, err)
-		}
+		return err
 	}
 	for j := x.at.Operation - first; j < len(p.Operations); j++ {
 		if err := x.operation(from, to, &p.Operations[j]); err != nil {

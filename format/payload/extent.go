@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sort"
 
 	"mios"
 	"mios/internal/readat"
@@ -112,10 +113,11 @@ func (r *extentReader) ReadAt(b []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("read at %d: %w", off, mios.ErrInvalid)
 	}
 	n := 0
-	for i := r.find(off); n < len(b) && i < len(r.at); i++ {
+	first := sort.Search(len(r.ends), func(i int) bool { return r.ends[i] > off })
+	for i := first; n < len(b) && i < len(r.at); i++ {
 		x := r.at[i]
 		in := off + int64(n) - (r.ends[i] - int64(x.NumBlocks*r.block))
-		part := b[n:min(len(b), n+int(r.ends[i]-off)-n)]
+		part := b[n:min(int64(len(b)), r.ends[i]-off)]
 		if err := readat.Full(r.from, part, int64(x.StartBlock*r.block)+in); err != nil {
 			return n, err
 		}
@@ -125,17 +127,4 @@ func (r *extentReader) ReadAt(b []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
-}
-
-// find returns the extent that has the byte at off.
-func (r *extentReader) find(off int64) int {
-	lo, hi := 0, len(r.ends)
-	for lo < hi {
-		if mid := (lo + hi) / 2; r.ends[mid] <= off {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
 }

@@ -129,15 +129,9 @@ func (x *Extraction) feed(ctx context.Context, work, order chan<- *task) error {
 		if !x.wants(p.Name) {
 			continue
 		}
-		to, err := x.Target(p.Name)
+		from, to, err := p.open(x.Source, x.Target)
 		if err != nil {
-			return fmt.Errorf("partition %s: %w", p.Name, err)
-		}
-		var from io.ReaderAt
-		if p.hasSource() {
-			if from, err = x.Source(p.Name); err != nil {
-				return fmt.Errorf("partition %s: %w", p.Name, err)
-			}
+			return err
 		}
 		for j := range p.Operations {
 			t := &task{p: p, j: j, from: from, to: to, finished: make(chan error, 1)}

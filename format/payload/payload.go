@@ -1,8 +1,8 @@
 // Package payload reads, writes and applies update_engine's payloads (CrAU,
 // major version 2): a header, a manifest in protobuf, a signature over both,
-// the data of the operations, and a signature over all of it. It writes full
-// payloads; it applies full ones and refuses deltas by the name of the
-// operation that it does not do.
+// the data of the operations, and a signature over all of it. It makes full
+// payloads, writes what others make, and applies full ones and deltas; what has
+// an operation that it does not do is refused by that one's name.
 //
 // Formats: AOSP system/update_engine, update_metadata.proto,
 // payload_consumer/payload_metadata.cc, payload_generator/payload_signer.cc.

@@ -20,16 +20,6 @@ func (m *Manifest) VerifyPartition(ctx context.Context, name string, r io.Reader
 	return p.NewInfo.verify(ctx, name, r, mios.ErrInvalid)
 }
 
-// VerifySource compares an installed partition with the one that the payload
-// was made from. A difference is an [ErrSource].
-func (m *Manifest) VerifySource(ctx context.Context, name string, r io.ReaderAt) error {
-	p := m.Partition(name)
-	if p == nil || p.OldInfo == nil {
-		return fmt.Errorf("partition %s: made from none: %w", name, mios.ErrNotFound)
-	}
-	return p.OldInfo.verify(ctx, name, r, ErrSource)
-}
-
 // verify compares what r holds with the hash; a difference is a kind.
 func (i *PartitionInfo) verify(ctx context.Context, name string, r io.ReaderAt, kind error) error {
 	h := sha256.New()

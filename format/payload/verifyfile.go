@@ -23,12 +23,8 @@ func (m *Metadata) ReadFile(ctx context.Context, r io.ReaderAt, progress func(do
 		return nil, err
 	}
 	from := m.Start()
-	x := &run{Applier: a, ctx: ctx, r: io.NewSectionReader(r, from.Offset, m.PayloadSize()-from.Offset), at: from}
-	var err error
-	if x.signed, err = restore(from.Signed); err != nil {
-		return nil, err
-	}
-	if x.file, err = restore(from.File); err != nil {
+	x, err := a.start(ctx, io.NewSectionReader(r, from.Offset, m.PayloadSize()-from.Offset), from)
+	if err != nil {
 		return nil, err
 	}
 	for i := range m.Manifest.Partitions {
