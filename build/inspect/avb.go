@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -163,7 +164,7 @@ func covers(d avb.Descriptor) (partition, what string, size int64) {
 }
 
 // compare verifies an image against a descriptor.
-func (s *scan) compare(name string, im readerAt, imSize int64, d avb.Descriptor, r *Report) {
+func (s *scan) compare(name string, im io.ReaderAt, imSize int64, d avb.Descriptor, r *Report) {
 	part, what, size := covers(d)
 	err := avbtool.VerifyDescriptor(s.ctx, name, im, imSize, d, avbtool.VerifyOptions{AcceptZeroed: true}, avbtool.Progress(s.progress(name)))
 	switch {
@@ -177,10 +178,6 @@ func (s *scan) compare(name string, im readerAt, imSize int64, d avb.Descriptor,
 	default:
 		r.fail(err, "")
 	}
-}
-
-type readerAt interface {
-	ReadAt(b []byte, off int64) (int, error)
 }
 
 // footer looks for an AVB footer behind an input that is another thing as well.
@@ -247,7 +244,7 @@ func (s *scan) avbPublicKey(in *input, r *Report) error {
 	if err != nil {
 		return err
 	}
-	s.publicKey("AVB", b, pub, r)
+	s.publicKey(b, pub, r)
 	return nil
 }
 

@@ -5,11 +5,9 @@ import (
 	"bytes"
 	"cmp"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -85,7 +83,6 @@ func (s *scan) certificateFile(der []byte, r *Report) error {
 		return err
 	}
 	r.Kind, r.Title = "certificate", "certificate"
-	sum := sha256.Sum256(der)
 	r.fact("subject", "%s", cmp.Or(fullName(c), "none"))
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) {
 		r.fact("issuer", "%s", c.Issuer)
@@ -93,7 +90,7 @@ func (s *scan) certificateFile(der []byte, r *Report) error {
 	r.fact("serial", "%x", c.SerialNumber)
 	r.fact("valid", "%s to %s", c.NotBefore.UTC().Format(time.DateOnly), c.NotAfter.UTC().Format(time.DateOnly))
 	r.fact("key", "%s", keyKind(c.PublicKey))
-	r.fact("sha256", "%x", sum)
+	r.fact("sha256", "%s", sha256Hex(der))
 	r.Summary = nameOf(c)
 	if k, ok := testCertificate(c); ok {
 		r.testKey("this is", k)
@@ -101,11 +98,10 @@ func (s *scan) certificateFile(der []byte, r *Report) error {
 	return nil
 }
 
-// publicKey tells of a public key, as the file encodes it.
-func (s *scan) publicKey(encoding string, b []byte, pub crypto.PublicKey, r *Report) {
-	sum := sha256.Sum256(b)
+// publicKey tells of a public key; b is how the file encodes it.
+func (s *scan) publicKey(b []byte, pub crypto.PublicKey, r *Report) {
 	r.fact("key", "%s", keyKind(pub))
-	r.fact("sha256", "%s", hex.EncodeToString(sum[:]))
+	r.fact("sha256", "%s", sha256Hex(b))
 	r.Summary = keyKind(pub)
 	if k, ok := targetfiles.TestPublicKey(pub); ok {
 		r.testKey("this is", k.Path)
@@ -159,7 +155,7 @@ func (s *scan) block(p *pem.Block, r *Report) error {
 			return err
 		}
 		r.Kind, r.Title = "public_key", "public key"
-		s.publicKey("PKIX", p.Bytes, pub, r)
+		s.publicKey(p.Bytes, pub, r)
 		return nil
 	case "RSA PUBLIC KEY":
 		pub, err := x509.ParsePKCS1PublicKey(p.Bytes)
@@ -167,7 +163,7 @@ func (s *scan) block(p *pem.Block, r *Report) error {
 			return err
 		}
 		r.Kind, r.Title = "public_key", "public key"
-		s.publicKey("PKCS #1", p.Bytes, pub, r)
+		s.publicKey(p.Bytes, pub, r)
 		return nil
 	case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY":
 		return s.privateKey(p.Bytes, r)
@@ -196,8 +192,7 @@ func (s *scan) privateKey(der []byte, r *Report) error {
 	pub := k.Public()
 	r.fact("key", "%s, not encrypted", keyKind(pub))
 	if b, err := x509.MarshalPKIXPublicKey(pub); err == nil {
-		sum := sha256.Sum256(b)
-		r.fact("public key", "sha256 %x", sum)
+		r.fact("public key", "sha256 %s", sha256Hex(b))
 	}
 	r.Summary = keyKind(pub) + ", not encrypted"
 	if t, ok := targetfiles.TestPublicKey(pub); ok {
@@ -246,7 +241,7 @@ func (s *scan) der(in *input, r *Report) error {
 	}
 	if pub, err := x509.ParsePKIXPublicKey(b); err == nil {
 		r.Kind, r.Title = "public_key", "public key"
-		s.publicKey("PKIX", b, pub, r)
+		s.publicKey(b, pub, r)
 		return nil
 	}
 	var encrypted struct {

@@ -94,12 +94,10 @@ func (s *scan) head(role string, m tuf.Document, r *Report) {
 	r.fact("expires", "%s", h.Expires.UTC().Format(time.RFC3339))
 	r.fact("signatures", "%d", len(*m.Sigs()))
 	r.Summary = fmt.Sprintf("%s %d, expires %s", role, h.Version, h.Expires.UTC().Format(time.DateOnly))
-	if h.Expires.Before(time.Now()) {
-		r.say(Warning, "mios repo refresh signs what is signed online; mios repo status tells the rest", "it has expired: devices refuse it")
-	}
+	warnExpired("it", h, r)
 }
 
-// A tree is a repository's folder while it is verified.
+// A repoTree is a repository's folder while it is verified.
 type repoTree struct {
 	s    *scan
 	dir  string
@@ -122,7 +120,7 @@ func (t *repoTree) verify() error {
 	if err := t.roots(); err != nil {
 		return err
 	}
-	ts, _, err := verifiedFile[tuf.Timestamp](t, "metadata/timestamp.json", tuf.RoleTimestamp, &t.root.Signed, nil)
+	ts, err := verifiedFile[tuf.Timestamp](t, "metadata/timestamp.json", tuf.RoleTimestamp, &t.root.Signed, nil)
 	if err != nil {
 		return err
 	}
@@ -130,7 +128,7 @@ func (t *repoTree) verify() error {
 	if file == nil {
 		return errors.New("timestamp.json names no snapshot")
 	}
-	snap, _, err := verifiedFile[tuf.Snapshot](t, repo.MetadataPath(tuf.RoleSnapshot, file.Version), tuf.RoleSnapshot, &t.root.Signed, file)
+	snap, err := verifiedFile[tuf.Snapshot](t, repo.MetadataPath(tuf.RoleSnapshot, file.Version), tuf.RoleSnapshot, &t.root.Signed, file)
 	if err != nil {
 		return err
 	}
@@ -186,39 +184,43 @@ func (t *repoTree) roots() error {
 func (s *scan) expired(role string, m tuf.Document, r *Report) {
 	h := m.Head()
 	r.fact(role, "version %d, expires %s", h.Version, h.Expires.UTC().Format(time.RFC3339))
+	warnExpired(role, h, r)
+}
+
+func warnExpired(what string, h *tuf.Header, r *Report) {
 	if h.Expires.Before(time.Now()) {
-		r.say(Warning, "mios repo refresh signs what is signed online; mios repo status tells the rest", "%s has expired: devices refuse it", role)
+		r.say(Warning, "mios repo refresh signs what is signed online; mios repo status tells the rest", "%s has expired: devices refuse it", what)
 	}
 }
 
 // verifiedFile reads a metadata file and verifies who signed it and, where that
 // is said, its digest.
-func verifiedFile[T tuf.Role](t *repoTree, name, role string, by tuf.Delegator, want *tuf.MetaFile) (*tuf.Metadata[T], []byte, error) {
+func verifiedFile[T tuf.Role](t *repoTree, name, role string, by tuf.Delegator, want *tuf.MetaFile) (*tuf.Metadata[T], error) {
 	b, err := t.read(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	m, err := tuf.Parse[T](b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err := tuf.Verify(by, role, m); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if want != nil {
 		sum := sha256.Sum256(b)
 		if d := want.Hashes["sha256"]; d != nil && !bytes.Equal(d, sum[:]) {
-			return nil, nil, fmt.Errorf("%s: its SHA-256 is %x, and the metadata above it says %x", name, sum, d)
+			return nil, fmt.Errorf("%s: its SHA-256 is %x, and the metadata above it says %x", name, sum, d)
 		}
 		if want.Version != 0 && want.Version != m.Head().Version {
-			return nil, nil, fmt.Errorf("%s: version %d, and the metadata above it says %d", name, m.Head().Version, want.Version)
+			return nil, fmt.Errorf("%s: version %d, and the metadata above it says %d", name, m.Head().Version, want.Version)
 		}
 	}
 	if !t.seen[role] && !strings.Contains(role, "-") {
 		t.s.expired(role, m, t.r)
 	}
 	t.seen[role] = true
-	return m, b, nil
+	return m, nil
 }
 
 // targets verifies a targets role and those that it delegates to, and returns
@@ -231,7 +233,7 @@ func (t *repoTree) targets(role string, by tuf.Delegator, snap *tuf.Metadata[tuf
 	if file == nil {
 		return 0, fmt.Errorf("the snapshot names no %s.json", role)
 	}
-	m, _, err := verifiedFile[tuf.Targets](t, repo.MetadataPath(role, file.Version), role, by, file)
+	m, err := verifiedFile[tuf.Targets](t, repo.MetadataPath(role, file.Version), role, by, file)
 	if err != nil {
 		return 0, err
 	}

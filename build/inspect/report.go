@@ -1,9 +1,7 @@
 package inspect
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -132,9 +130,7 @@ func (r *Report) skipped(what, why string) {
 
 // certificate adds a signature by its certificate, DER.
 func (r *Report) certificate(scheme, algorithm string, der []byte, state string) {
-	s := Signature{Scheme: scheme, Algorithm: algorithm, State: state}
-	sum := sha256.Sum256(der)
-	s.SHA256 = hex.EncodeToString(sum[:])
+	s := Signature{Scheme: scheme, Algorithm: algorithm, SHA256: sha256Hex(der), State: state}
 	if c, err := x509.ParseCertificate(der); err == nil {
 		s.Signer = nameOf(c)
 		if k, ok := testCertificate(c); ok {
@@ -149,9 +145,7 @@ func (r *Report) certificate(scheme, algorithm string, der []byte, state string)
 
 // avbKey adds a signature by a key in AVB's encoding.
 func (r *Report) avbKey(scheme, algorithm string, blob []byte, state string) {
-	s := Signature{Scheme: scheme, Algorithm: algorithm, State: state}
-	sum := sha256.Sum256(blob)
-	s.SHA256 = hex.EncodeToString(sum[:])
+	s := Signature{Scheme: scheme, Algorithm: algorithm, SHA256: sha256Hex(blob), State: state}
 	if k, ok := testAVBKey(blob); ok {
 		s.TestKey = k
 	}
@@ -177,8 +171,7 @@ func (r *Report) testKey(how, path string) {
 		"%s AOSP's public test key %s", how, path)
 }
 
-// take puts what r holds beside its parts into the place of dst: a part that
-// turns out to be the whole.
+// part adds a part.
 func (r *Report) part(c *Report) { r.Contents = append(r.Contents, c) }
 
 // limitParts keeps the first n parts.

@@ -177,10 +177,7 @@ func (v *surveyor) image(e *targetfiles.Entry) {
 		v.r.part(c)
 		return
 	}
-	r, err := e.ReaderAt()
-	if errors.Is(err, targetfiles.ErrCompressed) {
-		r, err = v.unpack(e)
-	}
+	r, err := v.open(e)
 	if errors.Is(err, errTooLarge) {
 		v.r.part(&Report{Name: e.Name, Kind: unknown, Title: "image", Size: e.Size, Summary: "not looked into: it is compressed and large: --deep unpacks it"})
 		return
@@ -196,6 +193,15 @@ func (v *surveyor) image(e *targetfiles.Entry) {
 type readAtCloser interface {
 	io.ReaderAt
 	io.Closer
+}
+
+// open opens an entry to be read anywhere: where it lies if it is stored.
+func (v *surveyor) open(e *targetfiles.Entry) (readAtCloser, error) {
+	r, err := e.ReaderAt()
+	if errors.Is(err, targetfiles.ErrCompressed) {
+		return v.unpack(e)
+	}
+	return r, err
 }
 
 // unpack returns a compressed entry unpacked: into memory, or with Options.Deep
@@ -303,10 +309,7 @@ func (v *surveyor) app(e *targetfiles.Entry) {
 	if v.s.ctx.Err() != nil {
 		return
 	}
-	r, err := e.ReaderAt()
-	if errors.Is(err, targetfiles.ErrCompressed) {
-		r, err = v.unpack(e)
-	}
+	r, err := v.open(e)
 	if err != nil {
 		v.r.fail(err, "")
 		return

@@ -114,12 +114,12 @@ var shownProps = []struct{ name, shown string }{
 	{"ro.build.type", "type"}, {"ro.build.tags", "tags"}, {"ro.system.build.tags", "tags"}, {"ro.build.date", "date"},
 }
 
-// propFacts tells what build properties say.
-func (s *scan) propFacts(b []byte, r *Report) {
+// propFacts tells what build properties say, and returns them, or nil.
+func (s *scan) propFacts(b []byte, r *Report) *targetfiles.Dict {
 	d, err := targetfiles.ParseProps(b)
 	if err != nil {
 		r.fail(fmt.Errorf("build.prop: %w", err), "")
-		return
+		return nil
 	}
 	seen := make(map[string]bool)
 	for _, p := range shownProps {
@@ -140,6 +140,7 @@ func (s *scan) propFacts(b []byte, r *Report) {
 	if d.Get("ro.adb.secure") == "0" {
 		r.say(Warning, "build the user variant", "ro.adb.secure=0: adb takes any computer")
 	}
+	return d
 }
 
 func (s *scan) props(in *input, r *Report) error {
@@ -147,10 +148,9 @@ func (s *scan) props(in *input, r *Report) error {
 	if err != nil {
 		return err
 	}
-	s.propFacts(b, r)
-	d, err := targetfiles.ParseProps(b)
-	if err != nil {
-		return nil // propFacts has told it
+	d := s.propFacts(b, r)
+	if d == nil {
+		return nil // propFacts has told why
 	}
 	n := 0
 	for range d.All() {
