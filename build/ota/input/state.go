@@ -9,6 +9,7 @@ import (
 	"mios/format/erofs"
 	"mios/format/ext4"
 	"mios/format/otazip"
+	"mios/format/payload"
 	"mios/format/targetfiles"
 )
 
@@ -104,7 +105,8 @@ func (b *Build) ReadState() error {
 	return nil
 }
 
-// packed reads what a target-files has for the package of an update alone.
+// packed reads what a target-files says of APEXes, and has for the package of an
+// update.
 func (b *Build) packed(read func(string) ([]byte, error)) error {
 	care, err := read(targetfiles.CareMap)
 	if err != nil {
@@ -119,6 +121,11 @@ func (b *Build) packed(read func(string) ([]byte, error)) error {
 	if err != nil || apexes == nil {
 		return err
 	}
-	b.ApexInfo, err = otazip.ParseApexInfo(apexes)
-	return err
+	if b.ApexInfo, err = otazip.ParseApexInfo(apexes); err != nil {
+		return fmt.Errorf("%s: %w: %w", targetfiles.ApexInfo, err, mios.ErrInvalid)
+	}
+	for _, a := range b.ApexInfo.Apexes {
+		b.Apexes = append(b.Apexes, payload.Apex{Package: a.Package, Version: a.Version, Compressed: a.Compressed, DecompressedSize: a.DecompressedSize})
+	}
+	return nil
 }

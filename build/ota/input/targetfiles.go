@@ -8,7 +8,6 @@ import (
 	"mios"
 	"mios/format/payload"
 	"mios/format/targetfiles"
-	"mios/internal/protowire"
 )
 
 // maxMeta is how long a file of META or a build.prop may be, in bytes.
@@ -80,7 +79,7 @@ func postInstall(name string, d *targetfiles.Dict) payload.Partition {
 	return p
 }
 
-// meta reads what META says of update_engine, of super and of APEXes.
+// meta reads what META says of update_engine and of super.
 func (b *Build) meta(read func(string) ([]byte, error)) error {
 	config, err := read(targetfiles.UpdateEngineConfig)
 	if err != nil {
@@ -102,11 +101,7 @@ func (b *Build) meta(read func(string) ([]byte, error)) error {
 			return err
 		}
 	}
-	apexes, err := read(targetfiles.ApexInfo)
-	if err == nil {
-		b.Apexes, err = apexInfo(apexes)
-	}
-	return err
+	return nil
 }
 
 // dynamic makes of META/dynamic_partitions_info.txt what update_engine's
@@ -140,41 +135,6 @@ func dynamic(info *targetfiles.Dict) (*payload.DynamicPartitions, error) {
 	}
 	if factor != payload.DefaultBlockSize || info.Get("virtual_ab_compression_factor") != "" {
 		out.CompressionFactor = uint64(factor)
-	}
-	return out, nil
-}
-
-// apexInfo reads META/apex_info.pb: an ApexMetadata of ota_metadata.proto.
-func apexInfo(b []byte) (out []payload.Apex, err error) {
-	for len(b) > 0 {
-		f, err := protowire.Next(b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %v: %w", targetfiles.ApexInfo, err, mios.ErrInvalid)
-		}
-		b = b[len(f.Raw):]
-		if f.Num != 1 || f.Type != protowire.Bytes {
-			continue
-		}
-		var a payload.Apex
-		for in := f.B; len(in) > 0; {
-			g, err := protowire.Next(in)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %v: %w", targetfiles.ApexInfo, err, mios.ErrInvalid)
-			}
-			in = in[len(g.Raw):]
-			switch {
-			case g.Num == 1 && g.Type == protowire.Bytes:
-				a.Package = string(g.B)
-			case g.Type != protowire.Varint:
-			case g.Num == 2:
-				a.Version = int64(g.U)
-			case g.Num == 3:
-				a.Compressed = g.U != 0
-			case g.Num == 4:
-				a.DecompressedSize = int64(g.U)
-			}
-		}
-		out = append(out, a)
 	}
 	return out, nil
 }
