@@ -186,9 +186,9 @@ func (b *Block) parse(m []byte, off int64, x *fix) error {
 func (p *Patch) appendHeader(b []byte) []byte {
 	var h []byte
 	for i, l := range []*Layout{&p.Old, &p.New} {
-		m := protowire.AppendBytes(nil, 1, appendNumbers(nil, uint64(l.Algorithm.Type), uint64(int64(l.Algorithm.Level))))
+		m := protowire.AppendBytes(nil, 1, protowire.AppendUints(nil, uint64(l.Algorithm.Type), uint64(int64(l.Algorithm.Level))))
 		for k, block := range l.Blocks {
-			f := appendNumbers(nil, block.Offset, block.Length, block.Compressed)
+			f := protowire.AppendUints(nil, block.Offset, block.Length, block.Compressed)
 			if i == 1 {
 				for n, v := range [][]byte{p.fixes[k].sha256, p.fixes[k].patch} {
 					if len(v) > 0 {
@@ -209,16 +209,6 @@ func (p *Patch) appendHeader(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(append(b, magic...), version)
 	b = append(binary.BigEndian.AppendUint32(b, uint32(len(h))), 0)
 	return append(b, h...)
-}
-
-// appendNumbers appends fields from 1 on; proto3 has none that are 0.
-func appendNumbers(b []byte, values ...uint64) []byte {
-	for i, v := range values {
-		if v != 0 {
-			b = protowire.AppendUint(b, protowire.Number(1+i), v)
-		}
-	}
-	return b
 }
 
 // limited is bytes that are written, at most so many.

@@ -159,24 +159,14 @@ func appendHeader(b []byte, old, new *Stream) []byte {
 		var m []byte
 		for k, list := range [][]BitExtent{s.Deflates, s.Puffs} {
 			for _, x := range list {
-				m = protowire.AppendBytes(m, protowire.Number(1+k), appendNumbers(nil, x.Offset, x.Length))
+				m = protowire.AppendBytes(m, protowire.Number(1+k), protowire.AppendUints(nil, x.Offset, x.Length))
 			}
 		}
-		m = append(m, appendNumbers(nil, 0, 0, s.Size)...)
+		m = append(m, protowire.AppendUints(nil, 0, 0, s.Size)...)
 		h = protowire.AppendBytes(h, protowire.Number(2+i), m)
 	}
 	b = binary.BigEndian.AppendUint32(append(b, magic...), uint32(len(h)))
 	return append(b, h...)
-}
-
-// appendNumbers appends fields from 1 on; proto3 has none that are 0.
-func appendNumbers(b []byte, values ...uint64) []byte {
-	for i, v := range values {
-		if v != 0 {
-			b = protowire.AppendUint(b, protowire.Number(1+i), v)
-		}
-	}
-	return b
 }
 
 // Apply writes to w what the patch makes of the oldSize bytes of old. It keeps

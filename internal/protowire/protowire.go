@@ -148,6 +148,17 @@ func AppendUint(b []byte, num Number, v uint64) []byte {
 	return binary.AppendUvarint(AppendTag(b, num, Varint), v)
 }
 
+// AppendUints appends varints with the numbers from 1 on. As proto3 wants it,
+// none of those that are 0.
+func AppendUints(b []byte, values ...uint64) []byte {
+	for i, v := range values {
+		if v != 0 {
+			b = AppendUint(b, Number(1+i), v)
+		}
+	}
+	return b
+}
+
 // AppendFixed32 appends a field of four bytes.
 func AppendFixed32(b []byte, num Number, v uint32) []byte {
 	return binary.LittleEndian.AppendUint32(AppendTag(b, num, Fixed32), v)

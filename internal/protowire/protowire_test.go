@@ -86,3 +86,9 @@ func TestAppend(t *testing.T) {
 		t.Errorf("AppendBytes = %x, want %x", got, want)
 	}
 }
+
+func TestAppendUints(t *testing.T) {
+	if got, want := protowire.AppendUints([]byte("x"), 0, 300, 0, 1), []byte("x\x10\xac\x02\x20\x01"); !bytes.Equal(got, want) {
+		t.Errorf("AppendUints = %x, want %x", got, want)
+	}
+}
