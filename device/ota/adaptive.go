@@ -50,7 +50,7 @@ func (j *job) adaptive(ctx context.Context) error {
 // scan looks for chunks. What cannot be read is not there to be used: that is no
 // reason not to update.
 func (j *job) scan(ctx context.Context, root *chunks.Root, list []chunks.Seed) (*chunks.Seeds, error) {
-	seeds, err := root.Scan(ctx, list, nil)
+	seeds, err := root.Scan(ctx, list)
 	if seeds != nil && err != nil {
 		j.log.Warn("a partition is not used for the update", "err", err)
 		err = nil

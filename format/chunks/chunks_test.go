@@ -99,8 +99,8 @@ func (r *release) update(t testing.TB, disks map[string]*disk, seeds ...Seed) *P
 	}
 	for i := range r.root.Partitions {
 		p := &r.root.Partitions[i]
-		if err := p.Verify(t.Context(), disks[p.Name]); err != nil {
-			t.Fatal(err)
+		if got := mios.Sum(disks[p.Name].b); got != p.SHA256 {
+			t.Fatalf("partition %s has SHA-256 %v, want %v", p.Name, got, p.SHA256)
 		}
 	}
 	return plan
@@ -108,7 +108,7 @@ func (r *release) update(t testing.TB, disks map[string]*disk, seeds ...Seed) *P
 
 func (r *release) try(t testing.TB, disks map[string]*disk, seeds ...Seed) (*Plan, error) {
 	t.Helper()
-	have, err := r.root.Scan(t.Context(), seeds, nil)
+	have, err := r.root.Scan(t.Context(), seeds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func (r *release) try(t testing.TB, disks map[string]*disk, seeds ...Seed) (*Pla
 	for name, d := range disks {
 		there = append(there, Seed{name, d, int64(len(d.b))})
 	}
-	here, err := r.root.Scan(t.Context(), there, nil)
+	here, err := r.root.Scan(t.Context(), there)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestChangedSeed(t *testing.T) {
 	b := insert(old, 5000, []byte("x"))
 	r := publish(t, Image{Name: "system", Content: bytes.NewReader(b), Size: int64(len(b))})
 	gone := false
-	have, err := r.root.Scan(t.Context(), []Seed{{"system", lost{bytes.NewReader(old), &gone}, int64(len(old))}}, nil)
+	have, err := r.root.Scan(t.Context(), []Seed{{"system", lost{bytes.NewReader(old), &gone}, int64(len(old))}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,6 +259,25 @@ func TestChangedSeed(t *testing.T) {
 	a := &Assembler{Plan: plan, Pack: r.open(r.pack), Target: func(string) (Target, error) { return d, nil }}
 	if err := a.Run(t.Context()); err != nil || !bytes.Equal(d.b, b) {
 		t.Errorf("with a seed that changed: %v; want its chunks fetched", err)
+	}
+}
+
+// unreadable is a seed on a part of the disk that has failed.
+type unreadable struct{ err error }
+
+func (u unreadable) ReadAt([]byte, int64) (int, error) { return 0, u.err }
+
+// TestUnreadable leaves out what cannot be read, and says so of all of it.
+func TestUnreadable(t *testing.T) {
+	b := noise(12, 256<<10)
+	r := publish(t, Image{Name: "system", Content: bytes.NewReader(b), Size: int64(len(b))})
+	have, err := r.root.Scan(t.Context(), []Seed{{"vendor", unreadable{io.ErrNoProgress}, 1 << 20}, seed("system", b), {"boot", unreadable{io.ErrClosedPipe}, 1 << 20}})
+	if !errors.Is(err, io.ErrNoProgress) || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Scan of two that cannot be read = %v, want both errors", err)
+	}
+	plan, err := r.root.Plan(t.Context(), have, nil, r.open(r.index))
+	if err != nil || plan.Fetch != 0 {
+		t.Errorf("Plan = %+v, %v; want nothing fetched, as one seed has it all", plan, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package chunks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -34,38 +35,18 @@ type ref struct{ seed, chunk int32 }
 // Scan cuts the seeds as the release's partitions of the same names were. What
 // cannot be read is not had: a seed that fails is left out from there on, and the
 // errors say so, joined.
-func (r *Root) Scan(ctx context.Context, seeds []Seed, progress func(done, total int64)) (*Seeds, error) {
+func (r *Root) Scan(ctx context.Context, seeds []Seed) (*Seeds, error) {
 	s := &Seeds{list: seeds, chunks: make([][]place, len(seeds)), byID: map[ID]ref{}}
-	var total int64
-	for _, d := range seeds {
-		total += d.Size
-	}
-	var (
-		mu   sync.Mutex
-		done int64
-		fail error
-		wg   sync.WaitGroup
-		turn = make(chan struct{}, 2)
-	)
+	errs := make([]error, len(seeds))
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, 2)
 	for i := range seeds {
 		turn <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turn }()
-			err := r.scan(ctx, &seeds[i], func(p place) {
-				s.chunks[i] = append(s.chunks[i], p)
-				if progress != nil {
-					mu.Lock()
-					done += int64(p.size)
-					progress(done, total)
-					mu.Unlock()
-				}
-			})
-			if err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if fail == nil {
-					fail = fmt.Errorf("%s: %w", seeds[i].Name, err)
-				}
+			var err error
+			if s.chunks[i], err = r.scan(ctx, &seeds[i]); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", seeds[i].Name, err)
 			}
 		})
 	}
@@ -81,12 +62,12 @@ func (r *Root) Scan(ctx context.Context, seeds []Seed, progress func(done, total
 			}
 		}
 	}
-	return s, fail
+	return s, errors.Join(errs...)
 }
 
-// scan cuts one seed. Areas of the partition of its name are cut apart from
-// the rest, so that the rest is cut as the release's was.
-func (r *Root) scan(ctx context.Context, d *Seed, f func(place)) error {
+// scan cuts one seed, up to where it cannot be read. Areas of the partition of its
+// name are cut apart from the rest, so that the rest is cut as the release's was.
+func (r *Root) scan(ctx context.Context, d *Seed) (list []place, err error) {
 	spans := []Span{{0, d.Size}}
 	if p := r.partition(d.Name); p != nil {
 		spans = p.Spans()
@@ -101,15 +82,15 @@ func (r *Root) scan(ctx context.Context, d *Seed, f func(place)) error {
 		s.Size = min(s.Size, d.Size-s.Offset)
 		at := s.Offset
 		err := r.Cutter.Cut(io.NewSectionReader(d.Content, s.Offset, s.Size), func(b []byte) error {
-			f(place{at, int32(len(b)), Sum(b)})
+			list = append(list, place{at, int32(len(b)), Sum(b)})
 			at += int64(len(b))
 			return ctx.Err()
 		})
 		if err != nil {
-			return fmt.Errorf("at %d: %w", at, err)
+			return list, fmt.Errorf("at %d: %w", at, err)
 		}
 	}
-	return nil
+	return list, nil
 }
 
 func (r *Root) partition(name string) *Partition {
