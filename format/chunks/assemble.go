@@ -3,7 +3,6 @@ package chunks
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 
@@ -11,6 +10,7 @@ import (
 
 	"mios"
 	"mios/format/avb"
+	"mios/internal/readat"
 )
 
 // A Target is a partition that is written. It may hold anything before.
@@ -35,8 +35,8 @@ type Assembler struct {
 // Run writes the partitions. Each chunk is compared with its name before it is
 // written, wherever it comes; a chunk of a seed that has changed since is
 // fetched. It may be called again after an error, or with a new plan after a
-// power cut. Whether a whole partition is what the root says is told by
-// [Partition.Verify].
+// power cut. Whether a whole partition has the SHA-256 that the root says is for
+// the caller to see.
 func (a *Assembler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	n := a.Parallel
@@ -126,26 +126,30 @@ func (w *assembly) chunk(s *step, out *joiner, partition int) ([]byte, error) {
 			return nil, err
 		}
 		return b, w.unpack(b, packed, c)
-	case fromSeed:
-		r, off, _ := w.Plan.seeds.find(c.ID, c.Size)
-		if _, err := r.ReadAt(b, off); (err == nil || err == io.EOF) && Sum(b) == c.ID {
-			return b, nil
-		}
-	case fromTarget:
-		if int(s.part) == partition {
-			if err := out.flush(); err != nil {
-				return nil, err
-			}
-		}
-		t, err := w.Target(w.Plan.root.Partitions[s.part].Name)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := t.ReadAt(b, s.srcOff); (err == nil || err == io.EOF) && Sum(b) == c.ID {
-			return b, nil
-		}
+	}
+	seen, off, err := w.place(s, out, partition)
+	if err != nil {
+		return nil, err
+	}
+	if readat.Full(seen, b, off) == nil && Sum(b) == c.ID {
+		return b, nil
 	}
 	return b, w.instead(b, c)
+}
+
+// place returns where a step's chunk was seen.
+func (w *assembly) place(s *step, out *joiner, partition int) (io.ReaderAt, int64, error) {
+	if s.from == fromSeed {
+		r, off, _ := w.Plan.seeds.find(s.chunk.ID, s.chunk.Size)
+		return r, off, nil
+	}
+	if int(s.part) == partition {
+		if err := out.flush(); err != nil {
+			return nil, 0, err
+		}
+	}
+	t, err := w.Target(w.Plan.root.Partitions[s.part].Name)
+	return t, s.srcOff, err
 }
 
 // instead fetches a chunk that is not where it was seen.
@@ -153,14 +157,9 @@ func (w *assembly) instead(b []byte, c *Chunk) error {
 	if c.Packed == 0 {
 		return fmt.Errorf("chunk %v has changed since it was looked at: %w: try again", c.ID, mios.ErrConflict)
 	}
-	body, err := w.Pack(w.ctx, c.Pack, int64(c.Packed))
+	packed, err := fetch(w.ctx, Span{c.Pack, int64(c.Packed)}, w.Pack)
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	packed := make([]byte, c.Packed)
-	if _, err := io.ReadFull(body, packed); err != nil {
-		return fmt.Errorf("pack: %w", err)
 	}
 	return w.unpack(b, packed, c)
 }
@@ -207,28 +206,6 @@ func WriteArea(t Target, a *Area) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%v: %w", a.Kind, err)
-	}
-	return nil
-}
-
-// Verify reads the partition and compares it with what the root says. The error
-// wraps [mios.ErrInvalid] if it differs.
-func (p *Partition) Verify(ctx context.Context, r io.ReaderAt) error {
-	h := sha256.New()
-	buf := make([]byte, 256<<10)
-	for at := int64(0); at < p.Size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n := min(int64(len(buf)), p.Size-at)
-		if m, err := r.ReadAt(buf[:n], at); int64(m) < n {
-			return fmt.Errorf("partition %s: %w", p.Name, err)
-		}
-		h.Write(buf[:n])
-		at += n
-	}
-	if got := mios.Digest(h.Sum(nil)); got != p.SHA256 {
-		return fmt.Errorf("partition %s has SHA-256 %v, want %v: %w", p.Name, got, p.SHA256, mios.ErrInvalid)
 	}
 	return nil
 }

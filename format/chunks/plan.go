@@ -28,7 +28,6 @@ type Plan struct {
 
 	Index int64 // bytes of the index that were fetched, the root not counted
 	Fetch int64 // bytes of the pack to be fetched
-	Reuse int64 // bytes of partitions that are copied from the seeds, or from what was made before
 	Keep  int64 // bytes of partitions that are there already
 }
 
@@ -75,21 +74,16 @@ func (r *Root) Plan(ctx context.Context, seeds, there *Seeds, index Opener) (*Pl
 		part := &r.Partitions[i]
 		here := there.of(part.Name)
 		spans := part.Spans()
-		at := spans[0].Offset
-		for j := range lists[i] {
-			c := lists[i][j]
-			for at == spans[0].Offset+spans[0].Size && len(spans) > 1 {
-				spans = spans[1:]
-				at = spans[0].Offset
-			}
-			if at+int64(c.Size) > spans[0].Offset+spans[0].Size {
+		for j, c := range lists[i] {
+			at, size := spans[0].Offset, int64(c.Size)
+			if size > spans[0].Size {
 				return nil, fmt.Errorf("chunks: partition %s: %w", part.Name, &FormatError{"part", 0, fmt.Sprintf("a chunk of %d bytes at %d ends behind what is cut", c.Size, at)})
 			}
 			p.steps[i] = append(p.steps[i], p.step(at, c, here, made))
 			if _, ok := made[c.ID]; !ok {
-				made[c.ID] = ref{int32(i), int32(len(p.steps[i]) - 1)}
+				made[c.ID] = ref{int32(i), int32(j)}
 			}
-			at += int64(c.Size)
+			spans = behind(spans, size)
 		}
 	}
 	return p, nil
@@ -98,10 +92,9 @@ func (r *Root) Plan(ctx context.Context, seeds, there *Seeds, index Opener) (*Pl
 // step decides where a chunk comes from.
 func (p *Plan) step(at int64, c Chunk, here []place, made map[ID]ref) step {
 	s := step{off: at, chunk: c}
-	size := int64(c.Size)
 	if i, ok := search(here, at); ok && here[i].id == c.ID && int(here[i].size) == c.Size {
 		s.from = fromHere
-		p.Keep += size
+		p.Keep += int64(c.Size)
 		return s
 	}
 	if c.Zero() {
@@ -110,12 +103,10 @@ func (p *Plan) step(at int64, c Chunk, here []place, made map[ID]ref) step {
 	}
 	if _, _, ok := p.seeds.find(c.ID, c.Size); ok {
 		s.from = fromSeed
-		p.Reuse += size
 		return s
 	}
 	if m, ok := made[c.ID]; ok && p.steps[m.seed][m.chunk].chunk.Size == c.Size {
 		s.from, s.part, s.srcOff = fromTarget, m.seed, p.steps[m.seed][m.chunk].off
-		p.Reuse += size
 		return s
 	}
 	p.fetch(Span{c.Pack, int64(c.Packed)})
@@ -204,24 +195,23 @@ func (p *Plan) parts(ctx context.Context, needs []need, index Opener, regions []
 func placesOf(part *Partition) []int64 {
 	var out []int64
 	spans := part.Spans()
-	at := spans[0].Offset
 	for i := range part.Regions {
-		// A region begins where the one before it ended, or behind an area.
-		for at == spans[0].Offset+spans[0].Size && len(spans) > 1 {
-			spans = spans[1:]
-			at = spans[0].Offset
-		}
-		out = append(out, at)
-		for left := part.Regions[i].Size; left > 0; {
-			n := min(left, spans[0].Offset+spans[0].Size-at)
-			at, left = at+n, left-n
-			if left > 0 {
-				spans = spans[1:]
-				at = spans[0].Offset
-			}
-		}
+		out = append(out, spans[0].Offset)
+		spans = behind(spans, part.Regions[i].Size)
 	}
 	return out
+}
+
+// behind returns what of the spans comes behind their first n bytes; the last
+// one stays when nothing is left of it.
+func behind(spans []Span, n int64) []Span {
+	for len(spans) > 1 && n >= spans[0].Size {
+		n -= spans[0].Size
+		spans = spans[1:]
+	}
+	spans[0].Offset += n
+	spans[0].Size -= n
+	return spans
 }
 
 // same returns the chunks that lie at the offset, if they are the region's.

@@ -87,8 +87,12 @@ func TestWriteDir(t *testing.T) {
 	}
 	for i := range root.Partitions {
 		p := &root.Partitions[i]
-		if err := errors.Join(p.Verify(t.Context(), disks[p.Name]), p.Verify(t.Context(), in.Find(p.Name))); err != nil {
-			t.Error(err)
+		image, err := io.ReadAll(io.NewSectionReader(in.Find(p.Name), 0, p.Size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was, made := mios.Sum(image), mios.Sum(disks[p.Name].b); was != p.SHA256 || made != p.SHA256 {
+			t.Errorf("partition %s had SHA-256 %v, has %v, want %v", p.Name, was, made, p.SHA256)
 		}
 	}
 }
