@@ -19,14 +19,11 @@ func (l *Layout) expand(ctx context.Context, stored []byte, name string) ([]byte
 		return nil, fmt.Errorf("lz4diff: %s: %w", name, err)
 	}
 	out := make([]byte, expanded)
-	at := make([]uint64, len(l.Blocks))
-	for i := range l.Blocks[:max(len(l.Blocks)-1, 0)] {
-		at[i+1] = at[i] + l.Blocks[i].Compressed
-	}
+	at := l.storedAt()
 	err = pieces.Items(ctx, len(l.Blocks), func() func(int) error {
 		return func(i int) error {
 			b := &l.Blocks[i]
-			src, dst := stored[at[i]:][:b.Compressed], out[b.Offset:][:b.Length]
+			src, dst := stored[at[i]:at[i+1]], out[b.Offset:][:b.Length]
 			if !b.compressed() {
 				copy(dst, src)
 				return nil

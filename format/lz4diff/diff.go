@@ -87,10 +87,7 @@ func locate(data []byte) []puffin.BitExtent {
 
 // findFixes compresses the new blocks, and finds which become otherwise.
 func (p *Patch) findFixes(ctx context.Context, expanded, stored []byte, o Options) error {
-	at := make([]uint64, len(p.New.Blocks)+1)
-	for i, b := range p.New.Blocks {
-		at[i+1] = at[i] + b.Compressed
-	}
+	at := p.New.storedAt()
 	var mu sync.Mutex
 	return pieces.Items(ctx, len(p.New.Blocks), func() func(int) error {
 		k, err := newPacker(&p.New, expanded)

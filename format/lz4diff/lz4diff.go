@@ -90,6 +90,15 @@ func (l *Layout) sizes() (stored, expanded uint64, err error) {
 	return stored, expanded, nil
 }
 
+// storedAt returns where each block is in the stored file, and where that ends.
+func (l *Layout) storedAt() []uint64 {
+	at := make([]uint64, len(l.Blocks)+1)
+	for i, b := range l.Blocks {
+		at[i+1] = at[i] + b.Compressed
+	}
+	return at
+}
+
 // A FormatError says what is wrong with a patch, and where.
 type FormatError struct {
 	Off int64
