@@ -1,10 +1,10 @@
 package puffin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 
 	"mios/format/bsdiff"
 	"mios/internal/pieces"
@@ -98,7 +98,7 @@ func tryPuff(p *puffer, h *huffer, data []byte, x BitExtent, buf, back []byte, s
 	}
 	back = h.out.out
 	whole := len(back)
-	if int64(8*whole)+int64(h.out.n) != end-start/8*8 || !slices.Equal(back, data[start/8:][:whole]) ||
+	if int64(8*whole)+int64(h.out.n) != end-start/8*8 || !bytes.Equal(back, data[start/8:][:whole]) ||
 		h.out.n > 0 && byte(h.out.acc) != data[end/8]&(1<<h.out.n-1) {
 		return buf, back
 	}
@@ -108,7 +108,7 @@ func tryPuff(p *puffer, h *huffer, data []byte, x BitExtent, buf, back []byte, s
 
 // fillRaw sets what is between the puffs.
 func (s *Stream) fillRaw(out, data []byte) error {
-	r := newReader(byteReader(data), s)
+	r := newReader(bytes.NewReader(data), s)
 	at := uint64(0)
 	for i := range len(s.Puffs) + 1 {
 		to, next := s.Size, s.Size
@@ -124,12 +124,6 @@ func (s *Stream) fillRaw(out, data []byte) error {
 	}
 	return nil
 }
-
-// byteReader is bytes to read from.
-type byteReader []byte
-
-// ReadAt reads what is within; no more is asked for.
-func (b byteReader) ReadAt(p []byte, off int64) (int, error) { return copy(p, b[off:]), nil }
 
 // A bitKey stands for a block's bits.
 type bitKey struct {
