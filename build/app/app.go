@@ -23,6 +23,7 @@ import (
 	"mios/format/apksig"
 	"mios/internal/atomicfile"
 	"mios/internal/lazyregexp"
+	"mios/internal/readat"
 )
 
 // MetaExecutable is the meta-data entry of a manifest's application that names
@@ -231,16 +232,12 @@ func sign(ctx context.Context, in *os.File, o apksig.SignOptions, out string) er
 // inspect reads back what was written, as the oldest platform would that the
 // package is for.
 func inspect(ctx context.Context, path string, sdk int) (*apksig.Package, error) {
-	f, err := os.Open(path)
+	f, size, err := readat.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	p, err := apksig.Inspect(ctx, f, fi.Size(), sdk)
+	p, err := apksig.Inspect(ctx, f, size, sdk)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

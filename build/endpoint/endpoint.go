@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"mios/internal/readat"
 )
 
 // A Finding is a host that is named.
@@ -117,16 +119,12 @@ func twice(name string) bool {
 }
 
 func (s *scanner) file(path, name string) error {
-	f, err := os.Open(path)
+	f, size, err := readat.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	return s.data(f, fi.Size(), name, 0)
+	return s.data(f, size, name, 0)
 }
 
 // parallel calls do for each of list, two at a time, and returns the first

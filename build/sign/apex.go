@@ -15,6 +15,7 @@ import (
 	"mios/format/avb"
 	"mios/format/fsimage"
 	"mios/format/targetfiles"
+	"mios/internal/readat"
 )
 
 // An apexFile is an APEX that gets other keys.
@@ -154,7 +155,7 @@ func (s *signing) original(f *apex.File, what string) (inner *apex.File, done fu
 	if err := writeFile(name, &contextReader{s.ctx, r}); err != nil {
 		return nil, nil, err
 	}
-	file, err := os.Open(name)
+	file, size, err := readat.Open(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,10 +163,7 @@ func (s *signing) original(f *apex.File, what string) (inner *apex.File, done fu
 		file.Close()
 		os.Remove(name)
 	}
-	fi, err := file.Stat()
-	if err == nil {
-		inner, err = apex.Open(file, fi.Size())
-	}
+	inner, err = apex.Open(file, size)
 	if err == nil && inner.Compressed {
 		err = &apex.FormatError{Entry: apex.OriginalName, Msg: "compressed again"}
 	}
@@ -378,16 +376,12 @@ func replace(e fsimage.Editor, name string, c *content) error {
 
 // withFile calls fn with a file of the working folder.
 func withFile(name string, fn func(r io.ReaderAt, size int64) error) error {
-	f, err := os.Open(name)
+	f, size, err := readat.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	return fn(f, fi.Size())
+	return fn(f, size)
 }
 
 // create calls fn with a new file of the working folder.

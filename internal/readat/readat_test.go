@@ -3,6 +3,9 @@ package readat
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,6 +17,25 @@ type reader struct {
 }
 
 func (r reader) ReadAt([]byte, int64) (int, error) { return r.n, r.err }
+
+func TestOpen(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	if _, _, err := Open(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open of what is not there = %v", err)
+	}
+	if err := os.WriteFile(name, []byte("0123"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, size, err := Open(name)
+	if err != nil || size != 4 {
+		t.Fatalf("Open = %d, %v, want 4", size, err)
+	}
+	defer f.Close()
+	b := make([]byte, 2)
+	if err := Full(f, b, 2); err != nil || string(b) != "23" {
+		t.Errorf("the file's end is %q, %v", b, err)
+	}
+}
 
 func TestFull(t *testing.T) {
 	broken := errors.New("broken")

@@ -1,12 +1,12 @@
 package aosp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"mios"
 	"mios/format/fsimage"
 	"mios/format/targetfiles"
+	"mios/internal/readat"
 )
 
 // An addition is a file, or a folder, that the product brings.
@@ -42,18 +43,9 @@ func (a *addition) permissions() fs.FileMode {
 // open opens the data.
 func (a *addition) open() (io.ReadCloser, int64, error) {
 	if a.file == "" {
-		return io.NopCloser(strings.NewReader(string(a.data))), int64(len(a.data)), nil
+		return io.NopCloser(bytes.NewReader(a.data)), int64(len(a.data)), nil
 	}
-	f, err := os.Open(a.file)
-	if err != nil {
-		return nil, 0, err
-	}
-	fi, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, fi.Size(), nil
+	return readat.Open(a.file)
 }
 
 // A home is where a partition's files are: in target-files, and in an image.
@@ -108,8 +100,7 @@ func (b *builder) has(partition, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	full := path.Join(h.tree, name)
-	return b.src.has(full), nil
+	return b.src.has(path.Join(h.tree, name)), nil
 }
 
 // add adds a file, and the folders above it.

@@ -166,8 +166,7 @@ type builder struct {
 	packages []keyed              // APKs that are added, for META/apkcerts.txt
 	contexts *contexts
 
-	parts []image.Partition
-	out   *Result
+	out *Result
 }
 
 // readBuild reads what the build says of itself, and checks that it is of the

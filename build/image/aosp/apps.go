@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"mios/build/sign"
 	"mios/format/apk"
 	"mios/format/apksig"
+	"mios/internal/readat"
 )
 
 // instructionSets are what Android calls the folders of native code of an ABI.
@@ -36,16 +36,12 @@ func (b *builder) apps() error {
 
 func (b *builder) app(a *product.App) error {
 	file := b.Product.Path(a.APK)
-	f, err := os.Open(file)
+	f, size, err := readat.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	pkg, err := apk.Open(f, fi.Size())
+	pkg, err := apk.Open(f, size)
 	if err != nil {
 		return err
 	}
@@ -54,7 +50,7 @@ func (b *builder) app(a *product.App) error {
 		return err
 	}
 	if a.Key == "" {
-		if err := b.verify(f, fi.Size()); err != nil {
+		if err := b.verify(f, size); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package aosp
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -22,18 +23,15 @@ import (
 // editImages changes the images that the additions are in, and the vbmeta images
 // that describe those.
 func (b *builder) editImages() error {
-	partitions := map[string]bool{}
-	for _, list := range [][]string{slices.Collect(maps.Keys(b.files)), b.removed} {
-		for _, key := range list {
-			partition, _, _ := strings.Cut(key, "/")
-			h, err := b.home(partition)
-			if err != nil {
-				return err
-			}
-			partitions[h.image] = true
+	images := map[string]bool{}
+	for _, p := range b.changed() {
+		h, err := b.home(p)
+		if err != nil {
+			return err
 		}
+		images[h.image] = true
 	}
-	for _, p := range slices.Sorted(maps.Keys(partitions)) {
+	for _, p := range slices.Sorted(maps.Keys(images)) {
 		b.note("%s image", p)
 		if err := b.editImage(p); err != nil {
 			return fmt.Errorf("%s image: %w", p, err)
@@ -268,5 +266,5 @@ func redescribe(name string, now *avb.HashtreeDescriptor) error {
 		return err
 	}
 	pad := max(int64(len(b)), (int64(len(out))+avb.BlockSize-1)/avb.BlockSize*avb.BlockSize) - int64(len(out))
-	return writeFile(name, 0o644, strings.NewReader(string(out)+string(make([]byte, pad))))
+	return writeFile(name, 0o644, bytes.NewReader(append(out, make([]byte, pad)...)))
 }

@@ -56,7 +56,7 @@ func (b *builder) flashPlan() []byte {
 		return len(early)
 	}
 	var physical []string
-	for _, p := range b.parts {
+	for _, p := range b.out.Partitions {
 		if !p.Logical {
 			physical = append(physical, p.Name)
 		}
@@ -100,7 +100,7 @@ func (b *builder) zip() error {
 	defer f.Close()
 	w := zip.NewWriter(f)
 	names := []string{InfoFile, FastbootFile}
-	for _, p := range b.parts {
+	for _, p := range b.out.Partitions {
 		names = append(names, p.File)
 	}
 	if len(b.logical()) > 0 {

@@ -92,9 +92,8 @@ func (b *builder) images() error {
 		if err != nil {
 			return err
 		}
-		b.parts = append(b.parts, p)
+		b.out.Partitions = append(b.out.Partitions, p)
 	}
-	b.out.Partitions = b.parts
 	return b.copyMeta()
 }
 

@@ -153,21 +153,22 @@ func (b *builder) meta() error {
 			return err
 		}
 	}
-	partitions := map[string]bool{}
-	for key := range b.files {
-		partition, _, _ := strings.Cut(key, "/")
-		partitions[partition] = true
-	}
-	for _, r := range b.removed {
-		partition, _, _ := strings.Cut(r, "/")
-		partitions[partition] = true
-	}
-	for _, p := range slices.Sorted(maps.Keys(partitions)) {
+	for _, p := range b.changed() {
 		if err := b.filesystemConfig(p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// changed are the partitions that something is added to, or removed from.
+func (b *builder) changed() []string {
+	partitions := map[string]bool{}
+	for _, key := range slices.Concat(slices.Collect(maps.Keys(b.files)), b.removed) {
+		partition, _, _ := strings.Cut(key, "/")
+		partitions[partition] = true
+	}
+	return slices.Sorted(maps.Keys(partitions))
 }
 
 func (b *builder) writeMeta(name string, data []byte) error {

@@ -105,7 +105,7 @@ func (b *builder) fullSuper(d *targetfiles.Dynamic) error {
 		return err
 	}
 	contents := map[string]super.Content{}
-	for _, p := range b.parts {
+	for _, p := range b.out.Partitions {
 		if !p.Logical {
 			continue
 		}
@@ -155,7 +155,7 @@ func (b *builder) writeSparse(name string, d *super.Disk) error {
 // logical are the partitions in super, in the order in which they are flashed.
 func (b *builder) logical() []string {
 	var out []string
-	for _, p := range b.parts {
+	for _, p := range b.out.Partitions {
 		if p.Logical {
 			out = append(out, p.Name)
 		}

@@ -65,10 +65,10 @@ func TestFlashPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &builder{Config: &Config{Product: &product.Product{Name: "phone"}}, misc: misc, parts: []image.Partition{
+	b := &builder{Config: &Config{Product: &product.Product{Name: "phone"}}, misc: misc, out: &Result{Manifest: &image.Manifest{Partitions: []image.Partition{
 		{Name: "abl"}, {Name: "boot"}, {Name: "dtbo"}, {Name: "init_boot"}, {Name: "product", Logical: true}, {Name: "system", Logical: true},
 		{Name: "vbmeta"}, {Name: "vbmeta_system"}, {Name: "vendor_boot"},
-	}}
+	}}}}
 	const want = `# fastboot-info for phone
 version 1
 flash boot
