@@ -4,6 +4,7 @@
 package input
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -126,21 +127,20 @@ func (b *Build) ours(dir string) error {
 		return b.ofAOSP(dir, m)
 	}
 	b.MinorVersion = OurMinorVersion
-	group := payload.Group{Name: image.GroupName, Size: uint64(m.GroupSize())}
-	for _, p := range m.Partitions {
-		sum := p.SHA256
-		if p.Size%payload.DefaultBlockSize != 0 {
-			sum = mios.Digest{} // it is of less than the partition
-		}
-		if err := b.file(filepath.Join(dir, p.File), payload.Partition{Name: p.Name}, sum); err != nil {
-			return err
-		}
-		if p.Logical {
-			group.Partitions = append(group.Partitions, p.Name)
+	for _, g := range m.SuperGroups() {
+		if len(g.Partitions) > 0 {
+			b.Dynamic = &payload.DynamicPartitions{Groups: []payload.Group{{Name: g.Name, Size: uint64(g.Size), Partitions: g.Partitions}}}
 		}
 	}
-	if len(group.Partitions) > 0 {
-		b.Dynamic = &payload.DynamicPartitions{Groups: []payload.Group{group}}
+	return b.images(dir, m, new(targetfiles.Dict))
+}
+
+// images opens the images that a manifest names. After says what runs after them.
+func (b *Build) images(dir string, m *image.Manifest, after *targetfiles.Dict) error {
+	for _, p := range m.Partitions {
+		if err := b.file(filepath.Join(dir, p.File), postInstall(p.Name, after), p.SHA256); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -159,14 +159,8 @@ func (b *Build) ofAOSP(dir string, m *image.Manifest) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range m.Partitions {
-		sum := p.SHA256
-		if p.Size%payload.DefaultBlockSize != 0 {
-			sum = mios.Digest{}
-		}
-		if err := b.file(filepath.Join(dir, p.File), postInstall(p.Name, after), sum); err != nil {
-			return err
-		}
+	if err := b.images(dir, m, after); err != nil {
+		return err
 	}
 	if err := b.meta(read); err != nil {
 		return err
@@ -178,7 +172,8 @@ func (b *Build) ofAOSP(dir string, m *image.Manifest) error {
 // ZUCCHINI.
 const OurMinorVersion = 9
 
-// file opens an image in a file of its own.
+// file opens an image in a file of its own. A sum that is of less than the
+// partition, whose last block is filled up, is compared here.
 func (b *Build) file(name string, header payload.Partition, sum mios.Digest) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -188,6 +183,16 @@ func (b *Build) file(name string, header payload.Partition, sum mios.Digest) err
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
+	}
+	if sum != (mios.Digest{}) && size%payload.DefaultBlockSize != 0 {
+		h := sha256.New()
+		if _, err := io.Copy(h, io.NewSectionReader(f, 0, size)); err != nil {
+			return err
+		}
+		if mios.Digest(h.Sum(nil)) != sum {
+			return fmt.Errorf("%s is not what was built: %w: build it again", name, mios.ErrInvalid)
+		}
+		sum = mios.Digest{}
 	}
 	return b.add(f, size, header, sum)
 }
