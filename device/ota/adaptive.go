@@ -19,37 +19,35 @@ func (j *job) adaptive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var mine, there []chunks.Seed
-	for i := range root.Partitions {
-		name := root.Partitions[i].Name
-		for suffix, list := range map[string]*[]chunks.Seed{j.cfg.Slot: &mine, j.rec.Install.Slot: &there} {
-			p, err := j.partition(name + suffix)
-			if errors.Is(err, mios.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			*list = append(*list, chunks.Seed{Name: name, Content: p, Size: p.Size()})
-		}
-	}
-	seeds, err := j.scan(ctx, root, mine)
+	seeds, err := j.scan(ctx, root, j.cfg.Slot)
 	if err != nil {
 		return err
 	}
-	here, err := j.scan(ctx, root, there)
+	there, err := j.scan(ctx, root, j.rec.Install.Slot)
 	if err != nil {
 		return err
 	}
-	j.plan, err = root.Plan(ctx, seeds, here, func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	j.plan, err = root.Plan(ctx, seeds, there, func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 		return j.fetch(ctx, j.rel.Adaptive.Index, off, n)
 	})
 	return err
 }
 
-// scan looks for chunks. What cannot be read is not there to be used: that is no
-// reason not to update.
-func (j *job) scan(ctx context.Context, root *chunks.Root, list []chunks.Seed) (*chunks.Seeds, error) {
+// scan looks through a slot for chunks. What cannot be read is not there to be
+// used: that is no reason not to update.
+func (j *job) scan(ctx context.Context, root *chunks.Root, slot string) (*chunks.Seeds, error) {
+	var list []chunks.Seed
+	for i := range root.Partitions {
+		name := root.Partitions[i].Name
+		p, err := j.partition(name + slot)
+		if errors.Is(err, mios.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, chunks.Seed{Name: name, Content: p, Size: p.Size()})
+	}
 	seeds, err := root.Scan(ctx, list)
 	if seeds != nil && err != nil {
 		j.log.Warn("a partition is not used for the update", "err", err)
@@ -92,15 +90,13 @@ func (j *job) root(ctx context.Context) (*chunks.Root, error) {
 
 // becomes refuses what would make another partition than the payload.
 func (j *job) becomes(name string, size uint64, hash []byte) error {
-	for i := range j.md.Manifest.Partitions {
-		if p := &j.md.Manifest.Partitions[i]; p.Name == name {
-			if p.NewInfo.Size == size && bytes.Equal(p.NewInfo.Hash, hash) {
-				return nil
-			}
-			return fmt.Errorf("it would make another partition %s than the payload: %w", name, mios.ErrInvalid)
-		}
+	switch p := j.md.Manifest.Partition(name); {
+	case p == nil:
+		return fmt.Errorf("it would make a partition %s, which the payload has not: %w", name, mios.ErrInvalid)
+	case p.NewInfo.Size != size || !bytes.Equal(p.NewInfo.Hash, hash):
+		return fmt.Errorf("it would make another partition %s than the payload: %w", name, mios.ErrInvalid)
 	}
-	return fmt.Errorf("it would make a partition %s, which the payload has not: %w", name, mios.ErrInvalid)
+	return nil
 }
 
 // assemble writes the other slot by the plan. It needs no checkpoint: what is

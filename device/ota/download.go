@@ -1,7 +1,6 @@
 package ota
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,14 +37,10 @@ func (j *job) download(ctx context.Context) error {
 // against the full payload's.
 func (j *job) openDelta(ctx context.Context, d *repo.Delta) error {
 	in := j.rec.Install
-	if in.Delta != (mios.Digest{}) {
-		b, err := j.cfg.Store.Read(deltaFile)
-		if err == nil && mios.Sum(b) == in.Delta {
-			j.payload, err = payload.ReadMetadata(bytes.NewReader(b))
-			return err
-		}
-	}
 	var err error
+	if j.payload, err = j.kept(deltaFile, in.Delta); err == nil {
+		return nil
+	}
 	if j.body, err = j.fetch(ctx, d.Target, 0, d.Target.Length); err != nil {
 		return err
 	}
@@ -55,14 +50,10 @@ func (j *job) openDelta(ctx context.Context, d *repo.Delta) error {
 	if err := j.checkDelta(d); err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if _, err := j.payload.WriteTo(&b); err != nil {
-		return err
-	}
-	if err := j.cfg.Store.Write(deltaFile, b.Bytes()); err != nil {
+	if in.Delta, err = j.keep(deltaFile, j.payload); err != nil {
 		return fmt.Errorf("save the delta's metadata: %w", err)
 	}
-	in.Delta, in.Checkpoint = mios.Sum(b.Bytes()), j.payload.Start()
+	in.Checkpoint = j.payload.Start()
 	return j.save()
 }
 

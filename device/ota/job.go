@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"mios"
 	"mios/api/repo"
@@ -29,8 +30,8 @@ type job struct {
 	body      io.ReadCloser     // that one from Checkpoint.Offset on, if it is open
 	plan      *chunks.Plan      // of the adaptive way, if there is one
 	open      map[string]Partition
-	spent     spending // bytes fetched
-	unmetered bool     // whatever the product's budget is
+	spent     atomic.Int64 // bytes fetched, through all attempts at the update
+	unmetered bool         // whatever the product's budget is
 }
 
 // steps is an update, in order. A step that was done before a reboot is not
@@ -138,14 +139,12 @@ func (j *job) find(ctx context.Context) error {
 func (j *job) prepare(ctx context.Context) error {
 	if in := j.rec.Install; in.is(j.rel) && in.Slot != j.cfg.Slot {
 		j.spent.Store(in.Spent)
-		b, err := j.cfg.Store.Read(metadataFile)
-		if err == nil && mios.Sum(b) == in.Metadata {
-			if j.md, err = payload.ReadMetadata(bytes.NewReader(b)); err == nil {
-				if err := j.affordable(); err != nil {
-					return err
-				}
-				return j.claim()
+		var err error
+		if j.md, err = j.kept(metadataFile, in.Metadata); err == nil {
+			if err := j.affordable(); err != nil {
+				return err
 			}
+			return j.claim()
 		}
 		j.log.Error("the payload's metadata is gone: begin again", "err", err)
 	}
@@ -179,13 +178,7 @@ func (j *job) first(ctx context.Context) error {
 	if err := j.check(); err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if _, err := j.md.WriteTo(&b); err != nil {
-		return err
-	}
-	in := &Install{
-		Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime, Metadata: mios.Sum(b.Bytes()),
-	}
+	in := &Install{Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime}
 	var err error
 	if in.Refusals, err = j.bootRecord(); err != nil {
 		return err
@@ -200,7 +193,7 @@ func (j *job) first(ctx context.Context) error {
 	if err := j.room(in.Slot); err != nil {
 		return err
 	}
-	if err := j.cfg.Store.Write(metadataFile, b.Bytes()); err != nil {
+	if in.Metadata, err = j.keep(metadataFile, j.md); err != nil {
 		return fmt.Errorf("save the payload's metadata: %w", err)
 	}
 	j.rec.Install = in
@@ -241,6 +234,31 @@ func (j *job) metadata(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", err, repo.ErrHash) // the repository vouches for a payload, and this is none
 	}
 	return err
+}
+
+// keep makes a payload's metadata durable, for attempts to come, and returns its
+// SHA-256.
+func (j *job) keep(file string, md *payload.Metadata) (mios.Digest, error) {
+	var b bytes.Buffer
+	if _, err := md.WriteTo(&b); err != nil {
+		return mios.Digest{}, err
+	}
+	if err := j.cfg.Store.Write(file, b.Bytes()); err != nil {
+		return mios.Digest{}, err
+	}
+	return mios.Sum(b.Bytes()), nil
+}
+
+// kept returns the metadata with that SHA-256, if keep stored it.
+func (j *job) kept(file string, sum mios.Digest) (*payload.Metadata, error) {
+	b, err := j.cfg.Store.Read(file)
+	if err != nil {
+		return nil, err
+	}
+	if got := mios.Sum(b); got != sum {
+		return nil, fmt.Errorf("%s has SHA-256 %v, want %v: %w", file, got, sum, mios.ErrInvalid)
+	}
+	return payload.ReadMetadata(bytes.NewReader(b))
 }
 
 // claim makes the other slot unbootable, which it stays until all of it is

@@ -63,11 +63,9 @@ type Install struct {
 	// none.
 	Checkpoint payload.Checkpoint `json:"checkpoint"`
 	// Way is how the device comes to the release: "" is an older release's word
-	// for full. Cost is how many bytes it was to fetch when it was chosen, and Why
-	// a sentence that holds it against the others.
-	Way  Way    `json:"way,omitempty"`
-	Cost int64  `json:"cost,omitempty"`
-	Why  string `json:"why,omitempty"`
+	// for full. Why is a sentence that holds it against the others.
+	Way Way    `json:"way,omitempty"`
+	Why string `json:"why,omitempty"`
 	// Failed are the ways that did not fit, and why.
 	Failed map[Way]string `json:"failed,omitempty"`
 	// Spent is how many bytes were fetched, by whatever way.

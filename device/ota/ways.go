@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"mios"
 	"mios/api/repo"
@@ -62,15 +61,12 @@ func (j *job) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(options, func(a, b option) int { return int(min(max(a.cost-b.cost, -1), 1)) })
+	slices.SortStableFunc(options, func(a, b option) int { return cmp.Compare(a.cost, b.cost) })
 	best := options[0]
-	in.Way, in.Cost, in.Why = best.way, best.cost, because(options, in.Failed)
+	in.Way, in.Why = best.way, because(options, in.Failed)
 	in.Size, in.Checkpoint = best.cost, j.md.Start()
-	switch in.Way {
-	case Full:
-		in.Size = j.rel.Target.Length
-	case Delta:
-		in.Size = d.Target.Length
+	if in.Way == Full {
+		in.Size = j.rel.Target.Length // with the metadata, which is there
 	}
 	if in.Way != Adaptive {
 		j.plan = nil
@@ -79,7 +75,7 @@ func (j *job) choose(ctx context.Context) error {
 		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s: %w",
 			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), ErrBudget)
 	}
-	j.log.Info("way to the release", "way", in.Way, "bytes", in.Cost, "why", in.Why)
+	j.log.Info("way to the release", "way", in.Way, "bytes", best.cost, "why", in.Why)
 	return nil
 }
 
@@ -245,6 +241,3 @@ func (j *job) charge() error {
 	}
 	return j.save()
 }
-
-// spending counts what one update has fetched, through all its attempts.
-type spending = atomic.Int64
