@@ -174,7 +174,7 @@ func (e *Editor) writeCopy(group, at int64) error {
 	le, b := binary.LittleEndian, e.super
 	le.PutUint16(b[90:], uint16(group))
 	if e.f.hasSums() {
-		le.PutUint32(b[1020:], crc(^uint32(0), b[:1020]))
+		le.PutUint32(b[superSumAt:], superSum(b))
 	}
 	return e.write(b, at)
 }

@@ -37,8 +37,6 @@ var _ fsimage.Editor = (*Editor)(nil)
 
 // What an Editor can keep right.
 const (
-	roQuota         = 0x100
-	roBigalloc      = 0x200
 	roEditable      = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40 | 0x400 | 0x2000 | 0x4000 | 0x8000
 	incompatRefused = incompatInline
 	compatXattr     = 0x8

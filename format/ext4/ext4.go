@@ -38,6 +38,7 @@ var ErrJournal = errors.New("the journal must be replayed: run e2fsck on it, or 
 const (
 	superOffset = 1024
 	superSize   = 1024
+	superSumAt  = 1020 // in a superblock: its checksum
 	// Magic is at byte 56 of a superblock, which is at byte 1024.
 	Magic = 0xef53
 )
@@ -68,6 +69,7 @@ const (
 	roGroupSum     = 0x10
 	roMetadataSum  = 0x400
 	roSharedBlocks = 0x4000
+	roOrphans      = 0x10000
 )
 
 // The names are those of mke2fs.
@@ -178,8 +180,8 @@ func (f *FS) features(b []byte) error {
 	}
 	f.Compat, f.Incompat, f.ROCompat = le.Uint32(b[92:]), le.Uint32(b[96:]), le.Uint32(b[100:])
 	if f.ROCompat&roMetadataSum != 0 {
-		if sum, want := crc(^uint32(0), b[:1020]), le.Uint32(b[1020:]); sum != want {
-			return bad(superOffset+1020, "CRC-32C of the superblock is %#x, want %#x", sum, want)
+		if sum, want := superSum(b), le.Uint32(b[superSumAt:]); sum != want {
+			return bad(superOffset+superSumAt, "CRC-32C of the superblock is %#x, want %#x", sum, want)
 		}
 		if b[373] != 1 {
 			return bad(superOffset+373, "checksums of kind %d, want 1: CRC-32C", b[373])
@@ -263,6 +265,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // crc is the kernel's crc32c: it does not invert.
 func crc(seed uint32, p []byte) uint32 { return ^crc32.Update(^seed, castagnoli, p) }
+
+// superSum is the checksum of a superblock.
+func superSum(b []byte) uint32 { return crc(^uint32(0), b[:superSumAt]) }
 
 // crcOf is [crc] of numbers.
 func crcOf(seed uint32, numbers ...uint32) uint32 {

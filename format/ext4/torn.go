@@ -4,27 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"mios"
+	"mios/format/fsimage"
+	"mios/internal/readat"
 )
-
-// A ReaderWriterAt is a file system's device.
-type ReaderWriterAt interface {
-	io.ReaderAt
-	io.WriterAt
-}
 
 // lasting are the fields of a superblock that no mount changes: from, to.
 var lasting = [][2]int{
 	{0x00, 0x0c}, {0x14, 0x2c}, {0x4c, 0x5a}, {0x5c, 0x60}, {0x68, 0x78}, {0xe0, 0xe4}, {0xec, 0xfc}, {0xfe, 0x100}, {0x150, 0x154}, {0x174, 0x176}, {0x270, 0x274},
 }
-
-// Bits of features that a mount changes: needs_recovery and orphan_present.
-const (
-	whileMounted   = 0x4
-	orphansPresent = 0x10000
-)
 
 // MendTorn gives the superblock its checksum again, if a power cut between the
 // two sectors that it lies in has left one of them as it was: a kernel that
@@ -32,33 +21,23 @@ const (
 // is in the first of them, the checksum in the second. All that no mount changes
 // must be as in the first copy. The error wraps [mios.ErrInvalid] if something
 // else is wrong, and then nothing is written.
-func MendTorn(f ReaderWriterAt) error {
+func MendTorn(f fsimage.File) error {
 	le := binary.LittleEndian
-	read := func(off int64) ([]byte, error) {
-		b := make([]byte, 1024)
-		n, err := f.ReadAt(b, off)
-		if n < len(b) {
-			return nil, err
-		}
-		return b, nil
-	}
-	sb, err := read(1024)
-	if err != nil {
+	sb, second := make([]byte, superSize), make([]byte, superSize)
+	if err := readat.Full(f, sb, superOffset); err != nil {
 		return err
 	}
 	shift, perGroup := le.Uint32(sb[0x18:]), le.Uint32(sb[0x20:])
-	if le.Uint16(sb[0x38:]) != Magic || shift > 6 || le.Uint32(sb[0x64:])&0x400 == 0 || sb[0x175] != 1 {
+	if le.Uint16(sb[0x38:]) != Magic || shift > 6 || le.Uint32(sb[0x64:])&roMetadataSum == 0 || sb[0x175] != 1 {
 		return fmt.Errorf("superblock: none with a checksum: %w", mios.ErrInvalid)
 	}
-	sum := func(b []byte) uint32 { return crc(^uint32(0), b[:1020]) }
-	if sum(sb) == le.Uint32(sb[1020:]) {
+	if superSum(sb) == le.Uint32(sb[superSumAt:]) {
 		return fmt.Errorf("superblock: its checksum is right: %w", mios.ErrInvalid)
 	}
-	second, err := read((int64(le.Uint32(sb[0x14:])) + int64(perGroup)) << (10 + shift))
-	if err != nil {
+	if err := readat.Full(f, second, (int64(le.Uint32(sb[0x14:]))+int64(perGroup))<<(10+shift)); err != nil {
 		return fmt.Errorf("copy of the superblock: %w", err)
 	}
-	if le.Uint16(second[0x38:]) != Magic || sum(second) != le.Uint32(second[1020:]) {
+	if le.Uint16(second[0x38:]) != Magic || superSum(second) != le.Uint32(second[superSumAt:]) {
 		return fmt.Errorf("copy of the superblock: there is none: %w", mios.ErrInvalid)
 	}
 	for _, r := range lasting {
@@ -66,9 +45,10 @@ func MendTorn(f ReaderWriterAt) error {
 			return fmt.Errorf("superblock: bytes %#x to %#x are not those of its copy: %w", r[0], r[1], mios.ErrInvalid)
 		}
 	}
-	if (le.Uint32(sb[0x60:])^le.Uint32(second[0x60:]))&^whileMounted != 0 || (le.Uint32(sb[0x64:])^le.Uint32(second[0x64:]))&^orphansPresent != 0 {
+	incompat, ro := le.Uint32(sb[0x60:])^le.Uint32(second[0x60:]), le.Uint32(sb[0x64:])^le.Uint32(second[0x64:])
+	if incompat&^incompatRecover != 0 || ro&^roOrphans != 0 { // which a mount changes
 		return fmt.Errorf("superblock: its features are not those of its copy: %w", mios.ErrInvalid)
 	}
-	_, err = f.WriteAt(le.AppendUint32(nil, sum(sb)), 1024+1020)
+	_, err := f.WriteAt(le.AppendUint32(nil, superSum(sb)), superOffset+superSumAt)
 	return err
 }

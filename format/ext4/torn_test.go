@@ -42,7 +42,7 @@ func TestMendTorn(t *testing.T) {
 			if _, err := f.ReadAt(tt.b, 1024+tt.off); err != nil {
 				t.Fatal(err)
 			}
-			binary.LittleEndian.PutUint32(tt.b, binary.LittleEndian.Uint32(tt.b)|whileMounted)
+			binary.LittleEndian.PutUint32(tt.b, binary.LittleEndian.Uint32(tt.b)|incompatRecover)
 		}
 		if _, err := f.WriteAt(tt.b, 1024+tt.off); err != nil {
 			t.Fatal(err)
