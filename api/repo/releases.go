@@ -238,13 +238,11 @@ func parsePackage(pkg, name string, b []byte, claim *Claim) ([]AppRelease, error
 		if r.Package != pkg {
 			return nil, fmt.Errorf("%s: a release of %s: %w", name, r.Package, ErrRole)
 		}
-		for _, signer := range r.Signers {
-			if !slices.Contains(claim.Signers, signer) {
-				return nil, fmt.Errorf("app %s version %d: its signer %.16s… does not own the package: %w", pkg, r.VersionCode, signer, ErrRole)
-			}
+		if !claim.Owns(&r) {
+			return nil, fmt.Errorf("app %s version %d: its signer %.16s… does not own the package: %w", pkg, r.VersionCode, r.Signers[0], ErrRole)
 		}
 	}
-	slices.SortFunc(p.Releases, func(a, b AppRelease) int { return cmp.Compare(b.VersionCode, a.VersionCode) })
+	p.Sort()
 	return p.Releases, nil
 }
 

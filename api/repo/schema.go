@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -121,41 +122,19 @@ func OSPath(product string, arch mios.Arch, version string, buildTime int64) str
 	return fmt.Sprintf("os/%s/%s/%s-%d/payload.bin", product, arch, version, buildTime)
 }
 
-// An AppRelease is one APK.
-type AppRelease struct {
-	Target      Target `json:"target"`
-	Package     string `json:"package"`
-	VersionCode int64  `json:"version_code"`
-	VersionName string `json:"version_name"`
-	Label       string `json:"label,omitempty"`
-	// Signers are the SHA-256 of the certificates that signed the APK. Who
-	// installs it compares them with the APK's own.
-	Signers []mios.Digest `json:"signers"`
-	MinSDK  int           `json:"min_sdk"`
-	// ABIs are those that the APK has native code for; none means any.
-	ABIs []string `json:"abis,omitempty"`
-}
-
-// AppPath is where an APK lies, without the hash in its name. The apps role
-// vouches for it through the package's [Package].
-func AppPath(pkg string, versionCode int64) string {
-	return fmt.Sprintf("apps/%s/%d.apk", pkg, versionCode)
-}
-
-// A Package is the content of one target of the apps role's bins: the releases
-// of one app, newest first.
-type Package struct {
-	Package  string       `json:"package"`
-	Releases []AppRelease `json:"releases"`
-}
-
-// PackagePath is the target that holds a [Package].
-func PackagePath(pkg string) string { return "apps/" + pkg + ".json" }
-
 // A Claim says which signers own a package: SHA-256 of their certificates.
 type Claim struct {
 	Package string        `json:"package"`
 	Signers []mios.Digest `json:"signers"`
+}
+
+// Owns tells whether a release is by the package's owners: the claim names all
+// signers of the APK, or one that handed over to them in its lineage.
+func (c *Claim) Owns(r *AppRelease) bool {
+	if len(r.Signers) == 1 && slices.ContainsFunc(r.Lineage, func(s mios.Digest) bool { return slices.Contains(c.Signers, s) }) {
+		return true
+	}
+	return len(r.Signers) > 0 && !slices.ContainsFunc(r.Signers, func(s mios.Digest) bool { return !slices.Contains(c.Signers, s) })
 }
 
 // Claims is the content of one target of the claims role, sorted by package.
@@ -254,22 +233,6 @@ func (r *OSRelease) Check() error {
 		}
 	}
 	return r.checkWays()
-}
-
-// Check says what is wrong with a release, in itself.
-func (r *AppRelease) Check() error {
-	if err := CheckPackage(r.Package); err != nil {
-		return fmt.Errorf("app release: %w", err)
-	}
-	switch {
-	case r.VersionCode <= 0:
-		return fmt.Errorf("app release %s: version code %d: %w", r.Package, r.VersionCode, mios.ErrInvalid)
-	case r.Target.Path != AppPath(r.Package, r.VersionCode):
-		return fmt.Errorf("app release %s: its path is %q: %w: want %s", r.Package, r.Target.Path, mios.ErrInvalid, AppPath(r.Package, r.VersionCode))
-	case len(r.Signers) == 0:
-		return fmt.Errorf("app release %s: no signer: %w", r.Package, mios.ErrInvalid)
-	}
-	return nil
 }
 
 // TargetOf returns a target as a role's metadata names it, with what the role

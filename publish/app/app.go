@@ -21,7 +21,8 @@ import (
 // SDK is the version of Android whose rules an APK's signature must meet.
 const SDK = 35
 
-// Publish makes the APK in the file at path the newest release of its package.
+// Publish makes the APK in the file at path the newest release of its package,
+// for all devices.
 // With claim, a package that nobody owns becomes its signers' first; without,
 // it is refused.
 func Publish(ctx context.Context, r *repo.Repo, path string, claim bool) (*api.AppRelease, *repo.Result, error) {
@@ -88,6 +89,7 @@ func describe(ctx context.Context, f *os.File) (*api.AppRelease, error) {
 		Target:  api.Target{Path: api.AppPath(p.Package, p.VersionCode), Length: size, SHA256: mios.Digest(h.Sum(nil))},
 		Package: p.Package, VersionCode: p.VersionCode, VersionName: p.VersionName, Label: name,
 		Signers: p.Signers, MinSDK: p.MinSDK, ABIs: abis,
+		Tracks: []string{api.TrackProduction}, Share: api.Everyone,
 	}, nil
 }
 

@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -298,65 +297,6 @@ func (r *Repo) ClaimOf(ctx context.Context, pkg string) (c repo.Claim, published
 		}
 	}
 	return c, false, fmt.Errorf("package %s: nobody owns it: %w", pkg, mios.ErrNotFound)
-}
-
-// maxVersions is how many releases of an app stay published.
-const maxVersions = 8
-
-// PublishApp stores an APK and makes it the newest release of its package,
-// whose claim must name its signers.
-func (r *Repo) PublishApp(ctx context.Context, rel *repo.AppRelease, apk io.Reader) (*Result, error) {
-	if err := rel.Check(); err != nil {
-		return nil, err
-	}
-	claim, _, err := r.ClaimOf(ctx, rel.Package)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range rel.Signers {
-		if !slices.Contains(claim.Signers, s) {
-			return nil, fmt.Errorf("app %s: its signer %s does not own the package: %w: sign it with the owner's key", rel.Package, s, mios.ErrDenied)
-		}
-	}
-	return r.change(ctx, func(t *tx) error {
-		name := repo.PackagePath(rel.Package)
-		role, err := t.bin(name)
-		if err != nil {
-			return err
-		}
-		p := repo.Package{Package: rel.Package}
-		if err := t.content(role, name, &p); err != nil && !errors.Is(err, mios.ErrNotFound) {
-			return err
-		}
-		if err := addVersion(&p, rel); err != nil {
-			return err
-		}
-		if err := t.store(rel.Target, apk); err != nil {
-			return err
-		}
-		m, err := t.edit(role)
-		if err != nil {
-			return err
-		}
-		return t.putTarget(m, name, p, nil)
-	})
-}
-
-// addVersion puts a release before the others of its package.
-func addVersion(p *repo.Package, rel *repo.AppRelease) error {
-	for _, old := range p.Releases {
-		switch {
-		case old.VersionCode == rel.VersionCode && old.Target.SHA256 != rel.Target.SHA256:
-			return fmt.Errorf("app %s version %d: %w: another APK of that version code is published: raise it", rel.Package, rel.VersionCode, mios.ErrConflict)
-		case old.VersionCode > rel.VersionCode:
-			return fmt.Errorf("app %s version %d: %w: version %d is published: raise the version code", rel.Package, rel.VersionCode, mios.ErrConflict, old.VersionCode)
-		}
-	}
-	p.Releases = slices.DeleteFunc(p.Releases, func(old repo.AppRelease) bool { return old.VersionCode == rel.VersionCode })
-	p.Releases = append(p.Releases, *rel)
-	slices.SortFunc(p.Releases, func(a, b repo.AppRelease) int { return cmp.Compare(b.VersionCode, a.VersionCode) })
-	p.Releases = p.Releases[:min(len(p.Releases), maxVersions)]
-	return nil
 }
 
 // bin returns the role that signs a target of the apps role.
