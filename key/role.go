@@ -37,6 +37,7 @@ const (
 	OTA       = "ota"
 	App       = "app"
 	ADB       = "adb"
+	FDroid    = "fdroid"
 	Root      = "root"
 	Targets   = "targets"
 	OS        = "os"
@@ -54,6 +55,7 @@ var Roles = []Role{
 	{OTA, RSA4096, 1, 1, true, "update payloads"},
 	{App, RSA4096, 1, 1, true, "APKs of the vendor's own apps"},
 	{ADB, RSA2048, 1, 1, false, "the desk's adb, for userdebug builds"},
+	{FDroid, RSA4096, 1, 1, false, "indexes for F-Droid's clients"},
 	{Root, P256, 3, 2, true, "repository: names all other roles' keys"},
 	{Targets, P256, 3, 2, true, "repository: delegates to products and apps"},
 	{OS, P256, 2, 2, true, "repository: OS releases"},
