@@ -245,5 +245,5 @@ func replaceDir(dir, tmp string) error {
 	default:
 		return fmt.Errorf("replace %s: %w", dir, err)
 	}
-	return errors.Join(err, atomicfile.SyncDir(filepath.Dir(dir)))
+	return errors.Join(err, atomicfile.Sync(filepath.Dir(dir)))
 }

@@ -75,7 +75,7 @@ func (x *Extraction) Run(ctx context.Context) (resumed int, err error) {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return first, errors.Join(err, atomicfile.SyncDir(x.Dir))
+	return first, errors.Join(err, atomicfile.Sync(x.Dir))
 }
 
 // leave keeps what was written before an error for the next Run, if it is any

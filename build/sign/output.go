@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"mios"
 	"mios/format/targetfiles"
 	"mios/internal/atomicfile"
@@ -18,7 +20,8 @@ import (
 // copyStep is how much is read and written at a time, in bytes.
 const copyStep = 1 << 20
 
-// write writes the result into the working folder, and returns its path there.
+// write writes the result into the working folder, and returns its path there. What
+// it wrote is not yet durable.
 func (s *signing) write(out string) (string, error) {
 	name := filepath.Join(s.work.path, "result")
 	if !strings.HasSuffix(out, ".zip") {
@@ -33,9 +36,28 @@ func (s *signing) write(out string) (string, error) {
 	}
 	name += ".zip"
 	return name, create(name, func(f *os.File) error {
-		w := targetfiles.NewWriter(f)
-		return errors.Join(s.entries(w), w.Close(), f.Chmod(0o644), f.Sync())
+		w := targetfiles.NewWriter(&eagerWriter{f: f})
+		return errors.Join(s.entries(w), w.Close(), f.Chmod(0o644))
 	})
+}
+
+// An eagerWriter has the disk write while more is made, and not all at the end.
+type eagerWriter struct {
+	f         *os.File
+	off, sent int64
+}
+
+// eagerStep is how much is sent to the disk at a time, in bytes.
+const eagerStep = 32 << 20
+
+func (w *eagerWriter) Write(b []byte) (int, error) {
+	n, err := w.f.Write(b)
+	w.off += int64(n)
+	if n := w.off - w.sent; n >= eagerStep {
+		unix.SyncFileRange(int(w.f.Fd()), w.sent, n, unix.SYNC_FILE_RANGE_WRITE)
+		w.sent = w.off
+	}
+	return n, err
 }
 
 // entries writes all entries in the order of the source: new ones, and the others
@@ -62,43 +84,72 @@ func (s *signing) entries(w *targetfiles.Writer) error {
 			}
 			continue
 		}
-		r, err := c.open()
-		if err != nil {
-			return err
-		}
 		s.report.Written += c.size
-		err = w.Add(e.Header(), bufio.NewReaderSize(&contextReader{s.ctx, io.NewSectionReader(r, 0, c.size)}, copyStep))
-		if err = errors.Join(err, r.Close()); err != nil {
+		if err := s.entry(w, e.Header(), c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// place gives the result its name.
-func place(from, to string) error {
-	if fi, err := os.Stat(from); err == nil && fi.IsDir() {
-		if err := syncTree(from); err != nil {
+// entry writes an entry that was made anew. The file of one that is stored is
+// emptied as it is read: what was not yet written to the disk never is, and
+// [verifier] looks at the result alone.
+func (s *signing) entry(w *targetfiles.Writer, h targetfiles.Header, c *content) error {
+	var in io.Reader
+	if c.file != "" && h.Store {
+		f, err := os.OpenFile(c.file, os.O_RDWR, 0)
+		if err != nil {
 			return err
 		}
+		defer f.Close()
+		in = &emptyingReader{f: f}
+	} else {
+		r, err := c.open()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		in = io.NewSectionReader(r, 0, c.size)
 	}
+	return w.Add(h, bufio.NewReaderSize(&contextReader{s.ctx, io.LimitReader(in, c.size)}, copyStep))
+}
+
+// An emptyingReader makes a hole of what it has read of a file. A file system
+// that has no holes keeps it.
+type emptyingReader struct {
+	f         *os.File
+	off, hole int64
+}
+
+// emptyStep is how much is read before it becomes a hole, in bytes.
+const emptyStep = 16 << 20
+
+func (r *emptyingReader) Read(b []byte) (int, error) {
+	if n := r.off - r.hole; n >= emptyStep {
+		unix.Fallocate(int(r.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, r.hole, n)
+		r.hole = r.off
+	}
+	n, err := r.f.Read(b)
+	r.off += int64(n)
+	return n, err
+}
+
+// place gives the result, which is durable, its name.
+func place(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(filepath.Dir(to))
+	return atomicfile.Sync(filepath.Dir(to))
 }
 
-// syncTree makes the files of a folder durable.
+// syncTree makes a file, or the files of a folder, durable.
 func syncTree(dir string) error {
 	return filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() && !d.IsDir() {
 			return err
 		}
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
+		return atomicfile.Sync(name)
 	})
 }
 

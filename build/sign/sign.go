@@ -151,7 +151,9 @@ func TargetFiles(ctx context.Context, in, out string, o Options) (*Report, error
 		if err != nil {
 			return err
 		}
-		if err := s.verify(made); err != nil {
+		durable := make(chan error, 1)
+		go func() { durable <- syncTree(made) }()
+		if err := errors.Join(s.verify(made), <-durable); err != nil {
 			return err
 		}
 		return place(made, out)

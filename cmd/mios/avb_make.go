@@ -9,6 +9,7 @@ import (
 
 	"mios/build/image/avbtool"
 	"mios/format/avb"
+	"mios/internal/atomicfile"
 	"mios/internal/progress"
 )
 
@@ -199,6 +200,9 @@ var avbAddHashtree = command{"avb add-hashtree", "[flags] FILE", "add a hash tre
 		}
 		return e.story(false).Step(ctx, "add a hash tree to "+fs.Arg(0), func(ctx context.Context, t *progress.Task) error {
 			d, err := avbtool.AddHashtree(ctx, fs.Arg(0), f.o, t.Bytes)
+			if err == nil && f.o.InPlace {
+				err = atomicfile.Sync(fs.Arg(0))
+			}
 			if err == nil {
 				t.Done("%s: %.1f MiB, %s tree of %.1f MiB, root %x", fs.Arg(0), mib(int64(d.ImageSize)), d.HashAlgorithm, mib(int64(d.TreeSize)), d.RootDigest)
 			}

@@ -12,6 +12,7 @@ import (
 type disk interface {
 	Mkdir(path string, perm fs.FileMode) error // no error if it is there
 	Create(path string, perm fs.FileMode) (diskFile, error)
+	Link(from, to string) error
 	Rename(from, to string) error
 	RemoveAll(path string) error
 	Chown(path string, id int) error // uid and gid
@@ -46,7 +47,8 @@ func (osDisk) Create(path string, perm fs.FileMode) (diskFile, error) {
 	return f, nil
 }
 
+func (osDisk) Link(from, to string) error      { return os.Link(from, to) }
 func (osDisk) Rename(from, to string) error    { return os.Rename(from, to) }
 func (osDisk) RemoveAll(path string) error     { return os.RemoveAll(path) }
 func (osDisk) Chown(path string, id int) error { return os.Lchown(path, id, id) }
-func (osDisk) SyncDir(path string) error       { return atomicfile.SyncDir(path) }
+func (osDisk) SyncDir(path string) error       { return atomicfile.Sync(path) }

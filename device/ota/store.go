@@ -22,7 +22,7 @@ func (d Dir) Write(name string, b []byte) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		if err := atomicfile.SyncDir(filepath.Dir(dir)); err != nil {
+		if err := atomicfile.Sync(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}

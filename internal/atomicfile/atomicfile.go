@@ -61,7 +61,7 @@ func Fill(path string, perm fs.FileMode, write func(f *os.File) error) (err erro
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return SyncDir(dir)
+	return Sync(dir)
 }
 
 // WriteBytes is [Write] of b.
@@ -85,11 +85,11 @@ func Sweep(dir string) error {
 	return err
 }
 
-// SyncDir makes the names in the folder at path durable.
-func SyncDir(path string) error {
-	d, err := os.Open(path)
+// Sync makes the file at path durable, or the names in the folder there.
+func Sync(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -60,7 +60,7 @@ func (t *Temp) Commit(perm fs.FileMode) error {
 		return err
 	}
 	t.name = ""
-	return SyncDir(filepath.Dir(t.path))
+	return Sync(filepath.Dir(t.path))
 }
 
 // link gives a file without a name a temporary one: a link never takes the place

@@ -82,7 +82,7 @@ func extend(ctx context.Context, old *Image, _ string, keep, total int64, p Prog
 		}
 	}}
 	if err = fill(d); err == nil {
-		err = errors.Join(d.finish(), f.Sync())
+		err = d.finish()
 	}
 	if err != nil {
 		err = errors.Join(err, f.Truncate(keep))

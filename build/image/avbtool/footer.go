@@ -30,7 +30,8 @@ type FooterOptions struct {
 	FECRoots int // 2 is AOSP's; 0 for none
 	// InPlace writes behind the image in its own file, without a copy, if that is
 	// a plain image without a footer. An error leaves the file as it was; a
-	// power cut may leave a part behind the image.
+	// power cut may leave a part behind the image. Who wants the result to be
+	// durable syncs the file.
 	InPlace bool
 	// FECOfFile makes the FEC of a sparse image as avbtool does: over the bytes
 	// of the sparse file, with which no device can do anything.

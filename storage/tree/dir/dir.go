@@ -107,7 +107,7 @@ func mkdirAll(path string) error {
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return atomicfile.SyncDir(parent)
+	return atomicfile.Sync(parent)
 }
 
 // contextReader ends a long copy with its context.
