@@ -93,6 +93,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.watch.Reset(max(b.patience, time.Millisecond))
 	n, err := b.rc.Read(p)
 	b.watch.Stop()
+	b.client.Meter.Add(int64(n))
 	b.patience = min(b.patience-time.Since(began)+time.Duration(n)*time.Second/minRate, b.client.stall())
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.ctx); cause != nil {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +37,14 @@ type Client struct {
 	// HTTP carries the requests; nil means http.DefaultTransport.
 	HTTP http.RoundTripper
 	Log  *slog.Logger // nil means none
+	Meter *Meter // counts what it fetches; nil: nobody does
+	// Memory is a file that keeps the mirror that worked last for the next start; ""
+	// means none. Clients may share it.
+	Memory string
 
-	first atomic.Int32 // index of the mirror that worked last
+	first  atomic.Int32 // index of the mirror that worked last
+	recall sync.Once
+	kept   atomic.Pointer[string] // what Memory has
 }
 
 // The waits between rounds over the mirrors double from minWait to maxWait, and
@@ -107,6 +114,7 @@ func (c *Client) rounds(ctx context.Context, path string, f func(mirror string) 
 	if len(c.Mirrors) == 0 {
 		return fmt.Errorf("fetch %s: no mirror: %w: name the repository in the product definition", path, mios.ErrInvalid)
 	}
+	c.recall.Do(c.remembered)
 	var worst error
 	for round := range c.tries() {
 		if round > 0 {
@@ -121,6 +129,7 @@ func (c *Client) rounds(ctx context.Context, path string, f func(mirror string) 
 			err := f(c.Mirrors[n])
 			if err == nil {
 				c.first.Store(int32(n))
+				c.remember(c.Mirrors[n])
 				return nil
 			}
 			if ctx.Err() != nil {
@@ -160,6 +169,15 @@ func worse(a, b error) error {
 		return b // one that may work again keeps the rounds going
 	}
 	return a
+}
+
+// Distrust makes the next mirror the first: the one that comes first now has
+// brought bytes that are not those that were signed for.
+func (c *Client) Distrust() {
+	if len(c.Mirrors) > 0 {
+		c.warn("mirror brings wrong bytes", "mirror", c.Mirrors[c.first.Load()])
+		c.turn()
+	}
 }
 
 // turn makes the next mirror the first.
