@@ -40,6 +40,7 @@ type Device struct {
 	MaxMetadataAge int64 `json:"max_metadata_age"`
 
 	Update Update        `json:"update"`
+	Apps   Apps          `json:"apps,omitzero"`
 	Health []HealthCheck `json:"health"`
 }
 
@@ -51,6 +52,29 @@ type Update struct {
 	AutoReboot bool  `json:"auto_reboot"` // into an update, once it is ready
 	// Budget is how many bytes an update may fetch, or 0 for no limit.
 	Budget int64 `json:"budget"`
+}
+
+// Apps says how a device keeps the apps up to date that came from its
+// repository. The zero value means that it looks only when asked.
+type Apps struct {
+	// Interval is the time between two looks for newer releases, in seconds; 0
+	// means that the device looks only when asked.
+	Interval int64 `json:"interval,omitempty"`
+	// Budget is how many bytes updates of apps may fetch in a period, or 0 for no
+	// limit. What a person installs counts, and is not refused.
+	Budget int64 `json:"budget,omitempty"`
+	// Period is how long the budget is for, in seconds; 0 means 30 days.
+	Period int64 `json:"period,omitempty"`
+	// Track is the track of releases that the device follows: internal, beta or
+	// production; "" means production.
+	Track string `json:"track,omitempty"`
+	// Features are those of Android's features that the device has, such as
+	// android.hardware.camera.
+	Features []string `json:"features,omitempty"`
+	// Locales are the languages that splits are wanted for, as BCP 47 tags.
+	Locales []string `json:"locales,omitempty"`
+	// Density is the screen's, in dots per inch; 0 means that it has none.
+	Density int `json:"density,omitempty"`
 }
 
 // A HealthCheck is one thing that must hold before a boot counts as good.
@@ -104,6 +128,9 @@ func (d *Device) Check() error {
 	case d.MaxMetadataAge <= 0:
 		return errors.New("max_metadata_age is not set")
 	}
+	if err := d.Apps.check(); err != nil {
+		return fmt.Errorf("apps: %v", err)
+	}
 	for _, r := range d.Repository {
 		u, err := url.Parse(r)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -119,6 +146,16 @@ func (d *Device) Check() error {
 		if err := h.check(); err != nil {
 			return fmt.Errorf("health check %q: %v", h.Name, err)
 		}
+	}
+	return nil
+}
+
+func (a *Apps) check() error {
+	switch {
+	case a.Interval < 0 || a.Budget < 0 || a.Period < 0 || a.Density < 0:
+		return errors.New("interval, budget, period or density is below 0")
+	case a.Track != "" && a.Track != "internal" && a.Track != "beta" && a.Track != "production":
+		return fmt.Errorf("track is %q, want internal, beta or production", a.Track)
 	}
 	return nil
 }

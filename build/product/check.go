@@ -64,6 +64,10 @@ func (p *Product) check() *fieldError {
 	if err := p.checkRepository(); err != nil {
 		return err
 	}
+	store := api.Device{Product: p.Name, Arch: p.Arch[0], Variant: "user", BuildTime: 1, MaxMetadataAge: 1, Apps: p.Store.api()}
+	if err := store.Check(); err != nil {
+		return wrongField("$.store", "%v", err)
+	}
 	for i := range p.Health {
 		h := p.Health[i].api()
 		if err := (&api.Device{Product: p.Name, Arch: p.Arch[0], Variant: "user", BuildTime: 1, MaxMetadataAge: 1, Health: []api.HealthCheck{h}}).Check(); err != nil {

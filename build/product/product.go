@@ -56,6 +56,7 @@ type Product struct {
 	RollbackIndex uint64 `yaml:"rollback_index"`
 
 	Update Update        `yaml:"update"`
+	Store  Store         `yaml:"store"`
 	Health []HealthCheck `yaml:"health"`
 }
 
@@ -94,6 +95,25 @@ type Update struct {
 	MaxMetadataAge Duration `yaml:"max_metadata_age"`
 	AutoReboot     bool     `yaml:"auto_reboot"`
 	Budget         Size     `yaml:"budget"`
+}
+
+// Store is an [api.Apps] as people write it: how devices keep apps up to date
+// that come from the repository.
+type Store struct {
+	Interval Duration `yaml:"interval"`
+	Budget   Size     `yaml:"budget"`
+	Period   Duration `yaml:"period"`
+	Track    string   `yaml:"track"`
+	Features []string `yaml:"features"`
+	Locales  []string `yaml:"locales"`
+	Density  int      `yaml:"density"`
+}
+
+func (s *Store) api() api.Apps {
+	return api.Apps{
+		Interval: s.Interval.seconds(), Budget: int64(s.Budget), Period: s.Period.seconds(),
+		Track: s.Track, Features: s.Features, Locales: s.Locales, Density: s.Density,
+	}
 }
 
 // A HealthCheck is an [api.HealthCheck] as people write it.
@@ -214,6 +234,7 @@ func (p *Product) Device(arch mios.Arch, variant, version string, buildTime int6
 		Update: api.Update{
 			Interval: p.Update.Interval.seconds(), AutoReboot: p.Update.AutoReboot, Budget: int64(p.Update.Budget),
 		},
+		Apps: p.Store.api(),
 	}
 	for _, h := range p.Health {
 		d.Health = append(d.Health, h.api())

@@ -17,4 +17,7 @@ type Package struct {
 	// the order of the signature: Signers[0] is what F-Droid and the
 	// repository call the signer. More than one only with scheme v2.
 	Signers []mios.Digest
+	// Lineage is what the signer succeeded, as its signature of scheme v3 or v3.1
+	// proves; nil: nothing.
+	Lineage *Lineage
 }

@@ -232,7 +232,7 @@ func Inspect(ctx context.Context, r io.ReaderAt, size int64, sdk int) (*Package,
 		p.Label = label
 	}
 	for _, s := range v.res.Signers() {
-		p.Signers = append(p.Signers, s.Digest())
+		p.Signers, p.Lineage = append(p.Signers, s.Digest()), s.Lineage
 	}
 	return p, nil
 }
