@@ -222,6 +222,31 @@ func TestUsesOf(t *testing.T) {
 	}
 }
 
+func TestUsesOfStrings(t *testing.T) {
+	p, err := NewProgram(mustParse(t, writeDEX(39, sample())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for i := range p.Files[0].Strings {
+		all = append(all, p.Files[0].String(i))
+	}
+	none := func(string) bool { return false }
+	var got []string
+	for u, err := range p.UsesOf(none, func(s string) bool { return slices.Contains(all, s) }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.Ref != (Ref{}) {
+			t.Errorf("string %q comes with the reference %v", u.Text, u.Ref)
+		}
+		got = append(got, fmt.Sprint(u.How, " ", JavaName(u.In.Class), ".", u.In.Name, " ", u.Op, " ", u.Text))
+	}
+	if want := []string{"code org.example.Main.run const-string a \x00 NUL, ünd 𝒳"}; !slices.Equal(got, want) {
+		t.Errorf("strings %q, want %q", got, want)
+	}
+}
+
 // dynamic is an app whose references stand in values, annotations, method
 // handles and call sites.
 func dynamic() []srcClass {

@@ -29,6 +29,7 @@ type Use struct {
 	In   Ref    // in which class, or in which method or field of it
 	Op   string // of HowCode: the instruction, such as "invoke-virtual"
 	At   int    // of HowCode: where in the method, in units of 16 bits
+	Text string // of a string that UsesOf was asked for
 }
 
 // Uses walks over all places at which the app's own code and classes refer to
@@ -40,9 +41,21 @@ type Use struct {
 // behind it. Memory does not grow with the number of uses, and the time is
 // bounded by the size of the files.
 func (p *Program) Uses(match func(class string) bool) iter.Seq2[Use, error] {
+	return p.UsesOf(match, func(string) bool { return false })
+}
+
+// UsesOf is [Program.Uses] that also yields the places at which code and
+// annotations hold a string for which text holds: uses with Text and without a
+// Ref.
+func (p *Program) UsesOf(match, text func(string) bool) iter.Seq2[Use, error] {
 	return func(yield func(Use, error) bool) {
 		for i, f := range p.Files {
 			s := newScan(p, i, match, yield)
+			for j := range f.Strings {
+				if text(f.String(j)) {
+					s.strings.set(j)
+				}
+			}
 			for j := range f.Classes {
 				if at, ok := p.own[f.Type(f.classDef(j).class)]; !ok || at != (place{i, j}) {
 					continue
@@ -71,6 +84,7 @@ type scan struct {
 	file                   int
 	types, fields, methods bitset // that match
 	protos                 bitset // with a type that matches
+	strings                bitset // that match
 	yield                  func(Use, error) bool
 	work                   *budget
 	in                     Ref
@@ -84,6 +98,7 @@ func newScan(p *Program, file int, match func(string) bool, yield func(Use, erro
 	s := &scan{
 		f: f, file: file, yield: yield, work: &budget{left: workFactor * len(f.b)},
 		types: newBitset(f.Types), fields: newBitset(f.Fields), methods: newBitset(f.Methods), protos: newBitset(f.Protos),
+		strings: newBitset(f.Strings),
 	}
 	for t := range f.Types {
 		if name := element(f.Type(t)); name != "" && match(name) {
@@ -216,6 +231,8 @@ func (s *scan) at(how How, kind byte, index int, op string, at int) {
 	var refs []Ref
 	switch {
 	case s.stopped:
+	case kind == refString && s.strings.has(index):
+		s.stopped = !s.yield(Use{Text: f.String(index), How: how, File: s.file, In: s.inMember(), Op: op, At: at}, nil)
 	case kind == refType && s.types.has(index):
 		refs = []Ref{{Class: element(f.Type(index))}}
 	case kind == refField && s.fields.has(index):
