@@ -35,9 +35,9 @@ type Client struct {
 	Tries int           // rounds over all mirrors without a byte of progress; 0 means 5
 	Stall time.Duration // the longest wait for a byte; 0 means 30 s
 	// HTTP carries the requests; nil means http.DefaultTransport.
-	HTTP http.RoundTripper
-	Log  *slog.Logger // nil means none
-	Meter *Meter // counts what it fetches; nil: nobody does
+	HTTP  http.RoundTripper
+	Log   *slog.Logger // nil means none
+	Meter *Meter       // counts what it fetches; nil: nobody does
 	// Memory is a file that keeps the mirror that worked last for the next start; ""
 	// means none. Clients may share it.
 	Memory string
