@@ -5,7 +5,6 @@ package product
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,10 +13,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"mios"
 	"mios/api"
+	"mios/internal/strictyaml"
 )
 
 // A Product is a product definition.
@@ -193,36 +191,14 @@ func Parse(b []byte) (*Product, error) {
 		Channel: "stable",
 		Update:  Update{Interval: Duration(6 * time.Hour), MaxMetadataAge: Duration(7 * 24 * time.Hour)},
 	}
-	if err := decode(b, p); err != nil {
-		return nil, located(err)
+	if err := strictyaml.Unmarshal(b, p); err != nil {
+		return nil, err
 	}
 	if err := p.check(); err != nil {
 		line, column := place(b, err.path)
 		return nil, fmt.Errorf("%d:%d: %s: %w", line, column, err.msg, mios.ErrInvalid)
 	}
 	return p, nil
-}
-
-// decode reads YAML strictly. The decoder has been seen to panic, as over a tag
-// of nobody's on what should be a list.
-func decode(b []byte, p *Product) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("it is no YAML that can be read (%v): leave out tags and aliases", r)
-		}
-	}()
-	return yaml.UnmarshalWithOptions(b, p, yaml.Strict())
-}
-
-// located puts line and column in front of a YAML error.
-func located(err error) error {
-	var y yaml.Error
-	if errors.As(err, &y) {
-		if t := y.GetToken(); t != nil && t.Position != nil {
-			return fmt.Errorf("%d:%d: %s: %w", t.Position.Line, t.Position.Column, y.GetMessage(), mios.ErrInvalid)
-		}
-	}
-	return fmt.Errorf("1:1: %v: %w", err, mios.ErrInvalid)
 }
 
 // Device returns the description that goes into a build's system image.
