@@ -44,6 +44,7 @@ var Tools = []Tool{
 	{"gcc", "build-essential", "go test -race", true},
 	{"gzip", "gzip", "tests of patches", true},
 	{"img2simg", "android-sdk-libsparse-utils", "tests of sparse images", true},
+	{"initdb", "postgresql", "tests of storage", true},
 	{"mkbootimg", "mkbootimg", "tests of boot images", true},
 	{"mke2fs", "e2fsprogs", "making data partitions", false},
 	{"mkfs.erofs", "erofs-utils", "tests of system images", true},
@@ -66,8 +67,9 @@ var Tools = []Tool{
 	{"zstd", "zstd", "figures of deltas", true},
 }
 
-// sbin is where Debian keeps what its users' PATH does not name.
-var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin"}
+// sbin is where Debian keeps what its users' PATH does not name; of several
+// versions the newest is taken.
+var sbin = []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin"}
 
 // Look returns the path of a program, or an error that says what to install.
 func Look(name string) (string, error) {
@@ -79,9 +81,14 @@ func Look(name string) (string, error) {
 		return p, nil
 	}
 	for _, dir := range sbin {
-		p := filepath.Join(dir, name)
-		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-			return p, nil
+		found, err := filepath.Glob(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		for _, p := range slices.Backward(found) {
+			if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+				return p, nil
+			}
 		}
 	}
 	i := slices.IndexFunc(Tools, func(t Tool) bool { return t.Name == name })

@@ -3,45 +3,182 @@ package record
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"mios"
 )
 
-// handle is a transaction of one of the databases.
-type handle = *sql.Tx
+// How long a transaction is tried again when it is in conflict with others:
+// up to tries times with pauses that double up to maxPause, about ten seconds.
+const (
+	tries    = 60
+	maxPause = 250 * time.Millisecond
+)
 
-// A Tx is a transaction, for the function that it is given to and no longer.
-// Placeholders are written ?, and the portable values are int64 and the other
-// integers, float64, string, []byte, bool, nil, [mios.Digest] (stored as text),
-// and named types of these; times are stored as numbers of seconds. After a
-// statement has failed, so do all that follow, and the transaction.
+// A verdict is what an error of a database means here.
+type verdict int
+
+const (
+	failed  verdict = iota // nothing that a caller may act on
+	again                  // another transaction was in the way
+	taken                  // a key is there already, or rows depend on this one
+	refused                // a value is not what the column takes
+)
+
+// Tx runs fn in one serializable transaction: all that fn does is done, durably,
+// if Tx returns nil, and nothing of it if it returns fn's error. On a conflict
+// with another transaction fn runs again, so it may have no other effects; when
+// conflicts do not end, the error wraps [mios.ErrConflict]. When the connection
+// breaks while PostgreSQL commits, nobody knows whether it has: the error says
+// so. fn must not begin another transaction.
+func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
+	return db.run(ctx, false, fn)
+}
+
+// View is [DB.Tx] for reading only: all that fn reads is of one moment, and
+// writers do not wait for it.
+func (db *DB) View(ctx context.Context, fn func(tx *Tx) error) error {
+	return db.run(ctx, true, fn)
+}
+
+func (db *DB) run(ctx context.Context, readOnly bool, fn func(tx *Tx) error) error {
+	pause := time.Millisecond
+	for try := 1; ; try++ {
+		err := db.once(ctx, readOnly, fn)
+		switch v := db.judge(err); {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case v == taken && try < 3: // PostgreSQL says so of some conflicts, too
+		case v != again:
+			return err
+		case try == tries:
+			return fmt.Errorf("transaction: %w: others kept changing the same rows: try again: %v", mios.ErrConflict, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// once tries a transaction once.
+func (db *DB) once(ctx context.Context, readOnly bool, fn func(tx *Tx) error) (err error) {
+	handle, err := db.begin(ctx, readOnly)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	tx := &Tx{ctx: ctx, db: db, handle: handle}
+	defer func() {
+		if handle != nil { // fn failed, or panicked
+			handle.Rollback()
+		}
+	}()
+	if err := fn(tx); err != nil {
+		if tx.err != nil && db.judge(err) != again && db.judge(tx.err) == again {
+			return tx.err // fn has hidden why
+		}
+		return err
+	}
+	if tx.rows != nil {
+		tx.rows.Close()
+	}
+	if tx.err != nil {
+		return tx.err
+	}
+	handle = nil
+	if err := tx.handle.Commit(); err != nil {
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	return nil
+}
+
+// A Tx is a transaction, for the function that it is given to and no longer,
+// and for one goroutine. Placeholders are written ?. The values are integers,
+// float64, string, []byte, bool, nil, [mios.Digest] (stored as text), and named
+// types and pointers to these; times are stored as numbers. After a statement
+// has failed, so do all that follow, and the transaction.
 //
 // Errors wrap [mios.ErrConflict] where a row of that key is there already or
-// rows of other tables depend on it, and [mios.ErrInvalid] where a value is
-// not what the column takes.
+// other rows depend on it, and [mios.ErrInvalid] where a value is not what the
+// column takes.
 type Tx struct {
-	ctx context.Context
+	ctx    context.Context
+	db     *DB
+	handle *sql.Tx
+	rows   *Rows // that are open
+	err    error // of the statement that failed
 }
 
 // Exec runs a statement and returns how many rows it changed.
-func (tx *Tx) Exec(query string, args ...any) (int64, error) { return tx.exec(query, args) }
+func (tx *Tx) Exec(query string, args ...any) (int64, error) {
+	bound, err := tx.prepare(args)
+	if err != nil {
+		return 0, err
+	}
+	res, err := tx.handle.ExecContext(tx.ctx, tx.db.bind(query), bound...)
+	if err != nil {
+		return 0, tx.fail(err)
+	}
+	return res.RowsAffected()
+}
 
 // Query returns rows, to be read to their end or closed before the next
 // statement.
-func (tx *Tx) Query(query string, args ...any) (*Rows, error) { return tx.query(query, args) }
+func (tx *Tx) Query(query string, args ...any) (*Rows, error) {
+	bound, err := tx.prepare(args)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.handle.QueryContext(tx.ctx, tx.db.bind(query), bound...)
+	if err != nil {
+		return nil, tx.fail(err)
+	}
+	tx.rows = &Rows{tx, rows}
+	return tx.rows, nil
+}
 
 // QueryRow returns the first row, for [Row.Scan].
 func (tx *Tx) QueryRow(query string, args ...any) *Row {
-	rows, err := tx.query(query, args)
+	rows, err := tx.Query(query, args...)
 	return &Row{rows, err}
 }
 
-// Rows are what a query found: for rows.Next() { rows.Scan(…) }, then rows.Err().
-type Rows struct {
-	tx   *Tx
-	rows *sql.Rows
+// prepare checks that a statement may run, and its values.
+func (tx *Tx) prepare(args []any) ([]any, error) {
+	switch {
+	case tx.err != nil:
+		return nil, fmt.Errorf("the transaction has failed: %w", tx.err)
+	case tx.rows != nil:
+		return nil, tx.fail(errors.New("statement while the rows of another one are open: read them to their end, or close them"))
+	}
+	bound := make([]any, len(args))
+	for i, arg := range args {
+		v, err := bindValue(arg)
+		if err != nil {
+			return nil, tx.fail(fmt.Errorf("value %d: %w", i+1, err))
+		}
+		bound[i] = v
+	}
+	return bound, nil
 }
 
-// A Row is one row, or none.
-type Row struct {
-	rows *Rows
-	err  error
+// fail remembers why the transaction cannot go on.
+func (tx *Tx) fail(err error) error {
+	switch tx.db.judge(err) {
+	case taken:
+		err = fmt.Errorf("%w: %w", mios.ErrConflict, err)
+	case refused:
+		err = fmt.Errorf("%w: %w", mios.ErrInvalid, err)
+	}
+	if tx.err == nil {
+		tx.err = err
+	}
+	return err
 }

@@ -1,0 +1,135 @@
+package record
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"mios"
+)
+
+// postgresDB is a database of PostgreSQL's. Locks have connections of their
+// own, so that those who hold one can still begin a transaction.
+type postgresDB struct {
+	pool, locks *sql.DB
+}
+
+// connections bounds what transactions of one process use of the server's 100.
+const connections = 16
+
+// session are the settings of a connection: a server notices within a minute
+// that a client's machine is gone, and gives back what it held.
+var session = map[string]string{
+	"application_name":                    "mios",
+	"client_encoding":                     "UTF8",
+	"idle_in_transaction_session_timeout": "60s",
+	"synchronous_commit":                  "on",
+	"tcp_keepalives_count":                "3",
+	"tcp_keepalives_idle":                 "30",
+	"tcp_keepalives_interval":             "10",
+}
+
+func openPostgres(ctx context.Context, url string) (*postgresDB, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w: %v", mios.ErrInvalid, err) // pgx hides the password
+	}
+	maps.Copy(config.RuntimeParams, session)
+	db := &postgresDB{pool: stdlib.OpenDB(*config), locks: stdlib.OpenDB(*config)}
+	db.pool.SetMaxOpenConns(connections)
+	db.pool.SetMaxIdleConns(connections / 2)
+	db.pool.SetConnMaxIdleTime(5 * time.Minute)
+	db.locks.SetMaxIdleConns(1)
+	var encoding string
+	err = db.pool.QueryRowContext(ctx, "SHOW server_encoding").Scan(&encoding)
+	if err == nil && encoding != "UTF8" {
+		err = fmt.Errorf("its encoding is %s: make one with ENCODING 'UTF8'", encoding)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", config.Database, config.Host, err), db.close())
+	}
+	return db, nil
+}
+
+func (db *postgresDB) begin(ctx context.Context, readOnly bool) (*sql.Tx, error) {
+	return db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: readOnly})
+}
+
+func (db *postgresDB) bind(query string) string { return numbered(query) }
+
+// postgresTypes are PostgreSQL's names of the portable types. Text is sorted by
+// its bytes, as SQLite does.
+var postgresTypes = map[string]string{
+	"INTEGER": "BIGINT", "BLOB": "BYTEA", "REAL": "DOUBLE PRECISION", "TEXT": `TEXT COLLATE "C"`,
+}
+
+func (db *postgresDB) define(statement []token) string {
+	if !defines(statement) {
+		return text(statement, nil)
+	}
+	return text(statement, postgresTypes)
+}
+
+// judge reads the codes of PostgreSQL's manual, appendix A.
+func (db *postgresDB) judge(err error) verdict {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return failed
+	}
+	switch {
+	case e.Code == "40001", e.Code == "40P01": // serialization failure, deadlock
+		return again
+	case e.Code == "0A000" && strings.Contains(e.Message, "cached plan"): // another process has migrated
+		return again
+	case e.Code == "23505", e.Code == "23503", e.Code == "23001": // unique, foreign key, restrict
+		return taken
+	case strings.HasPrefix(e.Code, "23"), strings.HasPrefix(e.Code, "22"): // other constraints, data
+		return refused
+	}
+	return failed
+}
+
+// lock takes an advisory lock, which belongs to the connection.
+func (db *postgresDB) lock(ctx context.Context, name string) (func(), error) {
+	conn, err := db.locks.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sum := mios.Sum([]byte("mios lock " + name))
+	key := int64(binary.BigEndian.Uint64(sum[:8]))
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", key); err != nil {
+		return nil, errors.Join(err, discard(conn))
+	}
+	return sync.OnceFunc(func() {
+		// The caller's context may be over; a connection that does not answer
+		// is closed, which frees the lock too.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", key); err != nil {
+			discard(conn)
+			return
+		}
+		conn.Close()
+	}), nil
+}
+
+// discard closes a connection for good, instead of giving it back.
+func discard(conn *sql.Conn) error {
+	conn.Raw(func(c any) error {
+		c.(*stdlib.Conn).Conn().Close(context.Background())
+		return nil
+	})
+	return conn.Close()
+}
+
+func (db *postgresDB) close() error { return errors.Join(db.pool.Close(), db.locks.Close()) }
