@@ -27,7 +27,27 @@ func codeNames(f *apk.File) []string {
 
 // Code reads the package's DEX files.
 func Code(f *apk.File) (*dex.Program, error) {
+	list, err := CodeFiles(f)
+	if err != nil {
+		return nil, err
+	}
 	var files []*dex.File
+	for _, c := range list {
+		files = append(files, c.File)
+	}
+	return dex.NewProgram(files)
+}
+
+// A CodeFile is one DEX file of a package.
+type CodeFile struct {
+	*dex.File
+	Name string // of the package's entry, which may hold several
+}
+
+// CodeFiles reads the package's DEX files, in the order in which Android loads
+// them.
+func CodeFiles(f *apk.File) ([]CodeFile, error) {
+	var files []CodeFile
 	total := int64(0)
 	for _, name := range codeNames(f) {
 		if size := f.Entry(name).Size; total+size > maxCode {
@@ -42,9 +62,11 @@ func Code(f *apk.File) (*dex.Program, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		files = append(files, list...)
+		for _, d := range list {
+			files = append(files, CodeFile{d, name})
+		}
 	}
-	return dex.NewProgram(files)
+	return files, nil
 }
 
 // A Reference is a class that an app refers to and does not define, and what of
