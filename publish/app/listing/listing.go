@@ -69,6 +69,7 @@ type Picture struct {
 	Width  int         `json:"width"`
 	Height int         `json:"height"`
 	SHA256 mios.Digest `json:"sha256"`
+	Size   int64       `json:"size"` // of Data in bytes, which may be kept elsewhere
 	Data   []byte      `json:"data,omitempty"`
 }
 
