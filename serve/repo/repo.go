@@ -9,26 +9,27 @@ import (
 	_ "embed"
 	"errors"
 	"html/template"
-	"io"
 	"log/slog"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"mios"
-	api "mios/api/repo"
 	"mios/internal/lazyregexp"
 	"mios/internal/units"
 	publish "mios/publish/repo"
+	"mios/serve/static"
 )
 
-// A Service serves one repository. Its fields must be set.
+// A Service serves one repository. Repo and Log must be set.
 type Service struct {
 	Repo *publish.Repo
 	Log  *slog.Logger
+
+	// Cache is a folder for encodings of what devices read; "": there are none.
+	Cache string
 
 	mu       sync.Mutex
 	page     []byte      // the index, as it was made last
@@ -38,10 +39,18 @@ type Service struct {
 // Handler returns the service's pages and files, and is the one list of its
 // routes.
 func (s *Service) Handler() http.Handler {
+	files := &static.Service{Tree: s.Repo.Tree(), Log: s.Log, Immutable: forever, Cache: s.Cache}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.handle(s.index))
-	mux.Handle("GET /{name...}", s.handle(s.file))
-	return http.MaxBytesHandler(mux, 0)
+	mux.Handle("GET /{name...}", s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		return files.Serve(w, r, r.PathValue("name"))
+	}))
+	all := http.MaxBytesHandler(mux, 0)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !files.ServeHot(w, r) {
+			all.ServeHTTP(w, r)
+		}
+	})
 }
 
 // handle turns a handler's error into the response and the log line, here and
@@ -71,45 +80,18 @@ func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.
 // it captures.
 var immutable = lazyregexp.New(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|^os/[^/]+/[^/]+/updaters/[^/]+\.zip$|/([0-9a-f]{64})\.[^/]+$`)
 
-// contentTypes are those that no guess may change.
-var contentTypes = map[string]string{
-	".json": "application/json",
-	".apk":  "application/vnd.android.package-archive",
-	".zip":  "application/zip",
-}
-
-func (s *Service) file(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	f, err := s.Repo.Tree().Open(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h := w.Header()
-	var content io.ReadSeeker = f
-	switch m := immutable.FindStringSubmatch(name); {
-	case m == nil: // a pointer: small, and read whole, so that tag and bytes agree
-		b, err := io.ReadAll(io.LimitReader(f, api.MaxMetadata))
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(b)
-		h.Set("ETag", `"`+mios.Sum(b).String()+`"`)
-		h.Set("Cache-Control", "no-cache")
+// forever tells of a name whether its bytes never change, and their tag.
+func forever(name string) (tag string, ok bool) {
+	m := immutable.FindStringSubmatch(name)
+	switch {
+	case m == nil:
+		return "", false
 	case m[1] != "":
-		h.Set("ETag", `"`+m[1]+`"`)
-		h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	default:
-		h.Set("ETag", `"`+path.Base(name)+"-"+strconv.FormatInt(f.Size(), 10)+`"`)
-		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+		return m[1], true
+	case path.Ext(name) == ".zip": // its bytes are not in its name
+		return path.Base(name), true
 	}
-	kind, ok := contentTypes[path.Ext(name)]
-	if !ok {
-		kind = "application/octet-stream"
-	}
-	h.Set("Content-Type", kind)
-	http.ServeContent(w, r, "", time.Time{}, content)
-	return nil
+	return "", true
 }
 
 //go:embed index.html
