@@ -49,6 +49,7 @@ var Tools = []Tool{
 	{"mke2fs", "e2fsprogs", "making data partitions", false},
 	{"mkfs.erofs", "erofs-utils", "tests of system images", true},
 	{"modprobe", "kmod", "tests of module order", true},
+	{"nginx", "nginx-light", "figures of serving", true},
 	{"openssl", "openssl", "tests of keys and signatures", true},
 	{"python3", "python3", "tests of update packages", true},
 	{"qemu-img", "qemu-utils", "tests of the emulator's disk", true},
