@@ -9,6 +9,9 @@
 package fdroid
 
 import (
+	"crypto/md5"
+	"encoding/hex"
+
 	"mios"
 )
 
@@ -79,6 +82,7 @@ type Version struct {
 	MinSDK, TargetSDK int           // 0: the manifest does not say; not written if both are 0
 	MaxSDK            int           // 0: none
 	Signers           []mios.Digest // SHA-256 of the certificates
+	Sig               string        // the first one, as [Sig] gives it, for old clients; may be empty
 	ABIs              []string
 	Features          []string // that the device must have
 	Permissions       []Permission
@@ -90,6 +94,17 @@ type Version struct {
 	Source       File // archive; no name: none
 	OBBMain      File
 	OBBPatch     File
+}
+
+// Beta is the release channel of versions that are not for everybody.
+const Beta = "Beta"
+
+// Sig is what index-v1 calls an APK's "sig": the MD5 of the first signer's
+// certificate (DER) in hexadecimal. Clients of before 2019 compare it with
+// what is installed.
+func Sig(certificate []byte) string {
+	sum := md5.Sum([]byte(hex.EncodeToString(certificate)))
+	return hex.EncodeToString(sum[:])
 }
 
 // A Permission is one that an APK asks for.

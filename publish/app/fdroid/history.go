@@ -1,0 +1,94 @@
+package fdroid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"mios"
+	"mios/storage/tree"
+)
+
+// The pointers of the repository.
+const (
+	entryJARName   = Folder + "/entry.jar"
+	entryJSONName  = Folder + "/entry.json"
+	indexV1Name    = Folder + "/index-v1.jar"
+	historyPointer = Folder + "/fdroid.json"
+)
+
+// keep is how many indexes lead to the newest one by a diff; and so long a
+// client may take to fetch what an entry names.
+const keep = 10
+
+// A record is what there is of one time that the indexes were published.
+type record struct {
+	Time     int64 // milliseconds since 1970: what clients know an index by
+	Packages int
+	Index    File
+	List     File
+	Diffs    []string `json:",omitempty"` // names of the files that the entry names beside the index
+}
+
+// A history is what the next index is made from. It is the pointer that moves
+// first, and decides between two who publish at once.
+type history struct {
+	Format  int         // 1
+	Content mios.Digest // of all that the newest indexes say but their time
+	// Pointers are the SHA-256 of what the others hold, by name.
+	Pointers map[string]mios.Digest
+	Records  []record // the newest first
+}
+
+// maxHistory bounds the pointer's size, in bytes.
+const maxHistory = 1 << 20
+
+// readHistory returns the history and its bytes, both nil before the first
+// time.
+func readHistory(ctx context.Context, t tree.Tree) (*history, []byte, error) {
+	b, err := tree.ReadAll(ctx, t, historyPointer, maxHistory)
+	switch {
+	case errors.Is(err, mios.ErrNotFound):
+		return &history{}, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	h := new(history)
+	if err := json.Unmarshal(b, h); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w: %v", historyPointer, mios.ErrInvalid, err)
+	}
+	if h.Format != 1 {
+		return nil, nil, fmt.Errorf("%s: format %d, want 1: %w: a newer program has written it: take that one", historyPointer, h.Format, mios.ErrInvalid)
+	}
+	return h, b, nil
+}
+
+// newest returns the time of the newest index, 0 if there is none.
+func (h *history) newest() int64 {
+	if len(h.Records) == 0 {
+		return 0
+	}
+	return h.Records[0].Time
+}
+
+// stale returns the files of old records that none of those kept names.
+func stale(kept, dropped []record) []string {
+	used := map[string]bool{}
+	files := func(r *record) []string { return append([]string{r.Index.Name, r.List.Name}, r.Diffs...) }
+	for i := range kept {
+		for _, name := range files(&kept[i]) {
+			used[name] = true
+		}
+	}
+	var out []string
+	for i := range dropped {
+		for _, name := range files(&dropped[i]) {
+			if !used[name] {
+				used[name] = true
+				out = append(out, Folder+"/"+name)
+			}
+		}
+	}
+	return out
+}
