@@ -6,31 +6,23 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"mios"
+	"mios/internal/testkit"
 	"mios/publish/app/fdroid"
 	"mios/storage/tree"
 	"mios/storage/tree/dir"
 )
 
-// testKey is made once: making one takes longer than most tests.
-var testKey = sync.OnceValue(func() crypto.Signer {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return k
-})
+func testKey() crypto.Signer { return testkit.RSA(0) }
 
 func config(tb testing.TB, t tree.Tree) fdroid.Config {
 	tb.Helper()
@@ -231,14 +223,6 @@ func checkError(t *testing.T, err, kind error, want string) {
 	}
 }
 
-func otherKey(t *testing.T) crypto.Signer {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 func ecKey(t *testing.T) crypto.Signer {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -248,7 +232,7 @@ func ecKey(t *testing.T) crypto.Signer {
 }
 
 func TestConfigRefused(t *testing.T) {
-	other, err := fdroid.Certificate(otherKey(t))
+	other, err := fdroid.Certificate(testkit.RSA(1))
 	if err != nil {
 		t.Fatal(err)
 	}

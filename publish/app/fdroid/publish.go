@@ -168,7 +168,7 @@ func Address(c *Config) (string, error) {
 	if c.Address[:5] != "https" {
 		scheme, rest = "fdroidrepo", c.Address[len("http"):]
 	}
-	return fmt.Sprintf("%s%s?fingerprint=%X", scheme, rest, mios.Sum(c.Certificate)), nil
+	return fmt.Sprintf("%s%s?fingerprint=%X", scheme, rest, [32]byte(mios.Sum(c.Certificate))), nil
 }
 
 // unchanged reports whether the newest indexes say the same, and all pointers
