@@ -21,17 +21,6 @@ const (
 	Rejected State = "rejected"
 )
 
-// The tracks, from few devices to many.
-const (
-	Internal   = "internal"
-	Beta       = "beta"
-	Production = "production"
-)
-
-// Tracks are all of them. A device on one takes what is released on it and on
-// those after it.
-var Tracks = []string{Internal, Beta, Production}
-
 // DefaultSteps are the shares in which a release on production grows.
 var DefaultSteps = []api.Share{100, 500, 2000, api.Everyone}
 
@@ -134,6 +123,8 @@ type App struct {
 	Owner      []mios.Digest `json:"owner"`   // certificates that the claim names
 	Signers    []mios.Digest `json:"signers"` // of the newest approved version
 	Releases   []Release     `json:"releases"`
+	Added      time.Time     `json:"added"`          // when its first version was approved
+	Base       int64         `json:"base,omitempty"` // number of the newest release that the repository had before
 	// Pending tells that devices do not see the newest state yet.
 	Pending bool `json:"pending,omitempty"`
 }
