@@ -7,6 +7,8 @@
 // calls is told apart from one that the app's code calls.
 package google
 
+import "slices"
+
 // A Verdict says how an app does without Google's services.
 type Verdict string
 
@@ -22,12 +24,13 @@ type Level string
 
 // The levels, the weakest first.
 const (
-	Bundled  Level = "bundled"  // its library is in the package, and no code that can run calls it
+	Bundled  Level = "bundled"  // its library is in the package, or something names it, and no code that can run calls it
 	Declared Level = "declared" // the manifest or the resources set it up
 	Called   Level = "called"   // code, layouts or required libraries of the app use it
 )
 
-// A Report says what of Google's an app uses.
+// A Report says what of Google's an app uses. What only native code, or code
+// that is decrypted while it runs, has to do with is not in it.
 type Report struct {
 	Markers  int       `json:"markers"` // version of the list of markers
 	Verdict  Verdict   `json:"verdict"` // the worst of its services
@@ -53,6 +56,7 @@ type Service struct {
 const (
 	KindCode      = "code"      // an instruction, a superclass or an interface of a class that can run
 	KindUnreached = "unreached" // the same in a class that nothing refers to
+	KindAbsent    = "absent"    // the same, or in a layout, of a class that is not in the package: it works nowhere
 	KindString    = "string"    // a string in code
 	KindLayout    = "layout"    // a class named in an XML resource
 	KindManifest  = "manifest"  // a component, permission, query, library or meta-data
@@ -72,3 +76,10 @@ type Evidence struct {
 	File  string `json:"file,omitempty"`  // in the package: "classes2.dex"
 	Count int    `json:"count"`           // how often there
 }
+
+// Worse reports whether v is worse for the app than o.
+func (v Verdict) Worse(o Verdict) bool { return v.rank() > o.rank() }
+
+func (v Verdict) rank() int { return slices.Index([]Verdict{Works, Partly, Fails}, v) }
+
+func (l Level) rank() int { return slices.Index([]Level{Bundled, Declared, Called}, l) }
