@@ -85,6 +85,23 @@ func Sweep(dir string) error {
 	return err
 }
 
+// MkdirAll makes a folder and those above it, durably.
+func MkdirAll(path string) error {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return Sync(parent)
+}
+
 // Sync makes the file at path durable, or the names in the folder there.
 func Sync(path string) error {
 	f, err := os.Open(path)

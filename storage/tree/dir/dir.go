@@ -13,22 +13,25 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mios"
 	"mios/internal/atomicfile"
+	"mios/internal/ctxio"
 	"mios/storage/tree"
 )
 
 // A Tree is a [tree.Tree] in a folder. Its pointers are compared and moved
-// under a lock of this process; between processes their owner has to see to
-// it.
+// under a lock of the kernel's, which holds between processes of one machine.
 type Tree struct {
 	root string
-	mu   sync.Mutex
 }
+
+// lockFile is who moves a pointer locks.
+const lockFile = ".pointers.lock"
 
 // New returns the tree in the folder root, which is made when something is
 // stored.
@@ -59,10 +62,10 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 	default:
 		return nil
 	}
-	if err := mkdirAll(filepath.Dir(path)); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
-	if err := atomicfile.Write(path, contextReader{ctx, r}, 0o644); err != nil {
+	if err := atomicfile.Write(path, ctxio.Reader(ctx, r), 0o644); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
 	return nil
@@ -95,42 +98,17 @@ func sameContent(path string, r io.Reader) (bool, error) {
 
 func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
-// mkdirAll makes a folder and those above it, durably.
-func mkdirAll(path string) error {
-	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-		return nil
-	}
-	parent := filepath.Dir(path)
-	if err := mkdirAll(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return atomicfile.Sync(parent)
-}
-
-// contextReader ends a long copy with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
 // Point implements [tree.Tree].
 func (t *Tree) Point(ctx context.Context, name string, old, b []byte) error {
 	path, err := t.path(name)
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	unlock, err := t.lock()
+	if err != nil {
+		return fmt.Errorf("move %s: %w", name, err)
+	}
+	defer unlock()
 	now, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && old == nil:
@@ -139,13 +117,34 @@ func (t *Tree) Point(ctx context.Context, name string, old, b []byte) error {
 	case err != nil:
 		return fmt.Errorf("move %s: %w", name, err)
 	}
-	if err := mkdirAll(filepath.Dir(path)); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("move %s: %w", name, err)
 	}
 	if err := atomicfile.WriteBytes(path, b, 0o644); err != nil {
 		return fmt.Errorf("move %s: %w", name, err)
 	}
 	return nil
+}
+
+// lock waits until nobody else moves a pointer, which takes no longer than a
+// write of a small file.
+func (t *Tree) lock() (unlock func() error, err error) {
+	if err := atomicfile.MkdirAll(t.root); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(t.root, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f.Close, nil
 }
 
 type file struct {
