@@ -57,23 +57,46 @@ func Memory(oldSize int64) int64 { return 9*oldSize/2 + streamMemory }
 // the same bytes on every machine. Neither input may have 2 GiB or more. Both
 // are only read, so that they may be mapped files.
 func Diff(ctx context.Context, old, new []byte, o Options) ([]byte, error) {
-	if len(old) > math.MaxInt32 || len(new) > math.MaxInt32 {
-		return nil, fmt.Errorf("bsdiff: files of %d and %d bytes: compare less than 2 GiB at once", len(old), len(new))
-	}
 	if o.Quality < 0 || o.Quality > brotli.BestCompression {
 		return nil, fmt.Errorf("bsdiff: brotli quality %d: want 1 to %d", o.Quality, brotli.BestCompression)
 	}
-	var m matcher
-	if o.Memory == 0 || Memory(int64(len(old))) <= o.Memory {
-		m = newSuffixes(old)
-	} else {
-		m = newBlocks(old, o.Memory-streamMemory)
-	}
-	segments, err := scanAll(ctx, m, old, new)
+	segments, err := compare(ctx, old, new, o.Memory)
 	if err != nil {
 		return nil, err
 	}
 	return encode(ctx, streams{old, new, segments}, o)
+}
+
+// A Match is bytes of new that are like bytes of old, at places in both.
+type Match struct{ New, Old, Len int }
+
+// Matches returns what new has that is like something in old, in the order of
+// new, none over another: what [Diff] makes a patch of, for formats of patches
+// that are others. Memory is that of [Options].
+func Matches(ctx context.Context, old, new []byte, memory int64) ([]Match, error) {
+	segments, err := compare(ctx, old, new, memory)
+	if err != nil {
+		return nil, err
+	}
+	matches := make([]Match, len(segments))
+	for i, g := range segments {
+		matches[i] = Match{g.new, g.old, g.n}
+	}
+	return matches, nil
+}
+
+// compare returns what of new is like something in old.
+func compare(ctx context.Context, old, new []byte, memory int64) ([]segment, error) {
+	if len(old) > math.MaxInt32 || len(new) > math.MaxInt32 {
+		return nil, fmt.Errorf("bsdiff: files of %d and %d bytes: compare less than 2 GiB at once", len(old), len(new))
+	}
+	var m matcher
+	if memory == 0 || Memory(int64(len(old))) <= memory {
+		m = newSuffixes(old)
+	} else {
+		m = newBlocks(old, memory-streamMemory)
+	}
+	return scanAll(ctx, m, old, new)
 }
 
 // scanAll compares the parts of new on all processors.
