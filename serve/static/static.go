@@ -37,6 +37,7 @@ type Service struct {
 	Cache string
 
 	hot   lru
+	open  opened
 	maker maker
 
 	mu      sync.Mutex
@@ -93,31 +94,43 @@ func (s *Service) ServeHot(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet || len(r.URL.Path) < 2 {
 		return false
 	}
-	e := s.hot.get(r.URL.Path[1:])
-	if e == nil || !e.immutable {
+	return s.serveKept(w, r, r.URL.Path[1:])
+}
+
+// serveKept answers with a file that never changes from what is at hand, and
+// tells whether it did.
+func (s *Service) serveKept(w http.ResponseWriter, r *http.Request, name string) bool {
+	if e := s.hot.get(name); e != nil && e.immutable {
+		s.answer(w, r, e)
+		return true
+	}
+	if r.Header["Range"] == nil {
 		return false
 	}
-	s.answer(w, r, e)
-	return true
+	f := s.open.get(name)
+	if f == nil {
+		return false
+	}
+	defer s.open.release(f)
+	return s.serveSpan(w, r, f)
 }
 
 // Serve answers a GET or HEAD request with the file of a name. An error, which
 // wraps [mios.ErrNotFound] or [mios.ErrInvalid] where there is no such file, is
 // for the caller to answer: then nothing was written.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string) error {
-	e := s.hot.get(name)
-	if e != nil && e.immutable {
-		s.answer(w, r, e)
+	if s.serveKept(w, r, name) {
 		return nil
 	}
 	f, err := s.Tree.Open(r.Context(), name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	if f.Size() > maxHot {
 		return s.serveLarge(w, r, name, f)
 	}
+	defer f.Close()
+	e := s.hot.get(name)
 	if e == nil || !e.stamp.same(stampOf(f)) {
 		if e, err = s.load(name, f); err != nil {
 			return err
@@ -171,7 +184,10 @@ func (s *Service) immutable(name string) (tag string, ok bool) {
 	if s.Immutable == nil {
 		return "", false
 	}
-	return s.Immutable(name)
+	if tag, ok = s.Immutable(name); !ok {
+		tag = ""
+	}
+	return tag, ok
 }
 
 // answer writes a file that is in memory. The commonest requests are answered
@@ -237,10 +253,13 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, b []byte) {
 	}
 }
 
-// serveLarge answers with a file that stays where it is.
+// serveLarge answers with a file that stays where it is, and closes it or keeps
+// it open.
 func (s *Service) serveLarge(w http.ResponseWriter, r *http.Request, name string, f tree.File) error {
 	tag, immutable := s.immutable(name)
 	e := &entry{name: name, tag: tag, immutable: immutable, encodes: s.encodes(name, f.Size())}
+	kept := &openFile{File: f, name: name, refs: 1}
+	defer s.open.release(kept)
 	if tag == "" || e.encodes {
 		var err error
 		if e.digest, err = s.digest(r.Context(), name, f); err != nil {
@@ -263,7 +282,14 @@ func (s *Service) serveLarge(w http.ResponseWriter, r *http.Request, name string
 			return nil
 		}
 	}
-	e.headOf(e.tag, "", int(f.Size())).set(h)
+	kept.head = e.headOf(e.tag, "", int(f.Size()))
+	if _, _, ok := smallSpan(r, f.Size()); ok && immutable {
+		s.open.put(kept)
+		if s.serveSpan(w, r, kept) {
+			return nil
+		}
+	}
+	kept.head.set(h)
 	delete(h, "Content-Length")
 	http.ServeContent(w, r, "", time.Time{}, f)
 	return nil
