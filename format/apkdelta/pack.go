@@ -21,9 +21,8 @@ func maxPacked(n int64) int64 { return n + n>>12 + 1024 }
 
 // A packer writes parts: their sizes, before and after, and they as xz streams.
 type packer struct {
-	w   io.Writer
-	xz  xz.Encoder
-	buf []byte
+	w  io.Writer
+	xz xz.Encoder
 }
 
 func (p *packer) write(parts ...[]byte) error {
