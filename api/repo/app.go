@@ -126,8 +126,6 @@ type Package struct {
 	Listing  *Target      `json:"listing,omitempty"` // a [Listing], at [ListingPath]
 	// Pages are the catalogue's pages that the app is in, by category.
 	Pages map[string]int `json:"pages,omitempty"`
-	// Words is where the catalogue's search has the app.
-	Words []string `json:"words,omitempty"`
 }
 
 // PackagePath is the target that holds a [Package].
@@ -156,4 +154,16 @@ type AppInstalled struct {
 // Sort puts the releases in order, the highest first.
 func (p *Package) Sort() {
 	slices.SortStableFunc(p.Releases, func(a, b AppRelease) int { return cmp.Compare(b.Release, a.Release) })
+}
+
+// Files returns the release's files: the base APK, splits and deltas.
+func (r *AppRelease) Files() []Target {
+	list := []Target{r.Target}
+	for i := range r.Splits {
+		list = append(list, r.Splits[i].Target)
+	}
+	for i := range r.Deltas {
+		list = append(list, r.Deltas[i].Target)
+	}
+	return list
 }

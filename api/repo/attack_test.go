@@ -25,6 +25,11 @@ func (w *world) bin() string {
 	return w.role(repo.RoleApps).Signed.Delegations.SuccinctRoles.GetRolesForTarget(repo.PackagePath(clockApp))[0].Name
 }
 
+// claimBin is the bin of the app's claim.
+func (w *world) claimBin() string {
+	return w.role(repo.RoleClaims).Signed.Delegations.SuccinctRoles.GetRolesForTarget(repo.ClaimsPath(clockApp))[0].Name
+}
+
 // onlineKeys are the roles whose keys are on servers.
 var onlineKeys = []string{key.Apps, key.Rollout, key.Snapshot, key.Timestamp}
 
@@ -229,6 +234,7 @@ func TestAttacks(t *testing.T) {
 			w := base.copy(t, files, state)
 			before := w.newest().Version
 			tt.attack(w)
+			w.client.AskRoots()
 			err := w.client.Refresh(t.Context())
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("Refresh = %v, want %v", err, tt.want)
@@ -348,10 +354,88 @@ var appAttacks = []struct {
 		w.forge(bin, m, key.Apps)
 	}, repo.ErrRole},
 	{"a claim", func(w *world) {
+		bin := w.claimBin()
+		m := w.role(bin)
+		repo.SetClaim(m.Signed.UnrecognizedFields, repo.Claim{Package: clockApp, Signers: []mios.Digest{thief}})
+		w.forge(bin, m, key.Apps)
+	}, repo.ErrSignature},
+	{"claims of its own under its own keys", func(w *world) {
 		m := w.role(repo.RoleClaims)
-		w.putFile(m, repo.ClaimsPath(clockApp), repo.Claims{Claims: []repo.Claim{{Package: clockApp, Signers: []mios.Digest{thief}}}})
+		m.Signed.Delegations.Keys = w.role(repo.RoleApps).Signed.Delegations.Keys
+		m.Signed.Delegations.SuccinctRoles.KeyIDs = w.role(repo.RoleApps).Signed.Delegations.SuccinctRoles.KeyIDs
 		w.forge(repo.RoleClaims, m, key.Apps)
 	}, repo.ErrSignature},
+	{"a release as a package of another bin's", func(w *world) {
+		// The bin that speaks of another package may not speak of this one.
+		other := "apps-0"
+		if w.bin() == other {
+			other = "apps-1"
+		}
+		mine := w.role(w.bin())
+		delete(mine.Signed.Targets, repo.PackagePath(clockApp))
+		w.forge(w.bin(), mine, key.Apps)
+		m := metadata.Targets(w.now.Add(time.Hour))
+		m.Signed.Version = 0
+		w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{appRelease(9, owner)}})
+		w.forge(other, m, key.Apps)
+	}, mios.ErrNotFound},
+	{"bins under another name", func(w *world) {
+		m := w.role(repo.RoleApps)
+		m.Signed.Delegations.SuccinctRoles.NamePrefix = repo.RoleClaims
+		w.forge(repo.RoleApps, m, key.Apps)
+	}, mios.ErrInvalid},
+	{"a bin of another version than the snapshot's", func(w *world) {
+		bin := w.bin()
+		old := w.mirror.files[w.nameOf(bin)]
+		m := w.role(bin)
+		w.forge(bin, m, key.Apps)
+		w.mirror.files[w.nameOf(bin)] = old
+	}, repo.ErrMix},
+	{"an older version of a bin", func(w *world) {
+		bin := w.bin()
+		_, snap := w.current()
+		old := snap.Signed.Meta[bin+".json"].Version
+		w.forge(bin, w.role(bin), key.Apps)
+		if err := w.client.Refresh(w.tb.Context()); err != nil {
+			w.tb.Fatal(err)
+		}
+		if _, err := w.client.AppRelease(w.tb.Context(), clockApp); err != nil {
+			w.tb.Fatal(err)
+		}
+		w.wantRefused = repo.ErrRollback
+		_, snap = w.current()
+		snap.Signed.Meta[bin+".json"] = metadata.MetaFile(old)
+		w.forgeSnapshot(snap)
+	}, nil},
+	{"an endless bin", func(w *world) {
+		bin := w.bin()
+		w.forge(bin, w.role(bin), key.Apps)
+		w.endless(w.nameOf(bin))
+	}, repo.ErrLength},
+	{"an endless bin, and a fetcher that does not count", func(w *world) {
+		bin := w.bin()
+		w.forge(bin, w.role(bin), key.Apps)
+		w.mirror.rude = true
+		w.endless(w.nameOf(bin))
+	}, repo.ErrLength},
+	{"a delta of another package", func(w *world) {
+		bin := w.bin()
+		m := w.role(bin)
+		r := appRelease(9, owner)
+		r.Target.Length = 1000
+		r.Deltas = []repo.AppDelta{{From: owner, Target: repo.Target{Path: repo.DeltaPath("org.example.bank", 9, owner), Length: 1, SHA256: thief}}}
+		w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{r}})
+		w.forge(bin, m, key.Apps)
+	}, mios.ErrInvalid},
+	{"deltas swapped", func(w *world) {
+		bin := w.bin()
+		m := w.role(bin)
+		r := appRelease(9, owner)
+		r.Target.Length = 1000
+		r.Deltas = []repo.AppDelta{{From: owner, Target: repo.Target{Path: repo.DeltaPath(clockApp, 9, thief), Length: 1, SHA256: thief}}}
+		w.putFile(m, repo.PackagePath(clockApp), repo.Package{Package: clockApp, Releases: []repo.AppRelease{r}})
+		w.forge(bin, m, key.Apps)
+	}, mios.ErrInvalid},
 	{"null keys", func(w *world) {
 		m := w.role(repo.RoleApps)
 		for id := range m.Signed.Delegations.Keys {
@@ -388,6 +472,12 @@ func TestStolenAppsKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.attack(w)
+			if w.wantRefused != nil {
+				if err := w.client.Refresh(t.Context()); !errors.Is(err, w.wantRefused) {
+					t.Errorf("Refresh = %v, want %v", err, w.wantRefused)
+				}
+				return
+			}
 			w.refresh()
 			if r, err := w.client.AppRelease(t.Context(), clockApp); !errors.Is(err, tt.want) {
 				t.Errorf("AppRelease = %+v, %v; want %v", r, err, tt.want)
@@ -403,9 +493,10 @@ func TestStolenAppsKey(t *testing.T) {
 
 func TestUnclaimedApp(t *testing.T) {
 	w := newWorld(t)
-	m := w.role(repo.RoleClaims)
-	clear(m.Signed.Targets)
-	w.forge(repo.RoleClaims, m, key.Claims)
+	bin := w.claimBin()
+	m := w.role(bin)
+	clear(m.Signed.UnrecognizedFields)
+	w.forge(bin, m, key.Claims)
 	w.refresh()
 	if _, err := w.client.AppRelease(t.Context(), clockApp); !errors.Is(err, repo.ErrRole) {
 		t.Errorf("AppRelease without a claim = %v, want %v", err, repo.ErrRole)

@@ -22,12 +22,13 @@ func TestGoTUFRepository(t *testing.T) {
 	write(w, "2.root.json", root, key.Root)
 	signers := map[string]string{
 		metadata.TARGETS: key.Targets, "os-iot": key.OS, repo.RoleRollout: key.Rollout, repo.RoleClaims: key.Claims,
-		repo.RoleApps: key.Apps, w.bin(): key.Apps,
+		repo.RoleApps: key.Apps, w.bin(): key.Apps, w.claimBin(): key.Claims,
 	}
 	for role, signer := range signers {
 		w.forge(role, w.role(role), signer)
 	}
 	w.mirror.gets = nil
+	w.client.AskRoots()
 	w.refresh()
 	if r := w.newest(); r.Version != "2" {
 		t.Errorf("release %s, want 2", r.Version)

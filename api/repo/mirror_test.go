@@ -32,6 +32,8 @@ type world struct {
 	mirror mirror
 	dir    string // the device's
 	client *repo.Client
+	// wantRefused is set by an attack that the next look for news finds out.
+	wantRefused error
 }
 
 // A mirror is what an attacker serves.
@@ -116,6 +118,7 @@ func appRelease(code int64, signer mios.Digest) repo.AppRelease {
 	return repo.AppRelease{
 		Target:  repo.Target{Path: repo.AppPath(clockApp, code), Length: int64(len(apk)), SHA256: mios.Sum(apk)},
 		Package: clockApp, VersionCode: code, VersionName: "v", Signers: []mios.Digest{signer},
+		Release: code, Tracks: []string{repo.TrackProduction}, Share: repo.Everyone,
 	}
 }
 

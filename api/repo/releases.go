@@ -109,7 +109,7 @@ func (s *state) rollout(product string) (*Rollout, error) {
 	return r, nil
 }
 
-// AppRelease returns the newest release of a package. Its signer owns the
+// AppRelease returns the highest release of a package, whoever it is for. Its signer owns the
 // package: who installs it compares the APK's own signer with [AppRelease].
 // It fetches what it needs beyond the last [Client.Refresh]. The error wraps
 // [mios.ErrNotFound] where there is no such package.
@@ -122,7 +122,7 @@ func (c *Client) AppRelease(ctx context.Context, pkg string) (*AppRelease, error
 }
 
 // AppVersions returns all releases of a package in the manner of
-// [Client.AppRelease], newest first.
+// [Client.AppRelease], the highest first.
 func (c *Client) AppVersions(ctx context.Context, pkg string) ([]AppRelease, error) {
 	return c.appVersions(ctx, pkg)
 }
@@ -136,21 +136,28 @@ func (c *Client) AppReleases(ctx context.Context) ([]AppRelease, error) {
 		if err != nil {
 			return err
 		}
-		if d := apps.Signed.Delegations; d == nil || d.SuccinctRoles == nil {
-			return fmt.Errorf("role %s has no bins: %w", RoleApps, mios.ErrInvalid)
+		all, err := bins(apps, RoleApps)
+		if err != nil {
+			return err
 		}
-		for role := range apps.Signed.Delegations.SuccinctRoles.Bins() {
+		for role := range all.Bins() {
+			if s.snapshot.Signed.Meta[role+".json"] == nil {
+				continue // nothing is in it yet
+			}
 			m, err := c.role(ctx, s, &apps.Signed, role)
 			if err != nil {
 				return err
 			}
 			for name := range m.Signed.Targets {
 				pkg := strings.TrimSuffix(strings.TrimPrefix(name, "apps/"), ".json")
-				versions, err := c.appPackage(ctx, s, pkg)
+				if CheckPackage(pkg) != nil {
+					continue // a file of the catalogue
+				}
+				p, err := c.appPackage(ctx, s, pkg)
 				if err != nil {
 					return err
 				}
-				list = append(list, versions[0])
+				list = append(list, p.Releases[0])
 			}
 		}
 		return nil
@@ -164,7 +171,10 @@ func (c *Client) appVersions(ctx context.Context, pkg string) (list []AppRelease
 		return nil, err
 	}
 	err = c.extend(ctx, func(s *state) error {
-		list, err = c.appPackage(ctx, s, pkg)
+		p, err := c.appPackage(ctx, s, pkg)
+		if err == nil {
+			list = p.Releases
+		}
 		return err
 	})
 	return list, err
@@ -188,87 +198,103 @@ func (c *Client) extend(ctx context.Context, f func(s *state) error) error {
 	return c.commit(s)
 }
 
-// appPackage returns the releases of a package, newest first and at least one.
-func (c *Client) appPackage(ctx context.Context, s *state, pkg string) ([]AppRelease, error) {
-	targets, name := s.roles[tuf.RoleTargets], PackagePath(pkg)
-	apps, err := c.role(ctx, s, &targets.Signed, RoleApps)
+// binOf returns the metadata of the bin, among those of a role, that may speak of
+// a path: nil if nothing is in that bin yet.
+func (c *Client) binOf(ctx context.Context, s *state, role, name string) (*targetsMeta, error) {
+	targets := s.roles[tuf.RoleTargets]
+	if err := mayName(targets, role, name); err != nil {
+		return nil, err
+	}
+	by, err := c.role(ctx, s, &targets.Signed, role)
 	if err != nil {
 		return nil, err
 	}
-	role, err := bin(apps, name)
+	all, err := bins(by, role)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.role(ctx, s, &apps.Signed, role)
+	bin := all.Bin(name)
+	if s.snapshot.Signed.Meta[bin+".json"] == nil {
+		return nil, nil
+	}
+	return c.role(ctx, s, &by.Signed, bin)
+}
+
+// appTarget returns a target of the apps role's bins, and nil if there is none
+// of that name.
+func (c *Client) appTarget(ctx context.Context, s *state, name string) (*tuf.TargetFile, error) {
+	m, err := c.binOf(ctx, s, RoleApps, name)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return m.Signed.Targets[name], nil
+}
+
+// appPackage returns what is said of a package: its releases, at least one, the
+// highest first.
+func (c *Client) appPackage(ctx context.Context, s *state, pkg string) (*Package, error) {
+	name := PackagePath(pkg)
+	f, err := c.appTarget(ctx, s, name)
 	if err != nil {
 		return nil, err
 	}
-	f := m.Signed.Targets[name]
 	if f == nil {
 		return nil, fmt.Errorf("app %s: %w in this repository", pkg, mios.ErrNotFound)
-	}
-	if err := mayName(targets, RoleApps, name); err != nil {
-		return nil, err
 	}
 	b, err := c.content(ctx, s, name, f)
 	if err != nil {
 		return nil, err
 	}
-	claim, err := c.claim(ctx, s, targets, pkg)
+	claim, err := c.claim(ctx, s, pkg)
 	if err != nil {
 		return nil, err
 	}
 	return parsePackage(pkg, name, b, claim)
 }
 
-// parsePackage reads a package's releases and compares each signer with the
-// claim.
-func parsePackage(pkg, name string, b []byte, claim *Claim) ([]AppRelease, error) {
-	var p Package
-	if err := json.Unmarshal(b, &p); err != nil {
+// parsePackage reads what is said of a package and compares the signers of its
+// releases with the claim.
+func parsePackage(pkg, name string, b []byte, claim *Claim) (*Package, error) {
+	p := new(Package)
+	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fmt.Errorf("%s: %v: %w", name, err, mios.ErrInvalid)
 	}
-	if p.Package != pkg || len(p.Releases) == 0 {
+	if p.Package != pkg || len(p.Releases) == 0 || len(p.Releases) > MaxReleases {
 		return nil, fmt.Errorf("%s: it is about %q, with %d releases: %w", name, p.Package, len(p.Releases), mios.ErrInvalid)
 	}
-	for _, r := range p.Releases {
+	for i := range p.Releases {
+		r := &p.Releases[i]
 		if err := r.Check(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if r.Package != pkg {
 			return nil, fmt.Errorf("%s: a release of %s: %w", name, r.Package, ErrRole)
 		}
-		if !claim.Owns(&r) {
+		if !claim.Owns(r) {
 			return nil, fmt.Errorf("app %s version %d: its signer %.16s… does not own the package: %w", pkg, r.VersionCode, r.Signers[0], ErrRole)
 		}
 	}
+	if p.Listing != nil && p.Listing.Path != ListingPath(pkg) {
+		return nil, fmt.Errorf("%s: a listing at %q: %w", name, p.Listing.Path, ErrRole)
+	}
 	p.Sort()
-	return p.Releases, nil
+	return p, nil
 }
 
 // claim returns who owns a package.
-func (c *Client) claim(ctx context.Context, s *state, targets *targetsMeta, pkg string) (*Claim, error) {
-	nobody := fmt.Errorf("app %s: no claim says who owns the package: %w", pkg, ErrRole)
-	m, err := c.role(ctx, s, &targets.Signed, RoleClaims)
+func (c *Client) claim(ctx context.Context, s *state, pkg string) (*Claim, error) {
+	m, err := c.binOf(ctx, s, RoleClaims, ClaimsPath(pkg))
 	if err != nil {
 		return nil, err
 	}
-	name := ClaimsPath(pkg)
-	if m.Signed.Targets[name] == nil {
-		return nil, nobody
-	}
-	b, err := c.file(ctx, s, targets, RoleClaims, m, name)
-	if err != nil {
-		return nil, err
-	}
-	var claims Claims
-	if err := json.Unmarshal(b, &claims); err != nil {
-		return nil, fmt.Errorf("%s: %v: %w", name, err, mios.ErrInvalid)
-	}
-	for _, claim := range claims.Claims {
-		if claim.Package == pkg {
+	if m != nil {
+		claims, err := ReadClaims(m.Signed.Unrecognized)
+		if err != nil {
+			return nil, err
+		}
+		if claim, ok := claims[pkg]; ok {
 			return &claim, nil
 		}
 	}
-	return nil, nobody
+	return nil, fmt.Errorf("app %s: no claim says who owns the package: %w", pkg, ErrRole)
 }

@@ -9,7 +9,6 @@ package repo
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -25,12 +24,20 @@ import (
 // The names of the delegated roles. The top-level ones are TUF's.
 const (
 	RoleApps    = "apps"    // delegates to the bins apps-0 … by the hash of a path
-	RoleClaims  = "claims"  // which signer owns which package
+	RoleClaims  = "claims"  // which signer owns which package, in bins too
 	RoleRollout = "rollout" // today's share of each OS release
 )
 
 // OSRole is the role that signs a product's OS releases.
 func OSRole(product string) string { return "os-" + product }
+
+// ClaimsField is the field of a claims bin that has its claims: an object of
+// lists of SHA-256 in hexadecimal, the signers, by package.
+const ClaimsField = "x-mios-claims"
+
+// RootVersion is the field of timestamp metadata with the version of the newest
+// root, so that a device does not have to ask for another every time.
+const RootVersion = "x-mios-root"
 
 // SignedAt is the field of timestamp and root metadata that says when they
 // were signed, in RFC 3339: what a device's clock learns from.
@@ -42,6 +49,7 @@ const (
 	MaxRoot      = 512 << 10
 	MaxTimestamp = 16 << 10
 	MaxMetadata  = 16 << 20 // of any role or small target, whatever its signed length
+	MaxBin       = 2 << 20  // of a bin, for which no length is signed
 	MaxRoots     = 1024     // rotations walked in one go
 )
 
@@ -137,16 +145,48 @@ func (c *Claim) Owns(r *AppRelease) bool {
 	return len(r.Signers) > 0 && !slices.ContainsFunc(r.Signers, func(s mios.Digest) bool { return !slices.Contains(c.Signers, s) })
 }
 
-// Claims is the content of one target of the claims role, sorted by package.
-type Claims struct {
-	Claims []Claim `json:"claims"`
+// ClaimsPath is what chooses the bin of the claims role that a package's claim
+// is in, by its hash. No file has that name.
+func ClaimsPath(pkg string) string { return "claims/" + pkg + ".json" }
+
+// ReadClaims returns the claims in the fields of a claims bin, by package.
+func ReadClaims(fields map[string]any) (map[string]Claim, error) {
+	claims := map[string]Claim{}
+	all, ok := fields[ClaimsField].(map[string]any)
+	if !ok && fields[ClaimsField] != nil {
+		return nil, fmt.Errorf("%s is no object: %w", ClaimsField, mios.ErrInvalid)
+	}
+	for pkg, v := range all {
+		list, ok := v.([]any)
+		if err := CheckPackage(pkg); err != nil || !ok || len(list) == 0 {
+			return nil, fmt.Errorf("%s: %q: want a package and its signers: %w", ClaimsField, pkg, mios.ErrInvalid)
+		}
+		c := Claim{Package: pkg}
+		for _, v := range list {
+			text, _ := v.(string)
+			d, err := mios.ParseDigest(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", ClaimsField, pkg, err)
+			}
+			c.Signers = append(c.Signers, d)
+		}
+		claims[pkg] = c
+	}
+	return claims, nil
 }
 
-// ClaimsPath is the target that holds a package's claim: one of 256, by the
-// first byte of the SHA-256 of its name.
-func ClaimsPath(pkg string) string {
-	sum := sha256.Sum256([]byte(pkg))
-	return "claims/" + hex.EncodeToString(sum[:1]) + ".json"
+// SetClaim puts a claim into the fields of a claims bin.
+func SetClaim(fields map[string]any, c Claim) {
+	all, ok := fields[ClaimsField].(map[string]any)
+	if !ok {
+		all = map[string]any{}
+		fields[ClaimsField] = all
+	}
+	list := make([]any, len(c.Signers))
+	for i, d := range c.Signers {
+		list[i] = d.String()
+	}
+	all[c.Package] = list
 }
 
 // Rollout is the content of a target of the rollout role: how far the releases

@@ -28,8 +28,11 @@ type saved struct {
 	Snapshot  []byte                 `json:"snapshot,omitempty"`
 	Roles     map[string][]byte      `json:"roles,omitempty"`
 	Files     map[mios.Digest][]byte `json:"files,omitempty"`
-	Time      time.Time              `json:"time"`      // the newest signed time seen
-	TimeRoot  int64                  `json:"time_root"` // version of the root whose keys signed it
+	Old       map[mios.Digest][]byte `json:"old,omitempty"` // files that nobody has asked for since the snapshot changed
+	Time      time.Time              `json:"time"`          // the newest signed time seen
+	TimeRoot  int64                  `json:"time_root"`     // version of the root whose keys signed it
+	// RootsAsked is when the repository was last asked for newer roots.
+	RootsAsked time.Time `json:"roots_asked,omitzero"`
 }
 
 // A state is one verified view of the repository. It does not change once a
@@ -48,6 +51,7 @@ func (s *state) clone() *state {
 	c.roles = maps.Clone(s.roles)
 	c.raw.Roles = maps.Clone(s.raw.Roles)
 	c.raw.Files = maps.Clone(s.raw.Files)
+	c.raw.Old = maps.Clone(s.raw.Old)
 	c.raw.Roots = append([][]byte(nil), s.raw.Roots...)
 	return &c
 }
@@ -64,7 +68,7 @@ func (s *state) forget() {
 	s.timestamp, s.snapshot = nil, nil
 	s.roles = map[string]*targetsMeta{}
 	s.raw.Timestamp, s.raw.Snapshot = nil, nil
-	s.raw.Roles, s.raw.Files = map[string][]byte{}, map[mios.Digest][]byte{}
+	s.raw.Roles, s.raw.Files, s.raw.Old = map[string][]byte{}, map[mios.Digest][]byte{}, nil
 }
 
 // seen raises the clock to the time in signed metadata.
@@ -94,14 +98,15 @@ func (s *state) setSnapshot(m *snapshotMeta, b []byte) {
 		return
 	}
 	s.snapshot, s.raw.Snapshot = m, b
-	for role := range s.roles {
+	for role, known := range s.roles {
 		f := m.Signed.Meta[role+".json"]
-		if f == nil || checkFile(role, f, s.raw.Roles[role]) != nil {
+		if f == nil || f.Version != known.Signed.Version || checkFile(role, f, s.raw.Roles[role]) != nil {
 			delete(s.roles, role)
 			delete(s.raw.Roles, role)
 		}
 	}
-	clear(s.raw.Files)
+	s.raw.Old = s.raw.Files // what is still said is not fetched again
+	s.raw.Files = map[mios.Digest][]byte{}
 }
 
 func (s *state) setRole(role string, m *targetsMeta, b []byte) {
@@ -158,13 +163,17 @@ func (s *state) restore(old *saved) {
 	if targets := s.roles[tuf.RoleTargets]; targets != nil {
 		s.restoreRoles(&targets.Signed, old, func(string) bool { return true })
 	}
-	if apps := s.roles[RoleApps]; apps != nil {
-		s.restoreRoles(&apps.Signed, old, func(role string) bool { return isBin(apps, role) })
-	}
-	for sum, b := range old.Files {
-		if mios.Sum(b) == sum {
-			s.raw.Files[sum] = b
+	for _, role := range []string{RoleApps, RoleClaims} {
+		if by := s.roles[role]; by != nil {
+			s.restoreRoles(&by.Signed, old, func(role string) bool { return isBin(by, role) })
 		}
+	}
+	bad := func(sum mios.Digest, b []byte) bool { return mios.Sum(b) != sum }
+	maps.DeleteFunc(old.Files, bad)
+	maps.DeleteFunc(old.Old, bad)
+	s.raw.Files, s.raw.Old, s.raw.RootsAsked = old.Files, old.Old, old.RootsAsked
+	if s.raw.Files == nil {
+		s.raw.Files = map[mios.Digest][]byte{}
 	}
 }
 

@@ -58,7 +58,7 @@ var repoInit = command{"repo init", "[flags] DIR", "make a repository for releas
 	"DIR/public is what a web server serves.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		bits := f.Int("app-bits", 4, "spread apps over 2^`N` files: 4 for some hundreds, 7 for some thousands")
+		bits := f.Int("app-bits", 0, "spread apps over 2^`N` files (default: 7, for some thousands; 9 for 20,000)")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}

@@ -1,15 +1,19 @@
 package repo
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"time"
 
 	"mios"
 	"mios/api/repo"
+	"mios/storage/tree"
 )
 
 // An App is all that devices shall see of one package.
@@ -30,9 +34,28 @@ type App struct {
 // [mios.ErrDenied] where a package's claim does not name its signers, and
 // [mios.ErrNotFound] where there is no claim, or a file is neither given nor in the tree.
 func (r *Repo) SetApps(ctx context.Context, apps ...App) (*Result, error) {
+	apps = slices.Clone(apps)
 	for i := range apps {
 		if err := apps[i].check(); err != nil {
 			return nil, err
+		}
+	}
+	// Files are stored while others may change the repository, but not those of
+	// an app that is refused.
+	t, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range apps {
+		if err := t.allowed(&apps[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range apps {
+		for _, f := range apps[i].Files {
+			if err := r.store(ctx, f.Target, f.Content); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r.change(ctx, func(t *tx) error {
@@ -88,12 +111,18 @@ func (a *App) check() error {
 			return fmt.Errorf("app %s: two releases have the number %d: %w", p.Package, rel.Release, mios.ErrInvalid)
 		}
 	}
-	return nil
+	if a.Listing == nil {
+		return nil
+	}
+	if a.Listing.Package != p.Package {
+		return fmt.Errorf("app %s: a listing of %s: %w", p.Package, a.Listing.Package, mios.ErrInvalid)
+	}
+	return a.Listing.Check()
 }
 
-// setApp makes a package what it is to be.
-func (t *tx) setApp(a *App) error {
-	claim, err := t.claimOf(a.Package.Package)
+// allowed says why an app may not be published as it is, or nil.
+func (t *tx) allowed(a *App) error {
+	claim, _, err := t.claimOf(a.Package.Package)
 	if err != nil {
 		return err
 	}
@@ -102,63 +131,186 @@ func (t *tx) setApp(a *App) error {
 			return fmt.Errorf("app %s: its signer %s does not own the package: %w: sign it with the owner's key", rel.Package, rel.Signers[0], mios.ErrDenied)
 		}
 	}
-	for _, f := range a.Files {
-		if err := t.store(f.Target, f.Content); err != nil {
+	return nil
+}
+
+// setApp makes a package what it is to be.
+func (t *tx) setApp(a *App) error {
+	if err := t.allowed(a); err != nil {
+		return err
+	}
+	old, err := t.pkg(a.Package.Package)
+	if errors.Is(err, mios.ErrNotFound) {
+		old, err = new(repo.Package), nil
+	}
+	if err != nil {
+		return err
+	}
+	p := repo.Package{Package: a.Package.Package, Releases: a.Package.Releases, Pages: old.Pages}
+	if err := t.haveFiles(&p, old); err != nil {
+		return err
+	}
+	if p.Listing, p.Pages, err = t.setListing(p.Package, a.Listing, old); err != nil {
+		return err
+	}
+	if reflect.DeepEqual(p, *old) {
+		return nil
+	}
+	return t.putApp(&p)
+}
+
+// putApp makes p what the repository says of its package, if it does not already.
+func (t *tx) putApp(p *repo.Package) error {
+	name := repo.PackagePath(p.Package)
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	bin, err := t.bin(repo.RoleApps, name)
+	if err != nil {
+		return err
+	}
+	if d := t.current(bin); d != nil && d.targets.Signed.Targets[name] != nil {
+		if target, err := repo.TargetOf(name, d.targets.Signed.Targets[name], nil); err == nil && target.SHA256 == mios.Sum(b) {
+			return nil
+		}
+	}
+	m, err := t.edit(bin)
+	if err != nil {
+		return err
+	}
+	return t.putTarget(m, name, json.RawMessage(b), nil)
+}
+
+// haveFiles says which file of a package is not in the tree, or nil. Those that
+// were published already are.
+func (t *tx) haveFiles(p, old *repo.Package) error {
+	there := map[mios.Digest]bool{}
+	for i := range old.Releases {
+		for _, target := range old.Releases[i].Files() {
+			there[target.SHA256] = true
+		}
+	}
+	for i := range p.Releases {
+		if err := t.have(p.Releases[i].Files(), there); err != nil {
 			return err
 		}
 	}
-	name := repo.PackagePath(a.Package.Package)
-	role, err := t.bin(name)
-	if err != nil {
-		return err
+	return nil
+}
+
+// have says which of some targets are not in the tree, or nil.
+func (t *tx) have(targets []repo.Target, there map[mios.Digest]bool) error {
+	for _, target := range targets {
+		if there[target.SHA256] {
+			continue
+		}
+		ok, err := t.r.exists(t.ctx, target.File())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("%s: %w: neither given nor in the tree", target.Path, mios.ErrNotFound)
+		}
+		there[target.SHA256] = true
 	}
-	m, err := t.edit(role)
-	if err != nil {
-		return err
+	return nil
+}
+
+// setListing stores a package's listing and puts it into the catalogue. It
+// returns where the listing is, and the pages that the package is in.
+func (t *tx) setListing(pkg string, l *repo.Listing, old *repo.Package) (*repo.Target, map[string]int, error) {
+	var target *repo.Target
+	if l != nil {
+		b, err := json.Marshal(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(b) > repo.MaxListing {
+			return nil, nil, fmt.Errorf("listing of %s: %d bytes: %w: at most %d", pkg, len(b), mios.ErrInvalid, repo.MaxListing)
+		}
+		target = &repo.Target{Path: repo.ListingPath(pkg), Length: int64(len(b)), SHA256: mios.Sum(b)}
+		if old.Listing != nil && *old.Listing == *target {
+			return target, old.Pages, nil
+		}
+		if err := t.r.tree.Create(t.ctx, target.File(), bytes.NewReader(b)); err != nil {
+			return nil, nil, err
+		}
+		for _, locale := range l.Locales {
+			if err := t.have(locale.Images(), map[mios.Digest]bool{}); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
-	return t.putTarget(m, name, a.Package, nil)
+	if l == nil && old.Listing == nil {
+		return nil, nil, nil
+	}
+	was, err := t.listing(old)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := t.catalogue()
+	if err != nil {
+		return nil, nil, err
+	}
+	pages, err := c.set(pkg, was, l, old.Pages)
+	return target, pages, err
+}
+
+// listing returns a package's listing, or nil.
+func (t *tx) listing(p *repo.Package) (*repo.Listing, error) {
+	if p.Listing == nil {
+		return nil, nil
+	}
+	b, err := tree.ReadAll(t.ctx, t.r.tree, p.Listing.File(), repo.MaxListing)
+	if err != nil {
+		return nil, err
+	}
+	l := new(repo.Listing)
+	if err := json.Unmarshal(b, l); err != nil {
+		return nil, fmt.Errorf("%s: %v: %w", p.Listing.Path, err, mios.ErrInvalid)
+	}
+	return l, p.Listing.Check(b)
 }
 
 func (t *tx) removeApp(pkg string) error {
-	name := repo.PackagePath(pkg)
-	role, err := t.bin(name)
-	if err != nil || t.current(role).targets.Signed.Targets[name] == nil {
-		return err
+	p, err := t.pkg(pkg)
+	if errors.Is(err, mios.ErrNotFound) {
+		return nil
 	}
-	m, err := t.edit(role)
 	if err != nil {
 		return err
 	}
-	delete(m.Signed.Targets, name)
+	if _, _, err := t.setListing(pkg, nil, p); err != nil {
+		return err
+	}
+	m, err := t.editBin(repo.RoleApps, repo.PackagePath(pkg))
+	if err != nil {
+		return err
+	}
+	delete(m.Signed.Targets, repo.PackagePath(pkg))
 	return nil
 }
 
 // Package returns what is published of a package. The error wraps
 // [mios.ErrNotFound] where nothing is.
 func (r *Repo) Package(ctx context.Context, pkg string) (*repo.Package, error) {
-	v, err := r.view(ctx)
+	t, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tx{r: r, ctx: ctx, view: v, docs: map[string]*document{}}
 	return t.pkg(pkg)
 }
 
 // pkg is [Repo.Package] with the changes so far.
 func (t *tx) pkg(pkg string) (*repo.Package, error) {
 	name := repo.PackagePath(pkg)
-	role, err := t.bin(name)
+	bin, err := t.bin(repo.RoleApps, name)
 	if err != nil {
 		return nil, err
 	}
 	p := new(repo.Package)
-	return p, t.content(role, name, p)
-}
-
-// claimOf returns who owns a package.
-func (t *tx) claimOf(pkg string) (*repo.Claim, error) {
-	claim, _, err := t.r.ClaimOf(t.ctx, pkg)
-	return &claim, err
+	return p, t.content(bin, name, p)
 }
 
 // keptVersions is how many releases of an app PublishApp leaves.
@@ -179,13 +331,24 @@ func (r *Repo) PublishApp(ctx context.Context, rel *repo.AppRelease, apk io.Read
 		if err != nil {
 			return err
 		}
-		if err := addVersion(p, rel, t.signed); err != nil {
+		next := *rel // it may have to be done again
+		if err := addVersion(p, &next, t.signed); err != nil {
 			return err
 		}
-		a := &App{Package: *p, Files: []File{{rel.Target, apk}}}
+		a := &App{Package: *p}
+		if a.Listing, err = t.listing(p); err != nil {
+			return err
+		}
 		if err := a.check(); err != nil {
 			return err
 		}
+		if err := t.allowed(a); err != nil {
+			return err
+		}
+		if err := t.r.store(t.ctx, next.Target, apk); err != nil {
+			return err
+		}
+		*rel = next
 		return t.setApp(a)
 	})
 }

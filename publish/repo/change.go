@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"strings"
 
 	"mios"
 	"mios/api/repo"
@@ -24,11 +23,12 @@ import (
 func (r *Repo) Refresh(ctx context.Context) (*Result, error) {
 	return r.change(ctx, func(t *tx) error {
 		t.force = true
-		for role, d := range t.view.docs {
-			if kr, err := key.FindRole(keyRole(role)); err != nil || kr.Offline {
+		for _, role := range t.view.standing() {
+			expires, ok := t.expires(role)
+			if kr, err := key.FindRole(keyRole(role)); err != nil || kr.Offline || !ok {
 				continue
 			}
-			if d.expires().Sub(t.signed) < r.cfg.Lifetimes.of(role)/2 {
+			if expires.Sub(t.signed) < r.cfg.Lifetimes.of(role)/2 {
 				if _, err := t.next(role); err != nil {
 					return err
 				}
@@ -64,9 +64,8 @@ func (r *Repo) AddProduct(ctx context.Context, product string, keys PublicKeys, 
 			return err
 		}
 		d := &document{role: role, targets: tuf.New[tuf.Targets]()}
-		t.stamp(d)
 		t.docs[role] = d
-		return nil
+		return t.stamp(d)
 	})
 }
 
@@ -77,20 +76,20 @@ func (r *Repo) HasProduct(ctx context.Context, product string) (bool, error) {
 		return false, err
 	}
 	staged, err := r.loadStaged(v)
-	return v.docs[repo.OSRole(product)] != nil || staged[repo.OSRole(product)] != nil, err
+	return v.version(repo.OSRole(product)) > 0 || staged[repo.OSRole(product)] != nil, err
 }
 
 // store copies the bytes of a target into the tree, and fails if they are not
 // those that it names.
-func (t *tx) store(target repo.Target, b io.Reader) error {
-	if f, err := t.r.tree.Open(t.ctx, target.File()); err == nil && f.Size() == target.Length {
+func (r *Repo) store(ctx context.Context, target repo.Target, b io.Reader) error {
+	if f, err := r.tree.Open(ctx, target.File()); err == nil && f.Size() == target.Length {
 		return f.Close() // its name has its hash
 	} else if err == nil {
 		f.Close()
 	} else if !errors.Is(err, mios.ErrNotFound) {
 		return err
 	}
-	return t.r.tree.Create(t.ctx, target.File(), &checkedReader{r: b, target: target, h: sha256.New()})
+	return r.tree.Create(ctx, target.File(), &checkedReader{r: b, target: target, h: sha256.New()})
 }
 
 // A checkedReader fails at the end if it was not the target's bytes.
@@ -151,7 +150,7 @@ func (r *Repo) PublishOS(ctx context.Context, rel *repo.OSRelease, payload io.Re
 			}
 		}
 		for _, f := range append([]File{{rel.Target, payload}}, files...) {
-			if err := t.store(f.Target, f.Content); err != nil {
+			if err := t.r.store(t.ctx, f.Target, f.Content); err != nil {
 				return err
 			}
 		}
@@ -243,67 +242,4 @@ func (r *Repo) read(ctx context.Context, name string, f *tuf.TargetFile, v any) 
 		return err
 	}
 	return json.Unmarshal(b, v)
-}
-
-// Claim says which signers own a package from now on: SHA-256 of their
-// certificates.
-func (r *Repo) Claim(ctx context.Context, c repo.Claim) (*Result, error) {
-	if err := repo.CheckPackage(c.Package); err != nil {
-		return nil, err
-	}
-	if len(c.Signers) == 0 {
-		return nil, fmt.Errorf("claim of %s: no signer: %w", c.Package, mios.ErrInvalid)
-	}
-	return r.change(ctx, func(t *tx) error {
-		var claims repo.Claims
-		name := repo.ClaimsPath(c.Package)
-		if err := t.content(repo.RoleClaims, name, &claims); err != nil && !errors.Is(err, mios.ErrNotFound) {
-			return err
-		}
-		claims.Claims = slices.DeleteFunc(claims.Claims, func(o repo.Claim) bool { return o.Package == c.Package })
-		claims.Claims = append(claims.Claims, c)
-		slices.SortFunc(claims.Claims, func(a, b repo.Claim) int { return strings.Compare(a.Package, b.Package) })
-		m, err := t.edit(repo.RoleClaims)
-		if err != nil {
-			return err
-		}
-		return t.putTarget(m, name, claims, nil)
-	})
-}
-
-// ClaimOf returns who owns a package, as published or as it waits for
-// signatures. The error wraps [mios.ErrNotFound] where nobody does.
-func (r *Repo) ClaimOf(ctx context.Context, pkg string) (c repo.Claim, published bool, err error) {
-	v, err := r.view(ctx)
-	if err != nil {
-		return c, false, err
-	}
-	staged, err := r.loadStaged(v)
-	if err != nil {
-		return c, false, err
-	}
-	for _, d := range []*document{v.docs[repo.RoleClaims], staged[repo.RoleClaims]} {
-		if d == nil || d.targets.Signed.Targets[repo.ClaimsPath(pkg)] == nil {
-			continue
-		}
-		var claims repo.Claims
-		if err := r.read(ctx, repo.ClaimsPath(pkg), d.targets.Signed.Targets[repo.ClaimsPath(pkg)], &claims); err != nil {
-			return c, false, err
-		}
-		for _, c := range claims.Claims {
-			if c.Package == pkg {
-				return c, d == v.docs[repo.RoleClaims], nil
-			}
-		}
-	}
-	return c, false, fmt.Errorf("package %s: nobody owns it: %w", pkg, mios.ErrNotFound)
-}
-
-// bin returns the role that signs a target of the apps role.
-func (t *tx) bin(name string) (string, error) {
-	d := t.current(repo.RoleApps).targets.Signed.Delegations
-	if d == nil || d.SuccinctRoles == nil {
-		return "", fmt.Errorf("role %s has no bins: %w", repo.RoleApps, mios.ErrInvalid)
-	}
-	return d.SuccinctRoles.Bin(name), nil
 }

@@ -2,7 +2,9 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +33,7 @@ func (t *tx) commit() (*Result, error) {
 		if t.view.root() == nil {
 			return nil, fmt.Errorf("role %s: too few of its private keys are at hand: %w: a new repository wants those of all roles but os", role, mios.ErrInvalid)
 		}
-		if err := t.r.stage(d); err != nil {
+		if err := t.r.stage(t.ctx, d); err != nil {
 			return nil, err
 		}
 		res.Waiting = append(res.Waiting, t.waiting(d))
@@ -43,7 +45,7 @@ func (t *tx) commit() (*Result, error) {
 		}
 	}
 	for role := range accepted {
-		if err := t.r.unstage(role); err != nil {
+		if err := t.r.unstage(t.ctx, role); err != nil {
 			return nil, err
 		}
 	}
@@ -92,7 +94,7 @@ func (t *tx) publish(accepted map[string]*document, res *Result) error {
 	var steps []func() error
 	create := func(role string, version int64, b []byte) func() error {
 		return func() error {
-			return t.r.tree.Create(t.ctx, repo.MetadataPath(role, version), bytes.NewReader(b))
+			return race(t.r.tree.Create(t.ctx, repo.MetadataPath(role, version), bytes.NewReader(b)))
 		}
 	}
 	for _, role := range res.Roles {
@@ -101,7 +103,7 @@ func (t *tx) publish(accepted map[string]*document, res *Result) error {
 		}
 	}
 	steps = append(steps, create(tuf.RoleSnapshot, snap.Signed.Version, snapRaw), func() error {
-		return t.r.tree.Point(t.ctx, repo.MetadataPath(tuf.RoleTimestamp, 0), t.view.pointer, stampRaw)
+		return race(t.r.tree.Point(t.ctx, repo.MetadataPath(tuf.RoleTimestamp, 0), t.view.pointer, stampRaw))
 	})
 	if d := accepted[tuf.RoleRoot]; d != nil {
 		// Clients walk to the newest root first. It comes last if those who know
@@ -123,10 +125,18 @@ func (t *tx) publish(accepted map[string]*document, res *Result) error {
 	return nil
 }
 
+// race marks the error of a name or a pointer that another process took.
+func race(err error) error {
+	if errors.Is(err, mios.ErrConflict) {
+		return raced{err}
+	}
+	return err
+}
+
 // readable tells whether a client that knows only the root old can verify what
 // is being published.
 func (t *tx) readable(old *rootMeta, accepted map[string]*document, snap *snapshotMeta, stamp *timestampMeta) bool {
-	targets := t.view.docs[tuf.RoleTargets]
+	targets := t.view.doc(tuf.RoleTargets)
 	if d := accepted[tuf.RoleTargets]; d != nil {
 		targets = d
 	}
@@ -144,16 +154,22 @@ func (t *tx) snapshot(root *rootMeta, accepted map[string]*document, files map[s
 	}
 	snap := tuf.New[tuf.Snapshot]()
 	snap.Signed.Expires = t.signed.Add(t.r.cfg.Lifetimes.of(tuf.RoleSnapshot))
-	snap.Signed.Version = t.view.used[tuf.RoleSnapshot] + 1
+	var err error
+	if snap.Signed.Version, err = t.view.free(tuf.RoleSnapshot); err != nil {
+		return nil, nil, err
+	}
 	if t.view.snapshot != nil {
 		maps.Copy(snap.Signed.Meta, t.view.snapshot.Signed.Meta)
 	}
 	for role, b := range files {
-		if role != tuf.RoleRoot {
+		switch {
+		case parent(role) != "": // there are many: of them the version is enough
+			snap.Signed.Meta[role+".json"] = &tuf.MetaFile{Version: accepted[role].version()}
+		case role != tuf.RoleRoot:
 			snap.Signed.Meta[role+".json"] = metaFile(accepted[role].version(), b)
 		}
 	}
-	err := t.signOnline(root, tuf.RoleSnapshot, snap)
+	err = t.signOnline(root, tuf.RoleSnapshot, snap)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -168,7 +184,7 @@ func (t *tx) timestamp(root *rootMeta, snap *snapshotMeta, raw []byte) (*timesta
 		stamp.Signed.Version = t.view.timestamp.Signed.Version + 1
 	}
 	stamp.Signed.Meta = map[string]*tuf.MetaFile{"snapshot.json": metaFile(snap.Signed.Version, raw)}
-	stamp.Signed.Unrecognized = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339)}
+	stamp.Signed.Unrecognized = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339), repo.RootVersion: root.Signed.Version}
 	err := t.signOnline(root, tuf.RoleTimestamp, stamp)
 	if err != nil {
 		return nil, nil, err
@@ -216,17 +232,54 @@ func (t *tx) signOnline(root *rootMeta, role string, m tuf.Document) error {
 // as a part of that life.
 const warnAhead = 10
 
-// warnings tells which offline roles end soon.
+// warnings tells which roles end soon, of those that were read: all of them when
+// freshness is signed again.
 func (t *tx) warnings(accepted map[string]*document) []string {
-	list := []string{}
-	for role, d := range t.view.docs {
+	soon := map[string]time.Time{}
+	roles := slices.Collect(maps.Keys(t.view.docs))
+	if t.force {
+		roles = t.view.standing()
+	}
+	for _, role := range roles {
+		expires, ok := t.expires(role)
 		if next := accepted[role]; next != nil {
-			d = next
+			expires, ok = next.expires(), true
 		}
-		if left := d.expires().Sub(t.signed); left < t.r.cfg.Lifetimes.of(role)/warnAhead {
-			list = append(list, fmt.Sprintf("%s metadata is good until %s only: sign it again", role, d.expires().Format(time.DateOnly)))
+		if !ok || expires.Sub(t.signed) >= t.r.cfg.Lifetimes.of(role)/warnAhead {
+			continue
 		}
+		name := cmp.Or(parent(role), role) // one line for all bins
+		if was, ok := soon[name]; !ok || expires.Before(was) {
+			soon[name] = expires
+		}
+	}
+	list := []string{}
+	for role, expires := range soon {
+		list = append(list, fmt.Sprintf("%s metadata is good until %s only: sign it again", role, expires.Format(time.DateOnly)))
 	}
 	slices.Sort(list)
 	return list
+}
+
+// expires returns until when the published metadata of a role is good. It
+// remembers: what was published once is not read again for this.
+func (t *tx) expires(role string) (time.Time, bool) {
+	n := t.view.version(role)
+	t.r.mu.Lock()
+	l, ok := t.r.lives[role]
+	t.r.mu.Unlock()
+	if ok && l.version == n {
+		return l.expires, true
+	}
+	d := t.view.docs[role]
+	if d == nil {
+		d = t.view.doc(role)
+	}
+	if d == nil {
+		return time.Time{}, false
+	}
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.r.lives[role] = life{n, d.expires()}
+	return d.expires(), true
 }

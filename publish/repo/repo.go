@@ -10,17 +10,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"mios"
 	"mios/api/repo"
 	"mios/format/tuf"
-	"mios/internal/atomicfile"
 	"mios/key"
 	"mios/storage/tree"
 	"mios/storage/tree/dir"
@@ -83,14 +80,27 @@ type Config struct {
 	Lifetimes Lifetimes `json:"lifetimes"`
 }
 
-// A Repo is a repository's folder. Everything that changes it takes the lock of
-// the folder, so that several processes may.
+// A Repo is a repository: its tree, and its state beside it. Several processes
+// may change it: they take turns by the state's lock, and who finds that the
+// tree's pointer has moved all the same does its work again.
 type Repo struct {
-	dir  string
-	cfg  Config
-	tree tree.Tree
-	keys []Keys
-	now  func() time.Time
+	dir   string
+	state State
+	cfg   Config
+	tree  tree.Tree
+	keys  []Keys
+	now   func() time.Time
+
+	rootVersion atomic.Int64 // the newest that was seen
+	mu          sync.Mutex   // guards what follows
+	lives       map[string]life
+	packages    map[mios.Digest]repo.AppRelease // the highest release, by the package's file
+}
+
+// A life is until when a version of a role's metadata is good.
+type life struct {
+	version int64
+	expires time.Time
 }
 
 // An Option changes how a [Repo] works.
@@ -105,15 +115,20 @@ func WithClock(now func() time.Time) Option { return func(r *Repo) { r.now = now
 // WithTree replaces the public tree.
 func WithTree(t tree.Tree) Option { return func(r *Repo) { r.tree = t } }
 
-// Open returns the repository in the folder dir.
+// WithState replaces the folder for all but the tree: for one that processes on
+// several machines share, with [WithTree].
+func WithState(s State) Option { return func(r *Repo) { r.state = s } }
+
+// Open returns the repository in the folder dir, which is but its name where
+// neither tree nor state are folders.
 func Open(dir string, opts ...Option) (*Repo, error) {
 	r := newRepo(dir, opts)
-	b, err := os.ReadFile(filepath.Join(dir, configFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := r.state.Read(context.Background(), configFile)
+	if errors.Is(err, mios.ErrNotFound) {
 		return nil, fmt.Errorf("repository %s: %w: make one with mios repo init", dir, mios.ErrNotFound)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("repository %s: %w", dir, err)
 	}
 	if err := json.Unmarshal(b, &r.cfg); err != nil {
 		return nil, fmt.Errorf("repository %s: %s: %v: %w", dir, configFile, err, mios.ErrInvalid)
@@ -122,7 +137,10 @@ func Open(dir string, opts ...Option) (*Repo, error) {
 }
 
 func newRepo(path string, opts []Option) *Repo {
-	r := &Repo{dir: path, now: time.Now, tree: dir.New(filepath.Join(path, PublicDir))}
+	r := &Repo{
+		dir: path, now: time.Now, tree: dir.New(filepath.Join(path, PublicDir)), state: folder(path),
+		lives: map[string]life{}, packages: map[mios.Digest]repo.AppRelease{},
+	}
 	for _, o := range opts {
 		o(r)
 	}
@@ -158,32 +176,14 @@ func (r *Repo) signers(role string) ([]crypto.Signer, error) {
 	return all, nil
 }
 
-// lock keeps other processes from changing the repository, and cleans up after
-// one that was killed.
-func (r *Repo) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(r.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", r.dir, err)
-	}
-	if t, ok := r.tree.(interface{ Sweep() error }); ok {
-		if err := t.Sweep(); err != nil {
-			f.Close()
-			return nil, err
-		}
-	}
-	return func() { f.Close() }, nil
-}
-
 // InitOptions say how a repository is set up.
 type InitOptions struct {
 	Lifetimes Lifetimes // zero ones are the default's
-	// AppBits is how many bits of a hash choose an app's bin: 4 are 16 bins.
-	// 0 means 4.
-	AppBits int
+	// AppBits is how many bits of a hash choose an app's bin, and ClaimBits a
+	// claim's: 7 are 128 bins, which is right for some thousands of apps; for
+	// 20,000, take 9. 0 means 7. A bin takes no space before something is in it,
+	// and [Repo.Rotate] can give another number.
+	AppBits, ClaimBits int
 	// Thresholds are how many keys of a role must sign, by the key's role;
 	// what is missing is as in [key.Roles].
 	Thresholds map[string]int
@@ -193,21 +193,22 @@ type InitOptions struct {
 // takes the public keys of all roles but os, and enough private ones of them to
 // sign. It can be run again after a kill.
 func Init(ctx context.Context, path string, keys *key.Set, o InitOptions, opts ...Option) (*Repo, error) {
-	if _, err := os.Stat(filepath.Join(path, configFile)); err == nil {
-		return nil, fmt.Errorf("repository %s: %w: it is there already", path, mios.ErrConflict)
-	}
 	r := newRepo(path, append(opts, WithKeys(keys)))
-	r.cfg.Lifetimes = withDefaults(o.Lifetimes)
-	if o.AppBits == 0 {
-		o.AppBits = 4
-	}
-	if o.AppBits < 0 || o.AppBits > 14 {
-		return nil, fmt.Errorf("bins for apps: %d bits: %w: want 1 to 14", o.AppBits, mios.ErrInvalid)
-	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if _, err := r.state.Read(ctx, configFile); err == nil {
+		return nil, fmt.Errorf("repository %s: %w: it is there already", path, mios.ErrConflict)
+	} else if !errors.Is(err, mios.ErrNotFound) {
 		return nil, err
 	}
-	unlock, err := r.lock()
+	r.cfg.Lifetimes = withDefaults(o.Lifetimes)
+	for _, bits := range []*int{&o.AppBits, &o.ClaimBits} {
+		if *bits == 0 {
+			*bits = defaultBits
+		}
+		if err := checkBits(*bits); err != nil {
+			return nil, err
+		}
+	}
+	unlock, err := r.state.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +223,9 @@ func Init(ctx context.Context, path string, keys *key.Set, o InitOptions, opts .
 			return nil, err
 		}
 		for _, d := range t.docs {
-			t.stamp(d)
+			if err := t.stamp(d); err != nil {
+				return nil, err
+			}
 		}
 		if _, err := t.commit(); err != nil {
 			return nil, fmt.Errorf("repository %s: %w", path, err)
@@ -233,7 +236,17 @@ func Init(ctx context.Context, path string, keys *key.Set, o InitOptions, opts .
 		return nil, err
 	}
 	// The configuration makes it a repository.
-	return r, atomicfile.WriteBytes(filepath.Join(path, configFile), append(b, '\n'), 0o644)
+	return r, r.state.Write(ctx, configFile, append(b, '\n'))
+}
+
+// defaultBits are those that choose a bin in a new repository.
+const defaultBits = 7
+
+func checkBits(n int) error {
+	if n < 1 || n > 14 {
+		return fmt.Errorf("bins of %d bits: %w: want 1 to 14", n, mios.ErrInvalid)
+	}
+	return nil
 }
 
 func withDefaults(l Lifetimes) Lifetimes {
@@ -275,18 +288,15 @@ func (r *Repo) first(keys *key.Set, o InitOptions) (map[string]*document, error)
 		delegate(targets, d.role, []string{d.paths}, g)
 	}
 	add(&document{role: tuf.RoleTargets, targets: targets})
-	add(&document{role: repo.RoleClaims, targets: tuf.New[tuf.Targets]()})
 	add(&document{role: repo.RoleRollout, targets: tuf.New[tuf.Targets]()})
-	apps := tuf.New[tuf.Targets]()
-	g, err := groupOf(keys, repo.RoleApps, o.Thresholds)
-	if err != nil {
-		return nil, err
-	}
-	bins := &tuf.SuccinctRoles{KeyIDs: sortedIDs(g), Threshold: g.Threshold, BitLength: o.AppBits, NamePrefix: repo.RoleApps}
-	apps.Signed.Delegations = &tuf.Delegations{Keys: g.Keys, SuccinctRoles: bins}
-	add(&document{role: repo.RoleApps, targets: apps})
-	for role := range bins.Bins() {
-		add(&document{role: role, targets: tuf.New[tuf.Targets]()})
+	for role, bits := range map[string]int{repo.RoleApps: o.AppBits, repo.RoleClaims: o.ClaimBits} {
+		g, err := groupOf(keys, role, o.Thresholds)
+		if err != nil {
+			return nil, err
+		}
+		d := &document{role: role, targets: tuf.New[tuf.Targets]()}
+		setBins(d.targets, role, g, bits)
+		add(d)
 	}
 	return docs, nil
 }

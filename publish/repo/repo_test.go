@@ -186,7 +186,8 @@ func TestApps(t *testing.T) {
 	signer, thief := mios.Sum([]byte("cert")), mios.Sum([]byte("thief"))
 	app := func(code int64, signer mios.Digest, apk string) (*repo.AppRelease, io.Reader) {
 		return &repo.AppRelease{
-			Target:  repo.Target{Path: repo.AppPath("org.example.clock", code), Length: int64(len(apk)), SHA256: mios.Sum([]byte(apk))},
+			Target: repo.Target{Path: repo.AppPath("org.example.clock", code), Length: int64(len(apk)), SHA256: mios.Sum([]byte(apk))},
+			Tracks: []string{repo.TrackProduction}, Share: repo.Everyone,
 			Package: "org.example.clock", VersionCode: code, VersionName: fmt.Sprint(code), Signers: []mios.Digest{signer},
 		}, strings.NewReader(apk)
 	}

@@ -18,10 +18,30 @@ func keyRole(role string) string {
 	switch {
 	case strings.HasPrefix(role, repo.OSRole("")):
 		return key.OS
-	case strings.HasPrefix(role, repo.RoleApps+"-"):
+	case parent(role) == repo.RoleApps:
 		return key.Apps
+	case parent(role) == repo.RoleClaims:
+		return key.Claims
 	}
 	return role
+}
+
+// parent returns the role whose bin a role is, or "".
+func parent(role string) string {
+	for _, p := range []string{repo.RoleApps, repo.RoleClaims} {
+		if strings.HasPrefix(role, p+"-") {
+			return p
+		}
+	}
+	return ""
+}
+
+// setBins makes a targets role delegate to 2^bits bins whose keys are g.
+func setBins(m *targetsMeta, role string, g group, bits int) {
+	m.Signed.Delegations = &tuf.Delegations{
+		Keys:          g.Keys,
+		SuccinctRoles: &tuf.SuccinctRoles{KeyIDs: sortedIDs(g), Threshold: g.Threshold, BitLength: bits, NamePrefix: role},
+	}
 }
 
 // PublicKeys are the public keys at hand, by role; [key.Set] is one.

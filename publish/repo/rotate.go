@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ type Rotation struct {
 	Roles      []string
 	Keys       PublicKeys // the new public keys
 	Thresholds map[string]int
+	// Bits changes how many bits choose a bin, by role: apps or claims, which
+	// must be among the Roles. What is missing stays as it is.
+	Bits map[string]int
 }
 
 // Rotate makes a new root, or a new delegation, in which roles have new keys,
@@ -35,9 +39,9 @@ func (r *Repo) Rotate(ctx context.Context, o Rotation) (*Result, error) {
 			switch {
 			case slices.Contains(tuf.TopLevel[:], role):
 				err = t.rotateTop(role, o)
-			case role == repo.RoleApps:
-				err = t.rotateApps(o)
-			case role == repo.RoleClaims, role == repo.RoleRollout, strings.HasPrefix(role, repo.OSRole("")):
+			case role == repo.RoleApps, role == repo.RoleClaims:
+				err = t.rotateBins(role, o)
+			case role == repo.RoleRollout, strings.HasPrefix(role, repo.OSRole("")):
 				err = t.rotateDelegated(role, o)
 			default:
 				err = fmt.Errorf("role %q: %w: want root, targets, snapshot, timestamp, claims, apps, rollout or os-PRODUCT", role, mios.ErrInvalid)
@@ -85,21 +89,105 @@ func (t *tx) rotateDelegated(role string, o Rotation) error {
 	return fmt.Errorf("role %s: %w in this repository", role, mios.ErrNotFound)
 }
 
-func (t *tx) rotateApps(o Rotation) error {
-	if err := t.rotateDelegated(repo.RoleApps, o); err != nil {
+// rotateBins gives a role and its bins new keys, and, if asked for, another
+// number of bins: what they hold moves to its new place.
+func (t *tx) rotateBins(role string, o Rotation) error {
+	if err := t.rotateDelegated(role, o); err != nil {
 		return err
 	}
-	g, err := groupOf(o.Keys, repo.RoleApps, o.Thresholds)
+	g, err := groupOf(o.Keys, role, o.Thresholds)
 	if err != nil {
 		return err
 	}
-	d := t.docs[repo.RoleApps].targets.Signed.Delegations
-	d.Keys = g.Keys
-	d.SuccinctRoles.KeyIDs, d.SuccinctRoles.Threshold = sortedIDs(g), g.Threshold
-	for role := range d.SuccinctRoles.Bins() {
-		if _, err := t.next(role); err != nil {
+	m := t.docs[role].targets
+	if m.Signed.Delegations == nil || m.Signed.Delegations.SuccinctRoles == nil {
+		return fmt.Errorf("role %s has no bins: %w", role, mios.ErrInvalid)
+	}
+	was := m.Signed.Delegations.SuccinctRoles.BitLength
+	bits := was
+	if n, ok := o.Bits[role]; ok {
+		bits = n
+	}
+	if err := checkBits(bits); err != nil {
+		return err
+	}
+	var all []*document
+	for _, bin := range t.binsOf(role) {
+		d, err := t.next(bin)
+		if err != nil {
 			return err
 		}
+		all = append(all, d)
+	}
+	setBins(m, role, g, bits)
+	if bits == was {
+		return nil
+	}
+	return t.spread(role, all)
+}
+
+// binsOf returns the bins of a role that have metadata, or will.
+func (t *tx) binsOf(role string) []string {
+	var list []string
+	for name := range t.current(role).targets.Signed.Delegations.SuccinctRoles.Bins() {
+		if t.has(name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// spread puts what bins hold into those that are to hold it now.
+func (t *tx) spread(role string, bins []*document) error {
+	targets, claims := map[string]*tuf.TargetFile{}, map[string]repo.Claim{}
+	for _, d := range bins {
+		signed := &d.targets.Signed
+		maps.Copy(targets, signed.Targets)
+		c, err := repo.ReadClaims(signed.Unrecognized)
+		if err != nil {
+			return fmt.Errorf("role %s: %w", d.role, err)
+		}
+		maps.Copy(claims, c)
+		clear(signed.Targets)
+		delete(signed.Unrecognized, repo.ClaimsField)
+		if !t.docs[role].targets.Signed.Delegations.SuccinctRoles.Has(d.role) {
+			delete(t.docs, d.role) // nobody asks for it any more
+		}
+	}
+	for _, bin := range t.binsOf(role) { // from another time with that many
+		d, err := t.next(bin)
+		if err != nil {
+			return err
+		}
+		clear(d.targets.Signed.Targets)
+		delete(d.targets.Signed.Unrecognized, repo.ClaimsField)
+	}
+	for name, f := range targets {
+		m, err := t.editBin(role, name)
+		if err != nil {
+			return err
+		}
+		m.Signed.Targets[name] = f
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(claims)) {
+		m, err := t.editBin(role, repo.ClaimsPath(pkg))
+		if err != nil {
+			return err
+		}
+		repo.SetClaim(m.Signed.Unrecognized, claims[pkg])
 	}
 	return nil
+}
+
+// editBin returns the next version of the bin of a role that speaks of a path.
+func (t *tx) editBin(role, name string) (*targetsMeta, error) {
+	bin, err := t.bin(role, name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := t.edit(bin)
+	if err == nil && m.Signed.Unrecognized == nil {
+		m.Signed.Unrecognized = map[string]any{}
+	}
+	return m, err
 }

@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,50 +15,48 @@ import (
 	"mios"
 	"mios/api/repo"
 	"mios/format/tuf"
-	"mios/internal/atomicfile"
 )
 
-func (r *Repo) stagedPath(role string) string {
-	return filepath.Join(r.dir, stagedDir, role+".json")
-}
+func stagedName(role string) string { return stagedDir + "/" + role + ".json" }
 
 // stage keeps a document that waits for signatures.
-func (r *Repo) stage(d *document) error {
+func (r *Repo) stage(ctx context.Context, d *document) error {
 	b, err := d.bytes()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(r.dir, stagedDir), 0o755); err != nil {
-		return err
-	}
-	return atomicfile.WriteBytes(r.stagedPath(d.role), b, 0o644)
+	return r.state.Write(ctx, stagedName(d.role), b)
 }
 
-func (r *Repo) unstage(role string) error {
-	if err := os.Remove(r.stagedPath(role)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+func (r *Repo) unstage(ctx context.Context, role string) error {
+	return r.state.Remove(ctx, stagedName(role))
 }
 
 // loadStaged reads what waits for signatures, save what was published since.
 func (r *Repo) loadStaged(v *view) (map[string]*document, error) {
 	staged := map[string]*document{}
-	names, err := filepath.Glob(filepath.Join(r.dir, stagedDir, "*.json"))
+	names, err := r.state.List(v.ctx, stagedDir)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		b, err := os.ReadFile(name)
+		role, ok := strings.CutSuffix(path.Base(name), ".json")
+		if !ok {
+			continue
+		}
+		b, err := r.state.Read(v.ctx, name)
+		if errors.Is(err, mios.ErrNotFound) {
+			continue // published since it was listed
+		}
 		if err != nil {
 			return nil, err
 		}
-		d, err := parseDocument(strings.TrimSuffix(filepath.Base(name), ".json"), b)
+		d, err := parseDocument(role, b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if old := v.docs[d.role]; old == nil || old.version() < d.version() {
-			staged[d.role] = d
+		if v.version(role) < d.version() {
+			staged[role] = d
 		}
 	}
 	return staged, nil
@@ -107,19 +103,16 @@ func ReadBundle(b []byte) (*Bundle, error) {
 // Export returns what waits for signatures. The error wraps
 // [mios.ErrNotFound] where nothing does.
 func (r *Repo) Export(ctx context.Context) (*Bundle, error) {
-	unlock, err := r.lock()
+	unlock, err := r.state.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	v, err := r.view(ctx)
+	t, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tx{r: r, ctx: ctx, view: v}
-	if t.docs, err = r.loadStaged(v); err != nil {
-		return nil, err
-	}
+	t.docs = t.staged
 	bundle := new(Bundle)
 	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {
 		d := t.docs[role]
@@ -191,6 +184,7 @@ func (q *Request) Describe() ([]string, error) {
 		}
 	}
 	if d.targets != nil {
+		lines = append(lines, describeClaims(d.targets)...)
 		for _, name := range slices.Sorted(maps.Keys(d.targets.Signed.Targets)) {
 			lines = append(lines, describeTarget(name, d.targets.Signed.Targets[name]))
 		}
@@ -218,6 +212,19 @@ func describeKeys(role string, threshold int, ids []string) string {
 		short[i] = fmt.Sprintf("%.8s", id)
 	}
 	return fmt.Sprintf("  %s: %d of the keys %s", role, threshold, strings.Join(short, " "))
+}
+
+// describeClaims says who owns what by a claims bin.
+func describeClaims(m *targetsMeta) []string {
+	claims, err := repo.ReadClaims(m.Signed.Unrecognized)
+	if err != nil {
+		return []string{fmt.Sprintf("  claims: %v", err)}
+	}
+	var lines []string
+	for _, pkg := range slices.Sorted(maps.Keys(claims)) {
+		lines = append(lines, fmt.Sprintf("  %s: signers %v", pkg, claims[pkg].Signers))
+	}
+	return lines
 }
 
 func describeTarget(name string, f *tuf.TargetFile) string {

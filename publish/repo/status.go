@@ -5,9 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -59,16 +59,19 @@ func (r *Repo) Revision(ctx context.Context) (mios.Digest, error) {
 	}
 	h := sha256.New()
 	h.Write(pointer)
-	names, err := filepath.Glob(filepath.Join(r.dir, stagedDir, "*.json"))
+	names, err := r.state.List(ctx, stagedDir)
 	if err != nil {
 		return mios.Digest{}, err
 	}
 	for _, name := range names {
-		b, err := os.ReadFile(name)
+		b, err := r.state.Read(ctx, name)
+		if errors.Is(err, mios.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return mios.Digest{}, err
 		}
-		fmt.Fprintf(h, "\x00%s\x00%d\x00", filepath.Base(name), len(b))
+		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(b))
 		h.Write(b)
 	}
 	return mios.Digest(h.Sum(nil)), nil
@@ -76,24 +79,30 @@ func (r *Repo) Revision(ctx context.Context) (mios.Digest, error) {
 
 // Status reads what the repository has published. It verifies nothing: clients
 // do.
-func (r *Repo) Status(ctx context.Context) (*Status, error) {
-	v, err := r.view(ctx)
+func (r *Repo) Status(ctx context.Context) (*Status, error) { return r.status(ctx, true) }
+
+func (r *Repo) status(ctx context.Context, apps bool) (*Status, error) {
+	t, err := r.begin(ctx)
 	if err != nil {
 		return nil, err
+	}
+	v := t.view
+	if v.root() == nil {
+		return nil, fmt.Errorf("repository %s: %w: it was never published", r.dir, mios.ErrNotFound)
 	}
 	s := &Status{
 		Root: v.root().Signed.Version, Timestamp: v.timestamp.Signed.Version, Expires: v.timestamp.Signed.Expires,
 		Products: []string{}, Apps: []repo.AppRelease{}, Waiting: []Waiting{}, // lists in JSON too
 	}
-	for role, d := range v.docs {
+	for _, role := range v.standing() {
 		switch {
 		case strings.HasPrefix(role, repo.OSRole("")):
 			s.Products = append(s.Products, strings.TrimPrefix(role, repo.OSRole("")))
-			err = r.statusOS(ctx, v, s, d)
-		case strings.HasPrefix(role, repo.RoleApps+"-"):
-			err = r.statusApps(ctx, s, d)
+			err = r.statusOS(ctx, v, s, v.doc(role))
+		case parent(role) == repo.RoleApps && apps:
+			err = r.statusApps(ctx, s, v.doc(role))
 		}
-		if err != nil {
+		if err = cmp.Or(v.err, err); err != nil {
 			return nil, err
 		}
 	}
@@ -102,10 +111,7 @@ func (r *Repo) Status(ctx context.Context) (*Status, error) {
 		return cmp.Or(strings.Compare(a.Product, b.Product), cmp.Compare(b.BuildTime, a.BuildTime), cmp.Compare(a.Arch, b.Arch))
 	})
 	slices.SortFunc(s.Apps, func(a, b repo.AppRelease) int { return strings.Compare(a.Package, b.Package) })
-	t := &tx{r: r, ctx: ctx, view: v}
-	if t.docs, err = r.loadStaged(v); err != nil {
-		return nil, err
-	}
+	t.docs = t.staged
 	for _, d := range t.docs {
 		s.Waiting = append(s.Waiting, t.waiting(d))
 	}
@@ -114,9 +120,13 @@ func (r *Repo) Status(ctx context.Context) (*Status, error) {
 }
 
 func (r *Repo) statusOS(ctx context.Context, v *view, s *Status, d *document) error {
+	all := v.doc(repo.RoleRollout)
+	if d == nil || all == nil {
+		return fmt.Errorf("role %s: %w in this repository", repo.RoleRollout, mios.ErrNotFound)
+	}
 	product := strings.TrimPrefix(d.role, repo.OSRole(""))
 	var rollout repo.Rollout
-	if f := v.docs[repo.RoleRollout].targets.Signed.Targets[repo.RolloutPath(product)]; f != nil {
+	if f := all.targets.Signed.Targets[repo.RolloutPath(product)]; f != nil {
 		if err := r.read(ctx, repo.RolloutPath(product), f, &rollout); err != nil {
 			return err
 		}
@@ -135,14 +145,44 @@ func (r *Repo) statusOS(ctx context.Context, v *view, s *Status, d *document) er
 }
 
 func (r *Repo) statusApps(ctx context.Context, s *Status, d *document) error {
+	if d == nil {
+		return nil // said by the view
+	}
 	for name, f := range d.targets.Signed.Targets {
-		var p repo.Package
-		if err := r.read(ctx, name, f, &p); err != nil {
+		if repo.CheckPackage(strings.TrimSuffix(path.Base(name), ".json")) != nil {
+			continue // a file of the catalogue
+		}
+		rel, err := r.newestOf(ctx, name, f)
+		if err != nil {
 			return err
 		}
-		if len(p.Releases) > 0 {
-			s.Apps = append(s.Apps, p.Releases[0])
-		}
+		s.Apps = append(s.Apps, rel)
 	}
 	return nil
+}
+
+// newestOf returns the highest release in a package's file. What was read once is
+// not read again.
+func (r *Repo) newestOf(ctx context.Context, name string, f *tuf.TargetFile) (repo.AppRelease, error) {
+	target, err := repo.TargetOf(name, f, nil)
+	if err != nil {
+		return repo.AppRelease{}, err
+	}
+	r.mu.Lock()
+	rel, ok := r.packages[target.SHA256]
+	r.mu.Unlock()
+	if ok {
+		return rel, nil
+	}
+	var p repo.Package
+	if err := r.read(ctx, name, f, &p); err != nil {
+		return rel, err
+	}
+	if len(p.Releases) == 0 {
+		return rel, fmt.Errorf("%s: no release: %w", name, mios.ErrInvalid)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packages[target.SHA256] = p.Releases[0]
+	return p.Releases[0], nil
 }

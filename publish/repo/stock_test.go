@@ -44,7 +44,8 @@ func TestStockClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	app := &api.AppRelease{
-		Target:  api.Target{Path: api.AppPath(pkg, 1), Length: int64(len(apk)), SHA256: mios.Sum(apk)},
+		Target: api.Target{Path: api.AppPath(pkg, 1), Length: int64(len(apk)), SHA256: mios.Sum(apk)},
+		Tracks: []string{api.TrackProduction}, Share: api.Everyone,
 		Package: pkg, VersionCode: 1, Signers: []mios.Digest{owner},
 	}
 	if _, err := r.PublishApp(t.Context(), app, bytes.NewReader(apk)); err != nil {
@@ -95,7 +96,6 @@ func TestStockClient(t *testing.T) {
 	for path, want := range map[string]string{
 		osr.Target.Path:         string(payload),
 		api.RolloutPath("iot"):  `"product":"iot"`,
-		api.ClaimsPath(pkg):     owner.String(),
 		api.PackagePath(pkg):    app.Target.Path,
 		"apps/org.example.json": "", // nobody's
 	} {
@@ -118,7 +118,14 @@ func TestStockClient(t *testing.T) {
 			t.Errorf("%s: SHA-256 %x, want %v", path, sum, f.Hashes)
 		}
 	}
+	if _, err := u.GetTargetInfo(api.ClaimsPath(pkg)); err == nil {
+		t.Error("the stock client finds a file for a claim")
+	}
 	trusted := u.GetTrustedMetadataSet()
+	bin := trusted.Targets["claims"].Signed.Delegations.SuccinctRoles.GetRolesForTarget(api.ClaimsPath(pkg))[0].Name
+	if claims, err := api.ReadClaims(trusted.Targets[bin].Signed.UnrecognizedFields); err != nil || len(claims) != 1 || claims[pkg].Signers[0] != owner {
+		t.Errorf("the stock client reads the claims %v, %v", claims, err)
+	}
 	if got := trusted.Root.Signed.UnrecognizedFields[api.SignedAt]; got == nil {
 		t.Errorf("the stock client reads a root without %s", api.SignedAt)
 	}

@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +17,6 @@ import (
 	"mios"
 	"mios/api/repo"
 	"mios/format/tuf"
-	"mios/key"
 )
 
 // A tx is one change of the repository, under its lock.
@@ -26,8 +27,10 @@ type tx struct {
 	signed time.Time
 	docs   map[string]*document // new versions of roles
 	staged map[string]*document // those of them that waited for signatures before
+	edited map[string]bool      // roles whose next version has its number
 	force  bool                 // sign freshness again, whatever else there is
 	counts map[counted]int      // of documents that are signed to the end
+	shop   *catalogue           // nil until somebody asks for it
 }
 
 // counted is a document and a set of keys, by their identifiers.
@@ -57,26 +60,69 @@ type Waiting struct {
 	Need    int    `json:"need"`
 }
 
-// change runs f on a transaction and commits what it did.
+// raced is the error of who found that another process changed the tree at the
+// same time.
+type raced struct{ error }
+
+func (e raced) Unwrap() error { return e.error }
+
+// races is how often a change is tried again after a lost race.
+const races = 20
+
+// change runs f on a transaction and commits what it did. f runs again, on what
+// is there then, if somebody else changed the tree in the meantime.
 func (r *Repo) change(ctx context.Context, f func(t *tx) error) (*Result, error) {
-	unlock, err := r.lock()
+	for try := 0; ; try++ {
+		res, err := r.changeOnce(ctx, f)
+		var lost raced
+		if !errors.As(err, &lost) {
+			return res, err
+		}
+		if try == races {
+			return nil, fmt.Errorf("the repository was changed by others %d times meanwhile: %w", races, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(rand.N(time.Millisecond << min(try, 8))):
+		}
+	}
+}
+
+func (r *Repo) changeOnce(ctx context.Context, f func(t *tx) error) (*Result, error) {
+	unlock, err := r.state.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	t, err := r.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(t.docs, t.staged)
+	err = f(t)
+	if err == nil {
+		err = t.finish()
+	}
+	if err != nil {
+		return nil, cmp.Or(t.view.err, err)
+	}
+	if t.view.err != nil {
+		return nil, t.view.err
+	}
+	return t.commit()
+}
+
+// begin returns a transaction on what is there now. What waits for signatures is
+// not among its documents yet.
+func (r *Repo) begin(ctx context.Context) (*tx, error) {
 	v, err := r.view(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tx{r: r, ctx: ctx, view: v, docs: map[string]*document{}, signed: r.now().UTC().Truncate(time.Second)}
-	if t.staged, err = r.loadStaged(v); err != nil {
-		return nil, err
-	}
-	maps.Copy(t.docs, t.staged)
-	if err := f(t); err != nil {
-		return nil, err
-	}
-	return t.commit()
+	t := &tx{r: r, ctx: ctx, view: v, docs: map[string]*document{}, edited: map[string]bool{}, signed: r.now().UTC().Truncate(time.Second)}
+	t.staged, err = r.loadStaged(v)
+	return t, err
 }
 
 // edit returns the next version of a targets role, to be changed.
@@ -89,33 +135,47 @@ func (t *tx) edit(role string) (*targetsMeta, error) {
 }
 
 // next returns the next version of a role: the one that waits for signatures,
-// which it loses, or a copy of the tree's.
+// which it loses, or a copy of the tree's. A bin that has never held anything
+// begins empty.
 func (t *tx) next(role string) (*document, error) {
 	d := t.docs[role]
 	if d == nil {
-		b, ok := t.view.raw[role]
-		if !ok || role == tuf.RoleSnapshot {
+		there := t.view.doc(role) != nil
+		switch {
+		case t.view.err != nil:
+			return nil, t.view.err
+		case there:
+			var err error
+			if d, err = parseDocument(role, t.view.raw[role]); err != nil {
+				return nil, err
+			}
+		case parent(role) != "":
+			d = &document{role: role, targets: tuf.New[tuf.Targets]()}
+		default:
 			return nil, fmt.Errorf("role %s: %w in this repository", role, mios.ErrNotFound)
-		}
-		var err error
-		if d, err = parseDocument(role, b); err != nil {
-			return nil, err
 		}
 		t.docs[role] = d
 	}
-	t.stamp(d)
 	delete(t.staged, role)
-	return d, nil
+	if t.edited[role] {
+		return d, nil
+	}
+	t.edited[role] = true
+	return d, t.stamp(d)
 }
 
 // stamp gives a document the next free version. A root's is always one up.
-func (t *tx) stamp(d *document) {
-	version := t.view.used[d.role] + 1
+func (t *tx) stamp(d *document) error {
+	version, err := t.view.free(d.role)
+	if err != nil {
+		return err
+	}
 	d.stamp(version, t.signed, t.signed.Add(t.r.cfg.Lifetimes.of(d.role)))
+	return nil
 }
 
 // has tells whether a role exists, or will.
-func (t *tx) has(role string) bool { return t.docs[role] != nil || t.view.docs[role] != nil }
+func (t *tx) has(role string) bool { return t.docs[role] != nil || t.view.version(role) > 0 }
 
 // current is the newest version of a role to read: one that waits, or the
 // tree's.
@@ -123,7 +183,7 @@ func (t *tx) current(role string) *document {
 	if d := t.docs[role]; d != nil {
 		return d
 	}
-	return t.view.docs[role]
+	return t.view.doc(role)
 }
 
 // putTarget stores a small file, and makes it a target of a role's metadata.
@@ -160,7 +220,7 @@ func rank(role string) int {
 		return 0
 	case role == tuf.RoleTargets:
 		return 1
-	case strings.HasPrefix(role, repo.RoleApps+"-"):
+	case parent(role) != "":
 		return 3
 	}
 	return 2
@@ -184,10 +244,7 @@ func (t *tx) groups(d *document, by func(role string) *document) ([]group, error
 		}
 		return []group{rootGroup(by(tuf.RoleRoot).root, tuf.RoleTargets)}, nil
 	}
-	from := tuf.RoleTargets
-	if keyRole(d.role) == key.Apps && d.role != repo.RoleApps {
-		from = repo.RoleApps
-	}
+	from := cmp.Or(parent(d.role), tuf.RoleTargets)
 	if by(from) == nil {
 		return nil, fmt.Errorf("role %s: there is no %s: %w", d.role, from, mios.ErrNotFound)
 	}
@@ -234,7 +291,7 @@ func (t *tx) sign() error {
 			return err
 		}
 		ids := map[string]bool{}
-		for _, by := range []func(string) *document{t.current, func(role string) *document { return t.view.docs[role] }} {
+		for _, by := range []func(string) *document{t.current, t.view.doc} {
 			groups, err := t.groups(d, by)
 			if err != nil {
 				continue
@@ -259,7 +316,7 @@ func (t *tx) accept() map[string]*document {
 		if d := accepted[role]; d != nil {
 			return d
 		}
-		return t.view.docs[role]
+		return t.view.doc(role)
 	}
 	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {
 		d := t.docs[role]
@@ -267,25 +324,22 @@ func (t *tx) accept() map[string]*document {
 			continue
 		}
 		accepted[role] = d
-		if delegates := rank(role) < 2 || role == repo.RoleApps; delegates && !t.whole(by) {
+		if rank(role) < 3 && !t.whole(d, by) {
 			delete(accepted, role)
 		}
 	}
 	return accepted
 }
 
-// whole tells whether what is in the tree, or could take its place, stands
-// under these delegators.
-func (t *tx) whole(by func(role string) *document) bool {
-	for role, old := range t.view.docs {
-		if role == tuf.RoleRoot {
+// whole tells whether what a delegator speaks of in the tree, or what could take
+// its place, stands under these delegators.
+func (t *tx) whole(delegator *document, by func(role string) *document) bool {
+	for _, role := range t.view.delegated(delegator) {
+		if next := t.docs[role]; next != nil && t.good(next, by) {
 			continue
 		}
-		d := by(role)
-		if next := t.docs[role]; next != nil && t.good(next, by) {
-			d = next
-		}
-		if d == old && !t.good(old, by) {
+		old := t.view.doc(role)
+		if old == nil || !t.good(old, by) {
 			return false
 		}
 	}

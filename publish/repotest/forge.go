@@ -118,7 +118,11 @@ func (f *Forger) Forge(role string, m *metadata.Metadata[metadata.TargetsType], 
 	m.Signed.Version++
 	b := Write(f, fmt.Sprintf("%d.%s.json", m.Signed.Version, role), m, keyRoles...)
 	_, snap := f.Current()
-	snap.Signed.Meta[role+".json"] = Meta(m.Signed.Version, b)
+	if old := snap.Signed.Meta[role+".json"]; old != nil && len(old.Hashes) == 0 {
+		snap.Signed.Meta[role+".json"] = metadata.MetaFile(m.Signed.Version) // a bin's
+	} else {
+		snap.Signed.Meta[role+".json"] = Meta(m.Signed.Version, b)
+	}
 	f.ForgeSnapshot(snap)
 }
 

@@ -1,0 +1,78 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"mios"
+	"mios/api/repo"
+)
+
+// Claim says which signers own a package from now on: SHA-256 of their
+// certificates.
+func (r *Repo) Claim(ctx context.Context, claims ...repo.Claim) (*Result, error) {
+	for _, c := range claims {
+		if err := repo.CheckPackage(c.Package); err != nil {
+			return nil, err
+		}
+		if len(c.Signers) == 0 {
+			return nil, fmt.Errorf("claim of %s: no signer: %w", c.Package, mios.ErrInvalid)
+		}
+	}
+	return r.change(ctx, func(t *tx) error {
+		for _, c := range claims {
+			m, err := t.editBin(repo.RoleClaims, repo.ClaimsPath(c.Package))
+			if err != nil {
+				return err
+			}
+			repo.SetClaim(m.Signed.Unrecognized, c)
+		}
+		return nil
+	})
+}
+
+// ClaimOf returns who owns a package, as published or as it waits for
+// signatures. The error wraps [mios.ErrNotFound] where nobody does.
+func (r *Repo) ClaimOf(ctx context.Context, pkg string) (c repo.Claim, published bool, err error) {
+	t, err := r.begin(ctx)
+	if err != nil {
+		return c, false, err
+	}
+	return t.claimOf(pkg)
+}
+
+// claimOf is [Repo.ClaimOf] on what is there now.
+func (t *tx) claimOf(pkg string) (c repo.Claim, published bool, err error) {
+	role, err := t.bin(repo.RoleClaims, repo.ClaimsPath(pkg))
+	if err != nil {
+		return c, false, err
+	}
+	for _, d := range []*document{t.view.doc(role), t.staged[role], t.docs[role]} {
+		if d == nil {
+			continue
+		}
+		claims, err := repo.ReadClaims(d.targets.Signed.Unrecognized)
+		if err != nil {
+			return c, false, fmt.Errorf("role %s: %w", role, err)
+		}
+		if c, ok := claims[pkg]; ok {
+			return c, d == t.view.docs[role], nil
+		}
+	}
+	if t.view.err != nil {
+		return c, false, t.view.err
+	}
+	return c, false, fmt.Errorf("package %s: nobody owns it: %w", pkg, mios.ErrNotFound)
+}
+
+// bin returns the bin of a role that speaks of a path.
+func (t *tx) bin(role, name string) (string, error) {
+	d := t.current(role)
+	switch {
+	case t.view.err != nil:
+		return "", t.view.err
+	case d == nil || d.targets.Signed.Delegations == nil || d.targets.Signed.Delegations.SuccinctRoles == nil:
+		return "", fmt.Errorf("role %s has no bins: %w", role, mios.ErrInvalid)
+	}
+	return d.targets.Signed.Delegations.SuccinctRoles.Bin(name), nil
+}
