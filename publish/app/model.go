@@ -32,6 +32,9 @@ type Upload struct {
 	// leaves the package's as it is.
 	Listing fs.FS
 	Note    string // what is new, for the reviewer and, without a changelog, for people
+	// Packages are those that it may be a version of; none: any. Whoever lets
+	// others submit for one package only names it here.
+	Packages []string
 }
 
 // An UploadFile is one file of an upload: the bytes of Content, or, where that

@@ -18,6 +18,8 @@ import (
 type submissionRow struct {
 	Submission
 	Uploaded []stored `json:"uploaded"`
+	// Packages are those that it may be a version of; none: any.
+	Packages []string `json:"packages,omitempty"`
 	// Template is what every release of it begins as.
 	Template api.AppRelease `json:"template"`
 	// Version is what F-Droid's clients are told of it.

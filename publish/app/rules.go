@@ -83,7 +83,7 @@ func rulesNext(a *App, row *submissionRow) error {
 	}
 	owner := api.Claim{Package: a.Package, Signers: a.Owner}
 	if !sameSigners(a.Signers, row.Signers) && !succeeds(row, a.Signers) || !owner.Owns(&row.Template) {
-		return fmt.Errorf("%s: it is signed by %s, and the versions before by %s: %w: sign it with that key, or with a lineage from it to the new one (mios lineage create)",
+		return fmt.Errorf("%s: it is signed by %s, and the versions before by %s: %w: sign it with that key, or with a lineage from it to the new one (mios app lineage create)",
 			row.Package, short(row.Signers), short(a.Signers), mios.ErrDenied)
 	}
 	return nil

@@ -66,7 +66,7 @@ func (s *Store) Submit(ctx context.Context, who string, u Upload) (*Submission, 
 	if err != nil {
 		return nil, s.refused(ctx, append(digests(files), l.blobs()...), err)
 	}
-	id, err := s.take(ctx, who, u.Note, files, l)
+	id, err := s.take(ctx, who, &u, files, l)
 	if err != nil {
 		return nil, s.refused(ctx, append(digests(files), l.blobs()...), err)
 	}
@@ -128,7 +128,7 @@ func isRefusal(err error) bool {
 
 // take makes the upload a submission that is to be looked at: from here on it
 // is not lost.
-func (s *Store) take(ctx context.Context, who, note string, files []stored, l *Listing) (string, error) {
+func (s *Store) take(ctx context.Context, who string, u *Upload, files []stored, l *Listing) (string, error) {
 	unlock, err := s.cfg.DB.Lock(ctx, blobLock)
 	if err != nil {
 		return "", err
@@ -143,8 +143,8 @@ func (s *Store) take(ctx context.Context, who, note string, files []stored, l *L
 		n := c.count + 1
 		id = strconv.FormatInt(n, 10)
 		row := &submissionRow{
-			Submission: Submission{ID: id, State: Checking, By: who, At: c.at, Note: note, Files: []File{}, Findings: []check.Finding{}},
-			Uploaded:   files, Listing: l,
+			Submission: Submission{ID: id, State: Checking, By: who, At: c.at, Note: u.Note, Files: []File{}, Findings: []check.Finding{}},
+			Uploaded:   files, Packages: u.Packages, Listing: l,
 		}
 		text, err := encode(row)
 		if err != nil {
@@ -220,6 +220,9 @@ func (s *Store) inspect(ctx context.Context, row *submissionRow) (*check.Facts, 
 // admit judges a submission whose files are read, and takes it for review. It
 // returns the ID of the one that is the same, if there is one.
 func (s *Store) admit(ctx context.Context, row *submissionRow, f *check.Facts) (same string, err error) {
+	if len(row.Packages) > 0 && !slices.Contains(row.Packages, row.Package) {
+		return "", fmt.Errorf("%s: %s may submit %s only: %w: ask the store's operator for a token for the package", row.Package, row.By, strings.Join(row.Packages, ", "), mios.ErrDenied)
+	}
 	if s.cfg.Policy.ProveDomain {
 		if err := s.askDomain(ctx, row); err != nil {
 			return "", err
