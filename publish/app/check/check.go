@@ -24,20 +24,21 @@ type File struct {
 // Facts are what is known of an upload: a base package and its splits. They are
 // kept as JSON, to compare the next version with.
 type Facts struct {
-	App *report.App `json:"app"` // the base, with the splits in Splits; native files are those of all
+	App    *report.App   `json:"app"`              // the base package
+	Splits []*report.App `json:"splits,omitempty"` // by name
+	Files  []File        `json:"files"`            // all of these, in this order
+	Size   int64         `json:"size"`             // of all files, in bytes
 
-	Files []File `json:"files"` // the base first, then splits by name
-
-	Signers []mios.Digest `json:"signers"` // certificates that sign now
+	Signers []mios.Digest `json:"signers"` // certificates that sign now, sorted; none: the signature does not verify
 	Lineage []mios.Digest `json:"lineage"` // earlier ones, the oldest first
 
 	// OldPlatforms is how platforms before Android 7.0 judge the signature, if
 	// the app is for some of them: by JAR signatures alone.
 	OldPlatforms *report.Signature `json:"old_platforms,omitempty"`
 
-	Set    []string       `json:"set_problems"` // what makes the files no set
-	Code   string         `json:"code_problem,omitempty"`
-	Google *google.Report `json:"google,omitempty"` // nil: the code could not be read
+	Set    []string       `json:"set_problems"`           // what makes the files no set, in sentences
+	Code   string         `json:"code_problem,omitempty"` // why the code cannot be read
+	Google *google.Report `json:"google,omitempty"`       // nil: the code cannot be read
 
 	Icon        []byte   `json:"icon,omitempty"`         // PNG of IconSize pixels; none: there is no icon
 	IconMissing []string `json:"icon_missing,omitempty"` // what of it could not be drawn

@@ -13,13 +13,23 @@ import (
 	"mios"
 )
 
-// The limits of texts, in characters, are Play's.
+// The limits of texts, in characters, and of screenshots of a form are Play's.
 const (
 	MaxTitle       = 30
 	MaxShort       = 80
 	MaxFull        = 4000
 	MaxChangelog   = 500
-	MaxScreenshots = 8 // of a kind
+	MaxScreenshots = 8
+)
+
+// The limits of all that there is.
+const (
+	MaxLocales  = 200
+	MaxPictures = 400       // of all locales
+	MaxPicture  = 16 << 20  // bytes of a picture as it is handed in
+	MaxTotal    = 256 << 20 // bytes of all pictures as clients get them
+	maxText     = 64 << 10  // bytes of a text file
+	maxEntries  = 2000      // of a folder
 )
 
 // A Listing is what a store shows of an app.
@@ -87,10 +97,10 @@ type Kind string
 // The kinds.
 const (
 	KindIcon       Kind = "icon"       // square; becomes one of each of IconSizes that it reaches
-	KindFeature    Kind = "feature"    // 2:1 or nearly; at most 1024 pixels wide
-	KindPromo      Kind = "promo"      // 180x120 or a multiple
-	KindBanner     Kind = "banner"     // 16:9; at most 1280 pixels wide
-	KindScreenshot Kind = "screenshot" // at most 1:2.4; its longer side becomes at most 1600 pixels
+	KindFeature    Kind = "feature"    // about twice as wide as high (1024x500)
+	KindPromo      Kind = "promo"      // about 3:2 (180x120)
+	KindBanner     Kind = "banner"     // about 16:9 (1280x720)
+	KindScreenshot Kind = "screenshot" // at most 2.5 times as high as wide, or as wide as high
 )
 
 const (
