@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"mios/device/app"
+	"mios/device/app/store"
 )
 
 // packageApplets are the commands that speak to installd. What they print is
@@ -30,6 +31,7 @@ func packageApplets() []applet {
 		{"installd", runInstalld},
 		{"pm", run((*tool).pm)},
 		{"sandbox", runSandbox},
+		{"store", run((*tool).store)},
 	}
 }
 
@@ -42,11 +44,12 @@ type tool struct {
 
 const (
 	pmUsage = `usage: pm install [-r] [-d] [-S SIZE] [FILE]      from FILE, or SIZE bytes of the standard input
-       pm install [-d] --repo PACKAGE             from the device's repository
+       pm install --repo PACKAGE                  from the device's repository
        pm uninstall [-k] PACKAGE                  -k keeps its data
        pm list packages [-f] [-U] [--show-versioncode] [FILTER]
        pm path PACKAGE
        pm dump PACKAGE
+       pm updates                                 what the store updated and what not, and why
 `
 	amUsage = `usage: am start [-n] PACKAGE[/COMPONENT]           now and after every boot
        am force-stop PACKAGE
@@ -79,6 +82,7 @@ func (t *tool) pm(ctx context.Context, args []string) int {
 	}
 	verbs := map[string]func(context.Context, []string) error{
 		"install": t.install, "uninstall": t.uninstall, "list": t.list, "path": t.path, "dump": t.dump,
+		"updates": t.updates,
 	}
 	verb := verbs[args[0]]
 	if verb == nil {
@@ -175,7 +179,7 @@ func (t *tool) install(ctx context.Context, args []string) error {
 		return err
 	}
 	if c.repo {
-		_, err := t.client.InstallRepo(ctx, c.path, c.InstallOptions)
+		_, err := (&store.Client{App: t.client}).Install(ctx, c.path)
 		return err
 	}
 	if c.path == "" {
@@ -300,6 +304,9 @@ func (t *tool) dump(ctx context.Context, args []string) error {
 	row("primaryCpuAbi", p.ABI)
 	row("versionCode", p.VersionCode)
 	row("versionName", p.VersionName)
+	row("splits", p.Splits)
+	row("installerPackageName", p.Installer)
+	row("release", p.Release)
 	row("label", p.Label)
 	row("signatures", p.Signers)
 	row("sha256", p.SHA256)

@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	buildapp "mios/build/app"
 	"mios/device/app"
+	"mios/device/app/store"
 	"mios/device/socket"
 	"mios/format/apk"
 	"mios/format/apksig"
@@ -50,6 +52,11 @@ package="org.mios.t" android:versionCode="%d" android:versionName="v%[1]d"><uses
 	return out.Bytes()
 }
 
+// noRepository is the store of a device that has none.
+func noRepository(ctx context.Context) app.Handler {
+	return store.Serve(ctx, func() (*store.Store, error) { return nil, errors.New("none is named") }, slog.New(slog.DiscardHandler))
+}
+
 // TestPackageCommands types what a person and adb type, against a real
 // installd.
 func TestPackageCommands(t *testing.T) {
@@ -68,7 +75,7 @@ func TestPackageCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- m.Serve(ctx, l) }()
+	go func() { served <- m.Serve(ctx, l, noRepository(ctx)) }()
 	defer func() { cancel(); <-served; m.Wait() }()
 
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -107,6 +114,8 @@ func TestPackageCommands(t *testing.T) {
 		{"pm install -S 40", []byte(strings.Repeat("x", 40)), 1, `Failure \[INSTALL_PARSE_FAILED_NOT_APK: .*\]\n`},
 		{"pm install /nope.apk", nil, 1, `Failure \[INSTALL_FAILED_INVALID_URI: .*\]\n`},
 		{"pm install --repo org.mios.t", nil, 1, `Failure \[INSTALL_FAILED_INTERNAL_ERROR: .*repository.*\]\n`},
+		{"pm updates", nil, 1, ``}, {"store", nil, 2, ``}, {"store nope", nil, 2, ``}, {"store search", nil, 2, ``}, {"store install a.b", nil, 1, ``},
+		{"store list more", nil, 2, ``}, {"store show", nil, 2, ``}, {"store update --nope", nil, 2, ``}, {"store update --all a.b", nil, 2, ``},
 		{"am start org.mios.t/.Main", nil, 1, `Starting: org\.mios\.t\n`}, // it has no program
 		{"am force-stop org.mios.t", nil, 0, ``},
 		{"cmd package uninstall -k org.mios.t", nil, 0, `Success\n`},
@@ -121,7 +130,7 @@ func TestPackageCommands(t *testing.T) {
 		var out, errs bytes.Buffer
 		tool := &tool{in: bytes.NewReader(tt.in), out: &out, err: &errs, client: app.Client{Socket: path}}
 		words := strings.Fields(tt.args)
-		run := map[string]func(context.Context, []string) int{"pm": tool.pm, "am": tool.am, "cmd": tool.cmd}[words[0]]
+		run := map[string]func(context.Context, []string) int{"pm": tool.pm, "am": tool.am, "cmd": tool.cmd, "store": tool.store}[words[0]]
 		code := run(t.Context(), words[1:])
 		if code != tt.code || !regexp.MustCompile(`^`+tt.stdout+`$`).Match(out.Bytes()) {
 			t.Errorf("%s: exit status %d\n%s%s\nwant %d, %s", tt.args, code, &out, &errs, tt.code, tt.stdout)

@@ -19,6 +19,10 @@ import (
 // program: with the value "hello" the package's lib/ABI/libhello.so runs.
 const MetaExecutable = "mios.executable"
 
+// StoreInstaller is the installer of record of what came from the repository:
+// the store changes these packages, and no others.
+const StoreInstaller = "store"
+
 // The states of a package's program.
 const (
 	Running    = "running"
@@ -33,17 +37,22 @@ type Status struct {
 	VersionName string        `json:"version_name,omitempty"`
 	Label       string        `json:"label,omitempty"`
 	UID         int           `json:"uid"`
-	Signers     []mios.Digest `json:"signers"` // SHA-256 of each certificate
-	SHA256      mios.Digest   `json:"sha256"`  // of the package file
-	Path        string        `json:"path"`    // of the package file
-	DataDir     string        `json:"data_dir"`
-	ABI         string        `json:"abi,omitempty"`
-	Executable  string        `json:"executable,omitempty"` // path; "": it has none
-	Network     bool          `json:"network"`
-	State       string        `json:"state"`
-	PID         int           `json:"pid,omitempty"`
-	Restarts    int           `json:"restarts,omitempty"`  // since it was started
-	LastExit    string        `json:"last_exit,omitempty"` // how it last ended
+	Signers     []mios.Digest `json:"signers"`          // SHA-256 of each certificate
+	SHA256      mios.Digest   `json:"sha256"`           // of the package file
+	Splits      []string      `json:"splits,omitempty"` // names of the APKs beside it
+	Path        string        `json:"path"`             // of the package file
+	// Installer is who keeps the package up to date: [StoreInstaller], or "" for
+	// a package that came as a file.
+	Installer  string `json:"installer,omitempty"`
+	Release    int64  `json:"release,omitempty"` // the repository's number of it
+	DataDir    string `json:"data_dir"`
+	ABI        string `json:"abi,omitempty"`
+	Executable string `json:"executable,omitempty"` // path; "": it has none
+	Network    bool   `json:"network"`
+	State      string `json:"state"`
+	PID        int    `json:"pid,omitempty"`
+	Restarts   int    `json:"restarts,omitempty"`  // since it was started
+	LastExit   string `json:"last_exit,omitempty"` // how it last ended
 }
 
 // InstallOptions are those of "pm install".
@@ -59,6 +68,7 @@ const (
 	CodeInvalid        = "INSTALL_FAILED_INVALID_APK"
 	CodeIncompatible   = "INSTALL_FAILED_UPDATE_INCOMPATIBLE"
 	CodeDowngrade      = "INSTALL_FAILED_VERSION_DOWNGRADE"
+	CodeMissingSplit   = "INSTALL_FAILED_MISSING_SPLIT"
 	CodeOlderSDK       = "INSTALL_FAILED_OLDER_SDK"
 	CodeNoABI          = "INSTALL_FAILED_NO_MATCHING_ABIS"
 	CodeStorage        = "INSTALL_FAILED_INSUFFICIENT_STORAGE"
@@ -83,9 +93,12 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Message
 }
 
-func refuse(code, format string, args ...any) error {
+// Refuse returns an [*Error].
+func Refuse(code, format string, args ...any) error {
 	return &Error{code, fmt.Sprintf(format, args...)}
 }
+
+func refuse(code, format string, args ...any) error { return Refuse(code, format, args...) }
 
 // asError makes an [*Error] of any error, for the way over the socket.
 func asError(err error) *Error {

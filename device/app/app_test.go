@@ -7,11 +7,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,7 +18,6 @@ import (
 	"testing"
 
 	"mios"
-	"mios/api/repo"
 	buildapp "mios/build/app"
 	"mios/device/sandbox"
 	"mios/format/apk"
@@ -67,6 +64,10 @@ type testSpec struct {
 	executable string // meta-data; default: t
 	program    []byte // default: testProgram
 	internet   bool
+	split      string          // "": the base
+	required   bool            // isSplitRequired
+	bare       bool            // without native code
+	lineage    *apksig.Lineage // that ends with the key
 }
 
 func testProgram(code int64) string { return fmt.Sprintf("program %d", code) }
@@ -86,6 +87,12 @@ func testPackage(t *testing.T, s testSpec) []byte {
 	if s.internet {
 		permission = `<uses-permission android:name="android.permission.INTERNET"/>`
 	}
+	if s.split != "" {
+		s.pkg = or(s.pkg, testPkg) + `" split="` + s.split
+	}
+	if s.required {
+		s.pkg = or(s.pkg, testPkg) + `" android:isSplitRequired="true`
+	}
 	root, err := apk.ParseText(fmt.Appendf(nil, `<manifest xmlns:android="http://schemas.android.com/apk/res/android" package="%s" android:versionCode="%d">
 <uses-sdk android:minSdkVersion="%d"/>%s
 <application><meta-data android:name="mios.executable" android:value="%s"/></application></manifest>`,
@@ -102,24 +109,35 @@ func testPackage(t *testing.T, s testSpec) []byte {
 	}
 	var b bytes.Buffer
 	w := apk.NewWriter(&b)
-	err = errors.Join(w.Add(apk.ManifestName, apk.Deflate, bytes.NewReader(apk.AppendXML(nil, root))),
-		w.Add("lib/"+or(s.abi, "x86_64")+"/libt.so", method, bytes.NewReader(s.program)), w.Close())
-	if err != nil {
+	err = w.Add(apk.ManifestName, apk.Deflate, bytes.NewReader(apk.AppendXML(nil, root)))
+	if !s.bare {
+		err = errors.Join(err, w.Add("lib/"+or(s.abi, "x86_64")+"/libt.so", method, bytes.NewReader(s.program)))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteByte(byte(s.code)) // the comment of the ZIP file
 	binary.LittleEndian.PutUint16(b.Bytes()[b.Len()-3:], 1)
-	key := testKeys()[s.key]
-	cert, err := buildapp.Certificate(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out bytes.Buffer
-	o := apksig.SignOptions{Signers: []apksig.Signer{{Key: key, Certificate: cert}}, V2: true, V3: true}
+	o := apksig.SignOptions{Signers: []apksig.Signer{testSigner(t, s.key)}, V2: true, V3: true}
+	if s.lineage != nil { // the oldest signs v2
+		o.Lineage, o.V2 = s.lineage, false
+		o.MinSDK, o.RotationMinSDK = 28, 28
+	}
 	if err := apksig.Sign(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), o, &out); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+func testSigner(t *testing.T, key int) apksig.Signer {
+	t.Helper()
+	k := testKeys()[key]
+	cert, err := buildapp.Certificate(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apksig.Signer{Key: k, Certificate: cert}
 }
 
 func testConfig(root string) Config {
@@ -262,76 +280,4 @@ func TestBrokenState(t *testing.T) {
 			t.Errorf("Open with %q = %v, want invalid", text, err)
 		}
 	}
-}
-
-// fakeRepo is a repository with the releases of one package.
-type fakeRepo struct {
-	versions []repo.AppRelease
-	files    map[string][]byte
-	fresh    error
-}
-
-func (f *fakeRepo) Refresh(context.Context) error { return nil }
-func (f *fakeRepo) CheckFresh() error             { return f.fresh }
-func (f *fakeRepo) AppVersions(_ context.Context, pkg string) ([]repo.AppRelease, error) {
-	if pkg != testPkg {
-		return nil, fmt.Errorf("%s: %w", pkg, mios.ErrNotFound)
-	}
-	return f.versions, nil
-}
-
-func (f *fakeRepo) Open(_ context.Context, path string, off, n int64) (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(bytes.NewReader(f.files[path]), off, n)), nil
-}
-
-func (f *fakeRepo) add(t *testing.T, b []byte, r repo.AppRelease) {
-	p, err := apksig.Inspect(t.Context(), bytes.NewReader(b), int64(len(b)), 99)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Package, r.VersionCode, r.ABIs = testPkg, p.VersionCode, p.ABIs
-	r.MinSDK = or(r.MinSDK, p.MinSDK)
-	if r.Signers == nil {
-		r.Signers = p.Signers
-	}
-	r.Target = repo.Target{Path: repo.AppPath(testPkg, r.VersionCode), Length: int64(len(b)), SHA256: sha256.Sum256(b)}
-	f.files[r.Target.File()] = b
-	f.versions = append([]repo.AppRelease{r}, f.versions...)
-}
-
-func TestInstallRepo(t *testing.T) {
-	wantRoot(t)
-	f := &fakeRepo{files: map[string][]byte{}}
-	cfg := testConfig(t.TempDir())
-	cfg.Source = &RepoSource{Repository: f, Fetcher: f}
-	m, err := Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = m.InstallRepo(t.Context(), "org.other", InstallOptions{})
-	wantRefused(t, err, CodeInvalid, "has no release")
-	_, err = m.InstallRepo(t.Context(), "../x", InstallOptions{})
-	wantRefused(t, err, CodeInvalid, "")
-	f.add(t, testPackage(t, testSpec{code: 1}), repo.AppRelease{})
-	f.add(t, testPackage(t, testSpec{code: 2, minSDK: 40}), repo.AppRelease{})
-	f.add(t, testPackage(t, testSpec{code: 3, abi: "arm64-v8a"}), repo.AppRelease{})
-	for range 2 { // the second time there is nothing to do
-		st, err := m.InstallRepo(t.Context(), testPkg, InstallOptions{})
-		if err != nil || st.VersionCode != 1 {
-			t.Fatalf("InstallRepo = %+v, %v; want version 1, the newest that runs here", st, err)
-		}
-	}
-	f.add(t, testPackage(t, testSpec{code: 4}), repo.AppRelease{Signers: []mios.Digest{{1}}})
-	_, err = m.InstallRepo(t.Context(), testPkg, InstallOptions{})
-	wantRefused(t, err, CodeVerification, "the repository promised")
-	f.add(t, testPackage(t, testSpec{code: 5}), repo.AppRelease{})
-	f.files[f.versions[0].Target.File()] = testPackage(t, testSpec{code: 6})
-	_, err = m.InstallRepo(t.Context(), testPkg, InstallOptions{})
-	wantRefused(t, err, CodeVerification, "SHA-256")
-	f.files[f.versions[0].Target.File()] = []byte("short")
-	_, err = m.InstallRepo(t.Context(), testPkg, InstallOptions{})
-	wantRefused(t, err, CodeAborted, "only 5 of")
-	f.fresh = repo.ErrStale
-	_, err = m.InstallRepo(t.Context(), testPkg, InstallOptions{})
-	wantRefused(t, err, CodeAborted, "too old")
 }

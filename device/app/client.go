@@ -21,11 +21,6 @@ func (c *Client) Install(ctx context.Context, r io.Reader, size int64, o Install
 	return single(c.call(ctx, request{Op: opInstall, Size: size, Options: o}, r))
 }
 
-// InstallRepo installs the newest version for this device from the repository.
-func (c *Client) InstallRepo(ctx context.Context, pkg string, o InstallOptions) (*Status, error) {
-	return single(c.call(ctx, request{Op: opInstallRepo, Package: pkg, Options: o}, nil))
-}
-
 // Uninstall removes a package, with its data unless keep.
 func (c *Client) Uninstall(ctx context.Context, pkg string, keep bool) error {
 	_, err := c.call(ctx, request{Op: opUninstall, Package: pkg, Keep: keep}, nil)
@@ -62,8 +57,35 @@ func single(list []Status, err error) (*Status, error) {
 	return &list[0], nil
 }
 
-// call sends a request, and body behind it.
+// call sends a request of the manager's own, and body behind it.
 func (c *Client) call(ctx context.Context, q request, body io.Reader) ([]Status, error) {
+	resp, err := c.exchange(ctx, q, body, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Packages, nil
+}
+
+// Ask asks a [Handler], and reads what it answers into result. heard gets what it
+// says meanwhile; nil: nobody does.
+func (c *Client) Ask(ctx context.Context, op string, args, result any, heard func(progress json.RawMessage)) error {
+	b, err := json.Marshal(args)
+	if err != nil {
+		return err
+	}
+	resp, err := c.exchange(ctx, request{Op: op, Args: b}, nil, heard)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(resp.Result, result); err != nil {
+		return fmt.Errorf("installd: %s: read the answer: %w", op, err)
+	}
+	return nil
+}
+
+// exchange sends a request, and body behind it, and returns the last line of the
+// answer.
+func (c *Client) exchange(ctx context.Context, q request, body io.Reader, heard func(json.RawMessage)) (*response, error) {
 	path := c.Socket
 	if path == "" {
 		path = Socket
@@ -85,18 +107,26 @@ func (c *Client) call(ctx context.Context, q request, body io.Reader) ([]Status,
 			conn.(*net.UnixConn).CloseWrite()
 		}
 	}
-	line, err := bufio.NewReader(conn).ReadBytes('\n') // also after an error: it may say why
-	var resp response
-	if err == nil {
-		err = json.Unmarshal(line, &resp)
+	in := bufio.NewReader(conn) // also after an error: it may say why
+	for {
+		resp := new(response)
+		line, err := in.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, resp)
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil && sendErr != nil:
+			return nil, fmt.Errorf("installd: %w", sendErr)
+		case err != nil:
+			return nil, fmt.Errorf("installd: read the answer: %w", err)
+		case resp.Error != nil:
+			return nil, resp.Error
+		case resp.Progress == nil:
+			return resp, nil
+		case heard != nil:
+			heard(resp.Progress)
+		}
 	}
-	switch {
-	case err != nil && sendErr != nil:
-		return nil, fmt.Errorf("installd: %w", sendErr)
-	case err != nil:
-		return nil, fmt.Errorf("installd: read the answer: %w", err)
-	case resp.Error != nil:
-		return nil, resp.Error
-	}
-	return resp.Packages, nil
 }

@@ -11,34 +11,15 @@ import (
 	"slices"
 	"sync"
 
-	"mios"
-	"mios/api/repo"
 	"mios/device/sandbox"
 )
-
-// A Release is a package that a [Source] offers.
-type Release struct {
-	Package     string
-	VersionCode int64
-	Signers     []mios.Digest
-	Size        int64
-	SHA256      mios.Digest
-}
-
-// A Source brings packages that somebody vouches for, such as the repository.
-type Source interface {
-	// Open returns the newest release of a package that runs on a device of
-	// that SDK version and ABI, and its bytes, which nobody has verified yet.
-	Open(ctx context.Context, pkg string, sdk int, abi string) (*Release, io.ReadCloser, error)
-}
 
 // A Config is what a [Manager] needs. Root, SDK, ABI, Helper and Log must be set.
 type Config struct {
 	Root       string // "/data" on a device
 	SDK        int
 	ABI        string
-	Debuggable bool // allows downgrades
-	Source     Source
+	Debuggable bool              // allows downgrades
 	Helper     []string          // words that run [sandbox.Exec] in a new process
 	Env        map[string]string // for every program
 	// Output returns where a program's output goes; nil: nowhere.
@@ -87,55 +68,23 @@ func (m *Manager) Wait() { m.wg.Wait() }
 // Install installs the package in the next size bytes of r. The error of a
 // refusal is an [*Error].
 func (m *Manager) Install(ctx context.Context, r io.Reader, size int64, o InstallOptions) (*Status, error) {
-	return m.install(ctx, r, size, nil, o)
-}
-
-// InstallRepo installs the newest version for this device from the repository.
-// What is installed already is success.
-func (m *Manager) InstallRepo(ctx context.Context, pkg string, o InstallOptions) (*Status, error) {
-	if m.cfg.Source == nil {
-		return nil, refuse(CodeInternal, "this device has no repository; install a file")
-	}
-	if err := repo.CheckPackage(pkg); err != nil {
-		return nil, refuse(CodeInvalid, "%v", err)
-	}
-	rel, r, err := m.cfg.Source.Open(ctx, pkg, m.cfg.SDK, m.cfg.ABI)
-	if errors.Is(err, mios.ErrNotFound) {
-		return nil, refuse(CodeInvalid, "%s: the repository has no release of it for this device (SDK version %d, %s)", pkg, m.cfg.SDK, m.cfg.ABI)
-	}
-	if err != nil {
-		return nil, refuse(CodeAborted, "%s: %v", pkg, err)
-	}
-	defer r.Close()
-	if st := m.unchanged(pkg, rel); st != nil {
-		return st, nil
-	}
-	return m.install(ctx, r, rel.Size, rel, o)
-}
-
-// unchanged returns the status of a package if it is the release already.
-func (m *Manager) unchanged(pkg string, rel *Release) *Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r := m.store.Packages[pkg]; r != nil && r.Phase == installed && r.SHA256 == rel.SHA256 {
-		return m.status(pkg, r)
-	}
-	return nil
-}
-
-func (m *Manager) install(ctx context.Context, r io.Reader, size int64, want *Release, o InstallOptions) (*Status, error) {
-	st, err := m.stage(ctx, r, size, want)
+	st, err := m.stage(func(st *staged) error { return m.receive(ctx, st, r, size) })
 	if err != nil {
 		return nil, err
 	}
+	return m.install(st, o)
+}
+
+// install makes a staged package the installed one.
+func (m *Manager) install(st *staged, o InstallOptions) (_ *Status, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	pkg := st.info.Manifest.Package
+	pkg := st.info().Manifest.Package
 	if old := m.store.Packages[pkg]; old != nil && old.Phase == removing {
 		err = m.store.finishRemoval(pkg) // which failed before
 	}
 	if err == nil {
-		err = m.checkUpdate(st.info, m.store.Packages[pkg], o)
+		err = m.checkUpdate(st, m.store.Packages[pkg], o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.store.disk.RemoveAll(st.dir))
@@ -217,7 +166,7 @@ func (m *Manager) Get(pkg string) (*Status, error) {
 func (m *Manager) status(pkg string, r *record) *Status {
 	st := &Status{
 		Package: pkg, VersionCode: r.VersionCode, VersionName: r.VersionName, Label: r.Label, UID: r.UID, Signers: r.Signers,
-		SHA256: r.SHA256, Path: filepath.Join(m.store.versionDir(pkg, r), apkName), DataDir: m.store.dataDir(pkg),
+		SHA256: r.SHA256, Splits: r.Splits, Installer: r.Installer, Release: r.Release, Path: filepath.Join(m.store.versionDir(pkg, r), apkName), DataDir: m.store.dataDir(pkg),
 		ABI: r.ABI, Network: r.Network, State: Stopped,
 	}
 	if r.Executable != "" {

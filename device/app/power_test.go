@@ -87,6 +87,14 @@ func (d *powerDisk) Rename(from, to string) error {
 	return nil
 }
 
+func (d *powerDisk) Link(from, to string) error {
+	if err := d.step("link", to); err != nil {
+		return err
+	}
+	d.undo = append(d.undo, func() error { return os.RemoveAll(to) })
+	return d.osDisk.Link(from, to)
+}
+
 func (d *powerDisk) RemoveAll(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil

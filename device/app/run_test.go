@@ -3,13 +3,16 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -133,8 +136,27 @@ func TestDaemon(t *testing.T) {
 	wantRefused(t, err, CodeNotAPK, "")
 	_, err = c.Install(t.Context(), strings.NewReader("less"), 1<<20, InstallOptions{})
 	wantRefused(t, err, CodeAborted, "only 4 of")
-	_, err = c.InstallRepo(t.Context(), testPkg, InstallOptions{})
-	wantRefused(t, err, CodeInternal, "has no repository")
+	var heard []string
+	var answer map[string]string
+	err = c.Ask(t.Context(), "echo", "hello", &answer, func(b json.RawMessage) { heard = append(heard, string(b)) })
+	if err != nil || answer["got"] != "hello" || !slices.Equal(heard, []string{"1", "2"}) {
+		t.Errorf("Ask = %v, %v, and heard %q", answer, err, heard)
+	}
+	err = c.Ask(t.Context(), "no", nil, &answer, nil)
+	wantRefused(t, err, CodeAborted, "because")
+}
+
+// testHandler answers what the manager does not.
+func testHandler(_ context.Context, op string, args json.RawMessage, say func(any)) (any, error) {
+	switch op {
+	case "echo":
+		say(1)
+		say(2)
+		return map[string]json.RawMessage{"got": args}, nil
+	case "no":
+		return nil, refuse(CodeAborted, "because")
+	}
+	return nil, fmt.Errorf("unknown request %q", op)
 }
 
 // serveTest opens a manager and serves it on a socket, until stop or the
@@ -152,7 +174,7 @@ func serveTest(t *testing.T, cfg Config) (c *Client, stop func()) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- m.Serve(ctx, l) }()
+	go func() { done <- m.Serve(ctx, l, testHandler) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,9 +18,10 @@ import (
 // idle is how long a client may be silent.
 const idle = time.Minute
 
-// Serve answers requests until ctx ends, and closes l.
-func (m *Manager) Serve(ctx context.Context, l *net.UnixListener) error {
-	err := socket.Serve(ctx, l, func(conn *net.UnixConn) { m.serve(ctx, conn) },
+// Serve answers requests until ctx ends, and closes l. What is not the manager's
+// own goes to more; nil: nobody answers that.
+func (m *Manager) Serve(ctx context.Context, l *net.UnixListener, more Handler) error {
+	err := socket.Serve(ctx, l, func(conn *net.UnixConn) { m.serve(ctx, conn, more) },
 		func(err error) { m.cfg.Log.Warn("accept", "err", err) })
 	if ctx.Err() != nil {
 		return nil
@@ -27,53 +29,69 @@ func (m *Manager) Serve(ctx context.Context, l *net.UnixListener) error {
 	return err
 }
 
-func (m *Manager) serve(ctx context.Context, conn *net.UnixConn) {
+func (m *Manager) serve(ctx context.Context, conn *net.UnixConn, more Handler) {
 	in := bufio.NewReaderSize(&patientReader{conn}, maxLine)
-	list, left, err := m.answer(ctx, conn, in)
-	resp := response{Packages: list}
+	resp, left, err := m.answer(ctx, conn, in, more)
 	if err != nil {
 		resp = response{Error: asError(err)}
 		m.cfg.Log.Warn("refused", "code", resp.Error.Code, "why", resp.Error.Message)
 	}
+	tell(conn, resp)
+	io.CopyN(io.Discard, in, left) // what the client still sends, so that it comes to reading
+}
+
+// tell sends a line. A client that is gone does not hear it.
+func tell(conn *net.UnixConn, resp response) {
 	conn.SetWriteDeadline(time.Now().Add(idle))
 	if b, err := json.Marshal(resp); err == nil {
 		conn.Write(append(b, '\n'))
 	}
-	io.CopyN(io.Discard, in, left) // what the client still sends, so that it comes to reading
 }
 
 // answer reads the request and does it. It returns how many bytes of a package
 // are not read yet.
-func (m *Manager) answer(ctx context.Context, conn *net.UnixConn, in *bufio.Reader) ([]Status, int64, error) {
+func (m *Manager) answer(ctx context.Context, conn *net.UnixConn, in *bufio.Reader, more Handler) (response, int64, error) {
 	if err := checkPeer(conn); err != nil {
-		return nil, 0, err
+		return response{}, 0, err
 	}
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return nil, 0, fmt.Errorf("read the request: %w", err)
+		return response{}, 0, fmt.Errorf("read the request: %w", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
 	var q request
 	if err := dec.Decode(&q); err != nil {
-		return nil, 0, fmt.Errorf("request: %w", err)
+		return response{}, 0, fmt.Errorf("request: %w", err)
 	}
 	if q.Op == opInstall {
 		body := &io.LimitedReader{R: in, N: q.Size}
 		st, err := m.Install(ctx, body, q.Size, q.Options)
-		return one(st), max(body.N, 0), err
+		return response{Packages: one(st)}, max(body.N, 0), err
 	}
 	list, err := m.do(ctx, q)
-	return list, 0, err
+	if !errors.Is(err, errUnknown) || more == nil {
+		return response{Packages: list}, 0, err
+	}
+	result, err := more(ctx, q.Op, q.Args, func(progress any) {
+		if b, err := json.Marshal(progress); err == nil {
+			tell(conn, response{Progress: b})
+		}
+	})
+	if err != nil {
+		return response{}, 0, err
+	}
+	b, err := json.Marshal(result)
+	return response{Result: b}, 0, err
 }
+
+var errUnknown = errors.New("unknown request")
 
 // do does what needs no bytes beside the request.
 func (m *Manager) do(ctx context.Context, q request) ([]Status, error) {
 	var st *Status
 	var err error
 	switch q.Op {
-	case opInstallRepo:
-		st, err = m.InstallRepo(ctx, q.Package, q.Options)
 	case opUninstall:
 		err = m.Uninstall(ctx, q.Package, q.Keep)
 	case opList:
@@ -85,7 +103,7 @@ func (m *Manager) do(ctx context.Context, q request) ([]Status, error) {
 	case opStop:
 		st, err = m.Stop(ctx, q.Package)
 	default:
-		err = fmt.Errorf("unknown request %q", q.Op)
+		err = fmt.Errorf("%w %q", errUnknown, q.Op)
 	}
 	return one(st), err
 }

@@ -46,6 +46,18 @@ type record struct {
 	Executable  string        `json:"executable,omitempty"` // a file in Dir
 	Network     bool          `json:"network,omitempty"`
 	Run         bool          `json:"run,omitempty"` // start it after a boot
+	Splits      []string      `json:"splits,omitempty"`
+	// Former are the signers before, as the package's lineage proves, oldest first.
+	Former    []former `json:"former,omitempty"`
+	Installer string   `json:"installer,omitempty"`
+	Release   int64    `json:"release,omitempty"`
+}
+
+// A former signer may have given the app on, and may get it back if its
+// successor allows that.
+type former struct {
+	Signer   mios.Digest `json:"signer"`
+	Rollback bool        `json:"rollback,omitempty"` // it may sign the app again
 }
 
 // packages is the content of packages.json.
@@ -109,6 +121,8 @@ func (s *store) check() error {
 			return fmt.Errorf("%s is %q", pkg, r.Phase)
 		case r.Phase == installed && (r.Dir == "" || filepath.Base(r.Dir) != r.Dir):
 			return fmt.Errorf("%s lies in %q", pkg, r.Dir)
+		case slices.ContainsFunc(r.Splits, func(s string) bool { return !splitName.MatchString(s) }):
+			return fmt.Errorf("%s has the splits %q", pkg, r.Splits)
 		case r.Executable != "" && filepath.Base(r.Executable) != r.Executable:
 			return fmt.Errorf("%s has the program %q", pkg, r.Executable)
 		}

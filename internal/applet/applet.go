@@ -86,6 +86,7 @@ var Names = []string{
 	"start",
 	"stat",
 	"stop",
+	"store",
 	"stty",
 	"sync",
 	"tail",
