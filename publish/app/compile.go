@@ -117,15 +117,12 @@ func (s *Store) compileTree(ctx context.Context) (*Compiled, error) {
 // compileBatch publishes some packages at once or, where one of them does not
 // let itself be published, one by one.
 func (s *Store) compileBatch(ctx context.Context, todo []job, out *Compiled) error {
-	ready, err := s.claimed(ctx, todo, out)
-	if err != nil {
-		return err
-	}
-	err = s.publish(ctx, ready, out)
+	ready, wrong := s.claimed(ctx, todo, out)
+	err := s.publish(ctx, ready, out)
 	if err == nil || len(ready) < 2 || ctx.Err() != nil {
-		return err
+		return errors.Join(wrong, err)
 	}
-	var all error
+	all := wrong
 	for i := range ready {
 		if err := s.publish(ctx, ready[i:i+1], out); err != nil {
 			all = errors.Join(all, fmt.Errorf("publish %s: %w", ready[i].pkg, err))
@@ -184,60 +181,81 @@ func (s *Store) publish(ctx context.Context, todo []job, out *Compiled) error {
 	return nil
 }
 
-// claimed sees to it that packages are claimed for their owners, and returns
-// those that are.
+// claimed sees to it that packages are claimed for their owners, all in one
+// change of the repository, and returns those that are.
 func (s *Store) claimed(ctx context.Context, todo []job, out *Compiled) (ready []job, err error) {
-	for _, j := range todo {
-		var a *App
-		err := s.cfg.DB.View(ctx, func(tx *record.Tx) (err error) {
-			a, err = wantApp(tx, j.pkg)
-			return err
-		})
-		if err != nil {
-			return nil, err
+	var apps []*App
+	err = s.cfg.DB.View(ctx, func(tx *record.Tx) error {
+		apps = nil
+		for _, j := range todo {
+			a, err := wantApp(tx, j.pkg)
+			if err != nil {
+				return err
+			}
+			apps = append(apps, a)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.claim(ctx, apps); err != nil {
+		return nil, err
+	}
+	var wrong error // of some packages, which do not keep the others back
+	for i, a := range apps {
 		state := a.Claim
 		if state != ClaimPublished {
-			if state, err = s.claim(ctx, a); err != nil {
-				return nil, err
+			if state, err = s.claimState(ctx, a); err != nil {
+				wrong = errors.Join(wrong, err)
+				continue
 			}
-		}
-		if state != a.Claim {
 			if err := s.cfg.DB.Tx(ctx, func(tx *record.Tx) error {
-				_, err := tx.Exec(`UPDATE store_apps SET claim = ? WHERE package = ?`, state, j.pkg)
+				_, err := tx.Exec(`UPDATE store_apps SET claim = ? WHERE package = ?`, state, a.Package)
 				return err
 			}); err != nil {
 				return nil, err
 			}
 		}
 		if state == ClaimPublished {
-			ready = append(ready, j)
+			ready = append(ready, todo[i])
 		} else {
-			out.Waiting = append(out.Waiting, j.pkg)
+			out.Waiting = append(out.Waiting, a.Package)
 		}
 	}
-	return ready, nil
+	return ready, wrong
 }
 
-// claim claims a package for its owner, or finds out how far that is.
-func (s *Store) claim(ctx context.Context, a *App) (ClaimState, error) {
+// claim claims those packages for their owners that nobody has.
+func (s *Store) claim(ctx context.Context, apps []*App) error {
+	var claims []api.Claim
+	for _, a := range apps {
+		if a.Claim != Unclaimed {
+			continue
+		}
+		if _, _, err := s.cfg.Repo.ClaimOf(ctx, a.Package); errors.Is(err, mios.ErrNotFound) {
+			claims = append(claims, api.Claim{Package: a.Package, Signers: a.Owner})
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	_, err := s.cfg.Repo.Claim(ctx, claims...)
+	return err
+}
+
+// claimState tells how far the claim of a package is.
+func (s *Store) claimState(ctx context.Context, a *App) (ClaimState, error) {
 	has, published, err := s.cfg.Repo.ClaimOf(ctx, a.Package)
 	switch {
-	case errors.Is(err, mios.ErrNotFound):
-		if _, err := s.cfg.Repo.Claim(ctx, api.Claim{Package: a.Package, Signers: a.Owner}); err != nil {
-			return a.Claim, err
-		}
-		if has, published, err = s.cfg.Repo.ClaimOf(ctx, a.Package); err != nil {
-			return a.Claim, err
-		}
 	case err != nil:
 		return a.Claim, err
-	}
-	if !sameSigners(has.Signers, a.Owner) {
-		return a.Claim, fmt.Errorf("%s: the repository has the package for the signer %s, and its first version here was signed by %s: %w: mios publish claim changes that",
+	case !sameSigners(has.Signers, a.Owner):
+		return a.Claim, fmt.Errorf("%s: the repository has the package for the signer %s, and here it is that of %s: %w: mios publish claim changes that",
 			a.Package, short(has.Signers), short(a.Owner), mios.ErrDenied)
-	}
-	if !published {
+	case !published:
 		return ClaimWaits, nil
 	}
 	return ClaimPublished, nil
