@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"mios/publish/app/worker"
 )
 
 // A command is one verb. Each only reads its arguments, calls a package and
@@ -69,6 +71,7 @@ var commands = []struct {
 var errUsage = errors.New("wrong usage")
 
 func main() {
+	worker.Main() // does not return in a process that parses what strangers made
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what does not listen to the first
