@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"mios"
@@ -114,7 +116,7 @@ func apply(t testing.TB, old, delta []byte, l Limits) ([]byte, error) {
 func TestRoundTrip(t *testing.T) {
 	code, res := text(1, 400_000), text(2, 90_000)
 	code2 := edited(code, 40_000)
-	noise := random(9 << 20)
+	noise := random(9 << 20) // takes two parts
 	old := archiveOf(t, "", file{"classes.dex", code, 1}, file{"res.xml", res, 6}, file{"raw", res[:5000], 0}, file{"same", text(9, 50_000), 9})
 	for _, tt := range []struct {
 		name     string
@@ -131,13 +133,13 @@ func TestRoundTrip(t *testing.T) {
 		{"to nothing", old, nil, 600},
 		{"from nothing", nil, old, len(old) + 600},
 		{"nothing", nil, nil, 600},
-		{"in several parts", noise[:1<<20], noise, 9<<20 + 4000},
+		{"inserted in several parts", nil, bytes.Repeat(code[:100_000], 90), 200_000},
 		{"long runs of differences", noise, edited(noise, 1000), 120_000},
 		{"entries without a byte", archiveOf(t, "", file{"a", nil, 6}, file{"b", code, 6}), archiveOf(t, "", file{"a", nil, 1}, file{"b", code2, 6}, file{"c", nil, 9}), 1500},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			delta := deltaOf(t, tt.old, tt.new)
-			if again := deltaOf(t, tt.old, tt.new); !bytes.Equal(delta, again) {
+			if len(tt.new) < 1<<20 && !bytes.Equal(delta, deltaOf(t, tt.old, tt.new)) {
 				t.Error("Make made another delta of the same files")
 			}
 			if len(delta) > tt.most {
@@ -189,28 +191,20 @@ func TestLimits(t *testing.T) {
 	if _, err := apply(t, old, delta, Limits{NewSize: int64(len(new)) - 1}); !errors.Is(err, mios.ErrInvalid) {
 		t.Errorf("Apply of a file that is larger than wanted = %v", err)
 	}
-	big := text(5, memoryScratch+1)
-	old, new = archiveOf(t, "", file{"a", big, 1}), archiveOf(t, "", file{"a", edited(big, 1<<20), 1})
-	delta = deltaOf(t, old, new)
-	if _, err := apply(t, old, delta, Limits{}); !errors.Is(err, mios.ErrInvalid) {
+	binary.LittleEndian.PutUint64(delta[len(magic)+4+2*8:], memoryScratch+1)
+	if _, err := apply(t, old, delta, Limits{}); !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), "give it a file") {
 		t.Errorf("Apply of what needs a scratch file = %v", err)
-	}
-	if got, err := apply(t, old, delta, Limits{Scratch: scratch(t)}); err != nil || !bytes.Equal(got, new) {
-		t.Errorf("Apply with a scratch file = %d bytes, %v", len(got), err)
 	}
 	if _, err := Make(t.Context(), nil, MaxSize+1, nil, 0, io.Discard, Options{}); !errors.Is(err, mios.ErrInvalid) {
 		t.Errorf("Make of a file above MaxSize = %v", err)
 	}
 }
 
-// TestDamaged cuts the delta at each byte, and changes each.
+// TestDamaged cuts the delta at a byte, and changes it: each byte of the header
+// and the plan, and many of the steps.
 func TestDamaged(t *testing.T) {
 	old, new, delta := pair(t)
-	step := 1
-	if testing.Short() {
-		step = 7
-	}
-	for i := 0; i < len(delta); i += step {
+	for i := 0; i < len(delta); i += 1 + i/500 {
 		var f *FormatError
 		if _, err := apply(t, old, delta[:i], Limits{}); !errors.As(err, &f) {
 			t.Errorf("delta cut at %d: %v, want a FormatError", i, err)
@@ -299,7 +293,7 @@ func (m *meter) Write(b []byte) (int, error) {
 // TestMemory applies a delta of files that are much larger than what Apply may
 // take.
 func TestMemory(t *testing.T) {
-	data := random(48 << 20)
+	data := random(20 << 20)
 	dir := t.TempDir()
 	write := func(name string, b []byte) *os.File {
 		name = filepath.Join(dir, name)
@@ -313,8 +307,8 @@ func TestMemory(t *testing.T) {
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
-	old := archiveOf(t, "", file{"a", data[:24<<20], 1}, file{"b", data[24<<20:], 0})
-	new := archiveOf(t, "", file{"a", edited(data[:24<<20], 500), 1}, file{"b", edited(data[20<<20:], 600), 0})
+	old := archiveOf(t, "", file{"a", data[:14<<20], 1}, file{"b", data[14<<20:], 0})
+	new := archiveOf(t, "", file{"a", edited(data[:14<<20], 500), 1}, file{"b", edited(data[12<<20:], 600), 0})
 	var d bytes.Buffer
 	if _, err := Make(t.Context(), bytes.NewReader(old), int64(len(old)), bytes.NewReader(new), int64(len(new)), &d, Options{Memory: 128 << 20}); err != nil {
 		t.Fatal(err)
@@ -329,7 +323,8 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 64 << 20
+	const most = 32 << 20 // of steps: 64 MiB with entries that are puffed
+	t.Logf("peak %d MiB", (m.peak-before.HeapAlloc)>>20)
 	if used := int64(m.peak) - int64(before.HeapAlloc); used > most || int64(m.n) != h.NewSize {
 		t.Errorf("Apply of %d bytes to %d holds %d, want at most %d", m.n, size, used, most)
 	}
