@@ -63,6 +63,22 @@ func (t *Temp) Commit(perm fs.FileMode) error {
 	return Sync(filepath.Dir(t.path))
 }
 
+// CommitNew is [Temp.Commit] for a path that is free: the error wraps
+// [fs.ErrExist] if it is not, whoever was faster.
+func (t *Temp) CommitNew(perm fs.FileMode) error {
+	if err := errors.Join(t.Chmod(perm), t.Sync()); err != nil {
+		return err
+	}
+	from := t.name
+	if from == "" {
+		from = fmt.Sprintf("%s/%d", openFiles, t.Fd())
+	}
+	if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, t.path, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return fmt.Errorf("write %s: %w", t.path, err)
+	}
+	return Sync(filepath.Dir(t.path))
+}
+
 // link gives a file without a name a temporary one: a link never takes the place
 // of a file.
 func (t *Temp) link() error {

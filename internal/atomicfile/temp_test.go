@@ -2,8 +2,12 @@ package atomicfile_test
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mios/internal/atomicfile"
@@ -65,5 +69,37 @@ func TestTemp(t *testing.T) {
 	want := "write " + filepath.Join(dir, "no", "file") + ": no such file or directory"
 	if _, err := atomicfile.Create(filepath.Join(dir, "no", "file")); err == nil || err.Error() != want {
 		t.Errorf("Create in a folder that is not there: %v, want %q", err, want)
+	}
+}
+
+// TestCommitNew: of several who write to one path at the same time, one does.
+func TestCommitNew(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	var wg sync.WaitGroup
+	var done atomic.Int32
+	for i := range 8 {
+		wg.Go(func() {
+			f, err := atomicfile.Create(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			fmt.Fprint(f, i)
+			switch err := f.CommitNew(0o644); {
+			case err == nil:
+				done.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Errorf("CommitNew = %v, want %v", err, fs.ErrExist)
+			}
+		})
+	}
+	wg.Wait()
+	if done.Load() != 1 {
+		t.Errorf("%d files were committed, want 1", done.Load())
+	}
+	if list := names(t, dir); len(list) != 1 {
+		t.Errorf("left behind: %q", list)
 	}
 }

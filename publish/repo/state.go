@@ -35,7 +35,9 @@ type State interface {
 	Lock(ctx context.Context) (unlock func(), err error)
 }
 
-// folder is a [State] in a folder.
+// Folder returns the state in a folder, as [Open] has it.
+func Folder(dir string) State { return folder(dir) }
+
 type folder string
 
 // Read implements [State].

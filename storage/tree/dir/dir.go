@@ -65,8 +65,35 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
-	if err := atomicfile.Write(path, ctxio.Reader(ctx, r), 0o644); err != nil {
+	if err := t.create(path, ctxio.Reader(ctx, r)); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
+	}
+	return nil
+}
+
+// create makes a file that is not there, unless another process is faster: then
+// it compares.
+func (t *Tree) create(path string, r io.Reader) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		return err
+	}
+	err = f.CommitNew(0o644)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	switch same, err := sameContent(path, f); {
+	case err != nil:
+		return err
+	case !same:
+		return fmt.Errorf("%w: other bytes have that name", mios.ErrConflict)
 	}
 	return nil
 }
