@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -51,7 +52,7 @@ const spareFiles = 16
 // and only without cgo are all threads known. Where it is missing Seccomp lets
 // nothing be opened either.
 func Enter(l Limits) ([]Layer, error) {
-	if err := unix.CloseRange(uint(max(l.Files, 3)), 1<<31-1, 0); err != nil && !errors.Is(err, unix.ENOSYS) {
+	if err := closeFiles(max(l.Files, 3)); err != nil {
 		return nil, fmt.Errorf("close descriptors: %w", err)
 	}
 	var holds []Layer
@@ -70,6 +71,28 @@ func Enter(l Limits) ([]Layer, error) {
 		}
 	}
 	return holds, nil
+}
+
+// closeFiles closes the descriptors from first on that came with the process:
+// those that exec passed on. What the Go runtime has opened since then, exec
+// would close.
+func closeFiles(first int) error {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < first {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			if err := unix.Close(fd); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // setLimits bounds what the process uses. The collector starts to work hard

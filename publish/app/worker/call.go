@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -166,7 +167,7 @@ func (c *child) decode(req *request, out any) error {
 	switch used := c.state.UserTime() + c.state.SystemTime(); {
 	case c.stdout.over:
 		return req.unreadable("there is more to say of it than %s", progress.Size(maxAnswer))
-	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
+	case slices.ContainsFunc(outOfMemory, func(words string) bool { return strings.Contains(said, words) }):
 		return req.unreadable("it takes more than %s of memory", progress.Size(req.Memory))
 	case status.Signaled() && used >= time.Duration(req.CPU)*time.Second:
 		return req.unreadable("it takes more than %d s of processor time", req.CPU)
@@ -192,6 +193,10 @@ func (c *child) decode(req *request, out any) error {
 	}
 	return nil
 }
+
+// outOfMemory are the last words of the Go runtime, of the race detector's and
+// of a failed system call.
+var outOfMemory = []string{"out of memory", "failed to allocate", "cannot allocate memory"}
 
 // said is the first line that the child wrote on its standard error: a panic's,
 // or the runtime's last words.
