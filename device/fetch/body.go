@@ -21,6 +21,8 @@ type body struct {
 	watch  *time.Timer
 	rc     io.ReadCloser
 	size   int64 // of what comes, or -1
+	// encoding is how it is packed: "" for not at all.
+	encoding string
 	// patience is how long Read may still wait: bytes buy more of it, so that a
 	// server that sends a byte now and then does not hold a device for ever.
 	patience time.Duration

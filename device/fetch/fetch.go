@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -87,19 +86,8 @@ func (c *Client) Get(ctx context.Context, path string, max int64) ([]byte, error
 			return err
 		}
 		defer r.Close()
-		if r.size > max {
-			return fmt.Errorf("%d bytes, want at most %d: %w", r.size, max, repo.ErrLength)
-		}
-		b, err = io.ReadAll(io.LimitReader(r, max+1))
-		switch {
-		case int64(len(b)) > max:
-			return fmt.Errorf("over %d bytes: %w", max, repo.ErrLength)
-		case err != nil:
-			return err
-		case r.size >= 0 && int64(len(b)) != r.size:
-			return fmt.Errorf("%d of %d bytes: %w", len(b), r.size, io.ErrUnexpectedEOF)
-		}
-		return nil
+		b, err = r.whole(max)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -243,8 +231,12 @@ func (c *Client) request(ctx context.Context, u *url.URL, s span) (*body, error)
 	if err != nil {
 		return nil, err
 	}
-	// The bytes as they are: a server that packs them would make ranges lie.
+	// A part is of the bytes as they are: a server that packs them would make
+	// ranges lie. A whole file may come packed.
 	req.Header.Set("Accept-Encoding", "identity")
+	if s == (span{0, -1}) {
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
 	if s.from > 0 || s.to >= 0 {
 		end := ""
 		if s.to >= 0 {
@@ -261,7 +253,7 @@ func (c *Client) request(ctx context.Context, u *url.URL, s span) (*body, error)
 		}
 		return nil, err
 	}
-	b := &body{rc: res.Body}
+	b := &body{rc: res.Body, encoding: res.Header.Get("Content-Encoding")}
 	if err := b.accept(res, s); err != nil {
 		res.Body.Close()
 		return nil, err
