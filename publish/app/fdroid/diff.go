@@ -25,7 +25,6 @@ type older struct {
 	list   *list
 	file   tree.File
 	at     int // in list.items
-	repo   []byte
 
 	out    *spool
 	digest *digester

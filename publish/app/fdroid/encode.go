@@ -38,6 +38,18 @@ type batch struct {
 // An iconCopy is a file that index-v1 wants under another name.
 type iconCopy struct{ from, to string } // below [Folder]
 
+// reset makes a batch that was written ready for other apps.
+func (p *batch) reset() {
+	clear(p.apps)
+	clear(p.icons)
+	p.apps, p.items, p.icons, p.err = p.apps[:0], p.items[:0], p.icons[:0], nil
+	for _, e := range []*encoder{&p.v2, &p.v1.encoder, &p.packages.encoder} {
+		e.b = e.b[:0]
+	}
+	p.v1.packed.Reset()
+	p.packages.packed.Reset()
+}
+
 // A part is a piece of index-v1.json, as it is and packed.
 type part struct {
 	encoder
@@ -87,6 +99,7 @@ func encode(ctx context.Context, apps iter.Seq2[*App, error], head []byte) (_ *b
 	defer cancel()
 	procs := runtime.GOMAXPROCS(0)
 	work, order := make(chan *batch, procs), make(chan *batch, 2*procs)
+	pool := sync.Pool{New: func() any { return new(batch) }} // buffers are used again
 	var workers sync.WaitGroup
 	for range procs {
 		workers.Go(func() { encodeBatches(work) })
@@ -95,7 +108,7 @@ func encode(ctx context.Context, apps iter.Seq2[*App, error], head []byte) (_ *b
 	workers.Go(func() {
 		defer close(work)
 		defer close(order)
-		read = readApps(ctx, apps, work, order)
+		read = readApps(ctx, apps, &pool, work, order)
 	})
 	var write error
 	for p := range order {
@@ -105,6 +118,8 @@ func encode(ctx context.Context, apps iter.Seq2[*App, error], head []byte) (_ *b
 				cancel()
 			}
 		}
+		p.reset()
+		pool.Put(p)
 	}
 	workers.Wait()
 	if write != nil {
@@ -114,9 +129,9 @@ func encode(ctx context.Context, apps iter.Seq2[*App, error], head []byte) (_ *b
 }
 
 // readApps hands the apps out in batches, in order.
-func readApps(ctx context.Context, apps iter.Seq2[*App, error], work, order chan<- *batch) error {
+func readApps(ctx context.Context, apps iter.Seq2[*App, error], pool *sync.Pool, work, order chan<- *batch) error {
 	prev, first := "", true
-	p := new(batch)
+	p := pool.Get().(*batch)
 	send := func() error {
 		if len(p.apps) == 0 {
 			return nil
@@ -130,7 +145,7 @@ func readApps(ctx context.Context, apps iter.Seq2[*App, error], work, order chan
 				return ctx.Err()
 			}
 		}
-		p = new(batch)
+		p = pool.Get().(*batch)
 		return nil
 	}
 	for a, err := range apps {

@@ -94,10 +94,13 @@ func signedJAR(key crypto.Signer, certificate []byte, e entry) ([]byte, error) {
 }
 
 func (e *entry) write(z *zip.Writer) error {
-	w, err := z.CreateRaw(&zip.FileHeader{
-		Name: e.name, Method: zip.Deflate, ModifiedDate: dosEpoch, CRC32: e.raw.crc,
+	h := &zip.FileHeader{
+		Name: e.name, Method: zip.Deflate, CRC32: e.raw.crc,
 		CompressedSize64: uint64(e.size), UncompressedSize64: uint64(e.raw.size),
-	})
+	}
+	//lint:ignore SA1019 Modified would change nothing here
+	h.ModifiedDate = dosEpoch
+	w, err := z.CreateRaw(h)
 	if err != nil {
 		return err
 	}
