@@ -62,6 +62,7 @@ var Tools = []Tool{
 	{"rsvg-convert", "librsvg2-bin", "tests of icons", true},
 	{"sgdisk", "gdisk", "tests of partition tables", true},
 	{"simg2img", "android-sdk-libsparse-utils", "tests of sparse images", true},
+	{"smali", "libsmali-java", "tests of Google's services in apps", true},
 	{"unpack_bootimg", "mkbootimg", "tests of boot images", true},
 	{"unzip", "unzip", "tests of target-files", true},
 	{"veritysetup", "cryptsetup-bin", "tests of dm-verity", true},

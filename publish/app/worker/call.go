@@ -196,7 +196,7 @@ func (c *child) decode(req *request, out any) error {
 
 // outOfMemory are the last words of the Go runtime, of the race detector's and
 // of a failed system call.
-var outOfMemory = []string{"out of memory", "failed to allocate", "cannot allocate memory"}
+var outOfMemory = []string{"out of memory", "address space collisions", "failed to allocate", "cannot allocate memory"}
 
 // said is the first line that the child wrote on its standard error: a panic's,
 // or the runtime's last words.
