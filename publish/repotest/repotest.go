@@ -34,7 +34,13 @@ func Keys(tb testing.TB, roles ...string) *key.Set {
 // New makes a repository with the given products.
 func New(tb testing.TB, keys *key.Set, products ...string) *repo.Repo {
 	tb.Helper()
-	r, err := repo.Init(tb.Context(), filepath.Join(tb.TempDir(), "repo"), keys, repo.InitOptions{AppBits: 1})
+	return NewWith(tb, keys, repo.InitOptions{AppBits: 1, ClaimBits: 1}, products...)
+}
+
+// NewWith is [New] with options.
+func NewWith(tb testing.TB, keys *key.Set, o repo.InitOptions, products ...string) *repo.Repo {
+	tb.Helper()
+	r, err := repo.Init(tb.Context(), filepath.Join(tb.TempDir(), "repo"), keys, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
