@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"mios"
 	"mios/api/repo"
@@ -154,8 +155,17 @@ func (s *Store) patch(ctx context.Context, p *plan, delta string) (string, error
 		return "", err
 	}
 	defer in.Close()
+	// A large app is expanded in a file that has no name, and goes with it.
+	scratch, err := os.CreateTemp(filepath.Dir(delta), ".expanded-*")
+	if err != nil {
+		return "", err
+	}
+	defer scratch.Close()
+	if err := os.Remove(scratch.Name()); err != nil {
+		return "", err
+	}
 	return s.files.Make(p.rel.Target, func(w io.Writer) error {
-		_, err := apkdelta.Apply(ctx, old, fi.Size(), in, w, apkdelta.Limits{NewSize: p.rel.Target.Length})
+		_, err := apkdelta.Apply(ctx, old, fi.Size(), in, w, apkdelta.Limits{NewSize: p.rel.Target.Length, Scratch: scratch})
 		return err
 	})
 }
