@@ -118,7 +118,7 @@ func TestApps(t *testing.T) {
 	c := newCloud(t)
 	d := boot(t, release1(t), with(c))
 	d.healthy()
-	a := &apps{device: d, cloud: c}
+	a := &apps{device: d, cloud: c, store: new(shelf)}
 	for _, s := range []struct {
 		name string
 		run  func(*apps)
@@ -132,9 +132,16 @@ func TestApps(t *testing.T) {
 		{"another signer", (*apps).testSigner},
 		{"reboot", (*apps).testReboot},
 		{"stop", (*apps).testStop},
+		{"found", (*apps).testFound},
+		{"twenty breaks", (*apps).testBreaks},
+		{"updated by a delta and whole", (*apps).testUpdates},
+		{"not for this device", (*apps).testNotForThis},
+		{"a new signer", (*apps).testNewSigner},
+		{"rolled back", (*apps).testRollback},
+		{"reported", (*apps).testReport},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			s.run(&apps{device: &device{a.device.Device, t}, cloud: a.cloud})
+			s.run(&apps{device: &device{a.device.Device, t}, cloud: a.cloud, store: a.store})
 		})
 	}
 }
@@ -143,6 +150,7 @@ func TestApps(t *testing.T) {
 type apps struct {
 	*device
 	cloud *cloud
+	store *shelf // what is published of the hello app, for the store
 }
 
 // offer publishes a version of an app.
@@ -402,8 +410,9 @@ func (a *apps) testSigner() {
 	}
 	rel := &api.AppRelease{
 		Package: hello, VersionCode: 3, VersionName: "3.0", Signers: claim.Signers, MinSDK: 24, ABIs: []string{"x86_64"},
+		Tracks: []string{api.TrackProduction}, Share: api.Everyone,
 	}
-	rel.Target.Path, rel.Target.Length, rel.Target.SHA256 = "apps/"+hello+"/3.apk", int64(len(b)), mios.Sum(b)
+	rel.Target.Path, rel.Target.Length, rel.Target.SHA256 = api.AppPath(hello, 3), int64(len(b)), mios.Sum(b)
 	if _, err := a.cloud.PublishApp(a.t.Context(), rel, bytes.NewReader(b)); err != nil {
 		a.t.Fatal(err)
 	}
