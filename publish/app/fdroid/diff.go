@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"sync"
 
 	"mios"
 	"mios/storage/tree"
@@ -57,18 +59,19 @@ func (c *Config) diffs(ctx context.Context, records []record, l *list, index io.
 	if err := patchPackages(ctx, olds, l, index); err != nil {
 		return nil, err
 	}
-	var out []diffFile
-	for _, o := range olds {
-		if o.broken {
-			continue
-		}
-		d, err := c.storeDiff(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, d)
+	return c.storeDiffs(ctx, slices.DeleteFunc(slices.Clone(olds), func(o *older) bool { return o.broken }))
+}
+
+// storeDiffs stores all patches at once: each waits for its own place to be
+// durable.
+func (c *Config) storeDiffs(ctx context.Context, olds []*older) ([]diffFile, error) {
+	out, errs := make([]diffFile, len(olds)), make([]error, len(olds))
+	var wg sync.WaitGroup
+	for i, o := range olds {
+		wg.Go(func() { out[i], errs[i] = c.storeDiff(ctx, o) })
 	}
-	return out, nil
+	wg.Wait()
+	return out, errors.Join(errs...)
 }
 
 // openOlder returns nil where there is nothing to make a patch from, or none

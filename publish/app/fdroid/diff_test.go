@@ -46,6 +46,7 @@ func merge(target, patch any) any {
 // TestDiffs changes, adds and removes apps again and again: each diff makes the
 // newest index of the one that it is for.
 func TestDiffs(t *testing.T) {
+	t.Parallel()
 	tr := dir.New(t.TempDir())
 	c := config(t, tr)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -54,12 +55,11 @@ func TestDiffs(t *testing.T) {
 		apps[i] = made(i, 2)
 	}
 	indexes := map[string]map[string]any{}
-	var r *fdroid.Result
 	for round := range 14 {
 		change(rng, apps, round)
 		c.Time = c.Time.Add(time.Hour)
 		list := slices.SortedFunc(maps.Values(apps), func(a, b *fdroid.App) int { return compare(a.Package, b.Package) })
-		r = publish(t, c, list...)
+		r := publish(t, c, list...)
 		e := readEntry(t, tr)
 		newest := object(t, e.Index.get(t, tr))
 		if want := min(round, 10); r.Diffs != want || len(e.Diffs) != want {
@@ -78,17 +78,35 @@ func TestDiffs(t *testing.T) {
 		}
 		indexes[strconv.FormatInt(e.Timestamp, 10)] = newest
 	}
-	names, err := tr.List(context.Background(), fdroid.Folder)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestOldFiles: what only old entries name stays for an hour, then goes; what
+// there is is whole all the time.
+func TestOldFiles(t *testing.T) {
+	t.Parallel()
+	tr := dir.New(t.TempDir())
+	c := config(t, tr)
+	files := func() int {
+		names, err := tr.List(context.Background(), fdroid.Folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
 	}
-	for _, name := range r.Stale {
-		if !slices.Contains(names, name) {
-			t.Errorf("stale %s is not there", name)
+	removed, most := 0, 0
+	for round := range 26 {
+		c.Time = c.Time.Add(10 * time.Minute)
+		removed += publish(t, c, some(20+round%3, 1)...).Removed
+		if round%5 == 0 {
+			checkWhole(t, tr)
+		}
+		most = max(most, files())
+		if round == 15 && removed > 0 {
+			t.Errorf("%d files are gone after 50 minutes", removed)
 		}
 	}
-	if len(r.Stale) < 2 {
-		t.Errorf("stale: %q, want an index and its list at least", r.Stale)
+	if left := files(); removed < 30 || left > 19*12 {
+		t.Errorf("%d files were removed, %d are left, of %d at most", removed, left, most)
 	}
 }
 
@@ -129,6 +147,7 @@ func change(rng *rand.Rand, apps map[int]*fdroid.App, round int) {
 // TestNoDiff: where nearly all has changed, clients take the whole; so they do
 // where an older index is gone or is not what it was.
 func TestNoDiff(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	tr := dir.New(root)
 	c := config(t, tr)
@@ -232,6 +251,7 @@ func (t *tornTree) Point(ctx context.Context, name string, old, b []byte) error 
 // TestTorn cuts the power before each pointer moves: what there is is whole, and
 // the next time brings all to the newest.
 func TestTorn(t *testing.T) {
+	t.Parallel()
 	for left := range 5 {
 		tr := dir.New(t.TempDir())
 		c := config(t, tr)

@@ -158,6 +158,7 @@ func TestPublish(t *testing.T) {
 
 // TestSame publishes into two trees: the bytes are the same.
 func TestSame(t *testing.T) {
+	t.Parallel()
 	a, b := dir.New(t.TempDir()), dir.New(t.TempDir())
 	for _, tr := range []tree.Tree{a, b} {
 		c := config(t, tr)
@@ -188,6 +189,7 @@ func TestSame(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	double := made(1, 2)
 	double.Versions[1].File.Digest = double.Versions[0].File.Digest
 	outside := made(1, 1)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"mios"
 	"mios/storage/tree"
@@ -39,7 +40,23 @@ type history struct {
 	// Pointers are the SHA-256 of what the others hold, by name.
 	Pointers map[string]mios.Digest
 	Records  []record // the newest first
+	// Old are the files that no record names any more, the oldest first: clients
+	// may still be fetching them.
+	Old []oldFile `json:",omitempty"`
 }
+
+// An oldFile is one that is to be removed.
+type oldFile struct {
+	Name  string // in [Folder]
+	Since int64  // milliseconds since 1970: when the last record went that named it
+}
+
+// How long, in milliseconds, and how many files stay that only old entries
+// name.
+const (
+	keepOld = 3600_000
+	maxOld  = 1000
+)
 
 // maxHistory bounds the pointer's size, in bytes.
 const maxHistory = 1 << 20
@@ -72,23 +89,33 @@ func (h *history) newest() int64 {
 	return h.Records[0].Time
 }
 
-// stale returns the files of old records that none of those kept names.
-func stale(kept, dropped []record) []string {
+// files returns the files that a record names.
+func (r *record) files() []string { return append([]string{r.Index.Name, r.List.Name}, r.Diffs...) }
+
+// sweep adds the files of records that were dropped at a time to the old ones,
+// and returns those that have been there for long.
+func (h *history) sweep(dropped []record, now int64) (remove []string) {
 	used := map[string]bool{}
-	files := func(r *record) []string { return append([]string{r.Index.Name, r.List.Name}, r.Diffs...) }
-	for i := range kept {
-		for _, name := range files(&kept[i]) {
+	for i := range h.Records {
+		for _, name := range h.Records[i].files() {
 			used[name] = true
 		}
 	}
-	var out []string
+	h.Old = slices.DeleteFunc(h.Old, func(f oldFile) bool { return used[f.Name] })
+	for _, f := range h.Old {
+		used[f.Name] = true
+	}
 	for i := range dropped {
-		for _, name := range files(&dropped[i]) {
+		for _, name := range dropped[i].files() {
 			if !used[name] {
 				used[name] = true
-				out = append(out, Folder+"/"+name)
+				h.Old = append(h.Old, oldFile{name, now})
 			}
 		}
 	}
-	return out
+	for len(h.Old) > 0 && (h.Old[0].Since+keepOld <= now || len(h.Old) > maxOld) {
+		remove = append(remove, Folder+"/"+h.Old[0].Name)
+		h.Old = h.Old[1:]
+	}
+	return remove
 }

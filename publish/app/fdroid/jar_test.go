@@ -67,6 +67,7 @@ func jarsigner(tb testing.TB, b []byte) (string, error) {
 // TestJARs: jarsigner verifies both, by the repository's certificate, and
 // nothing that was changed.
 func TestJARs(t *testing.T) {
+	t.Parallel()
 	tr := dir.New(t.TempDir())
 	publish(t, config(t, tr), some(130, 1)...)
 	for _, tt := range []struct{ jar, file string }{{"entry.jar", "entry.json"}, {"index-v1.jar", "index-v1.json"}} {

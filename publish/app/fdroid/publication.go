@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"mios"
@@ -23,7 +24,8 @@ type publication struct {
 
 	record  record
 	next    history
-	indexV1 []byte // index-v1.jar
+	indexV1 []byte   // index-v1.jar
+	remove  []string // old files
 }
 
 // run writes the files, then moves the pointers.
@@ -67,9 +69,12 @@ func (p *publication) run(ctx context.Context) (*Result, error) {
 	if err := p.point(ctx, older, []pointer{{indexV1Name, p.indexV1}, {entryJSONName, b}, {entryJARName, jar}}); err != nil {
 		return nil, err
 	}
+	if err := tree.Remove(ctx, p.Tree, p.remove...); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
 	return &Result{
 		Time: time.UnixMilli(p.record.Time), Index: p.record.Index, Packages: p.record.Packages, Changed: true,
-		Diffs: len(diffs), Stale: stale(p.next.Records, p.old.Records[len(older):]),
+		Diffs: len(diffs), Removed: len(p.remove),
 	}, nil
 }
 
@@ -194,6 +199,8 @@ func (p *publication) point(ctx context.Context, older []record, pointers []poin
 		p.next.Pointers[to.name] = mios.Sum(to.b)
 	}
 	p.next.Records = append([]record{p.record}, older...)
+	p.next.Old = slices.Clone(p.old.Old)
+	p.remove = p.next.sweep(p.old.Records[len(older):], p.record.Time)
 	b, err := json.Marshal(&p.next)
 	if err != nil {
 		return err

@@ -55,9 +55,7 @@ type Result struct {
 	Packages int
 	Changed  bool // false: all was there already
 	Diffs    int  // from older indexes
-	// Stale are names in the tree that nothing leads to any more: they may be
-	// removed once nobody is fetching them.
-	Stale []string
+	Removed  int  // files of long ago
 }
 
 // Certificate returns the self-signed certificate, DER, that clients know a
