@@ -60,8 +60,9 @@ var commands = []struct {
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
 	{"Publish and serve", []command{publishOS, publishZip, publishApp, publishClaim, publishRollout, serveCmd}},
+	{"A store of apps", storeCommands},
 	{"Android packages", []command{
-		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, lineageCreate, lineageExtend, lineageShow,
+		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, appGoogle, appCheck, lineageCreate, lineageExtend, lineageShow,
 	}},
 	{"Devices on this desk", []command{emulate}},
 }

@@ -87,7 +87,12 @@ func (j *judge) flags() {
 	}
 }
 
+// permissions are those of a first version; of later ones only what is new is
+// said.
 func (j *judge) permissions() {
+	if j.old != nil {
+		return
+	}
 	for _, p := range j.Permissions() {
 		switch {
 		case slices.Contains(j.policy.Sensitive, p.Name):
@@ -113,9 +118,16 @@ func about(p report.Permission) string {
 }
 
 func (j *judge) components() {
+	var before []report.Component
+	if j.old != nil {
+		before = j.old.Components()
+	}
 	open := 0
 	for _, c := range j.Components() {
-		if slices.Contains(j.policy.Sensitive, c.Permission) {
+		known := slices.ContainsFunc(before, func(o report.Component) bool {
+			return o.Kind == c.Kind && o.Name == c.Name && o.Permission == c.Permission && o.Exported == c.Exported
+		})
+		if slices.Contains(j.policy.Sensitive, c.Permission) && !known {
 			j.add("sensitive", c.Name, fmt.Sprintf("The %s %s is one that the system binds with %s.", c.Kind, c.Name, c.Permission),
 				"Check that the app's purpose needs it, and that the listing says why.")
 		}
@@ -123,12 +135,12 @@ func (j *judge) components() {
 			continue
 		}
 		open++
-		if c.Kind == apk.KindProvider && c.Permission == "" {
+		if c.Kind == apk.KindProvider && c.Permission == "" && !known {
 			j.add("provider-open", c.Name, "Every app can reach the content of the provider "+c.Name+": no permission guards it.",
 				"Guard it with a permission, or set android:exported=\"false\".")
 		}
 	}
-	if open > 0 {
+	if open > 0 && j.old == nil {
 		j.add("exported", "", fmt.Sprintf("Other apps can start %d of its components.", open), "")
 	}
 }

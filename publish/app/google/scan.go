@@ -265,7 +265,10 @@ func (s *scan) report() *Report {
 		if s.called[v] {
 			out.Level = Called
 		}
-		if out.Level == Called && !s.brings[v] {
+		switch {
+		case out.Level == Called && s.brings[v]:
+			out.Says, out.Instead = "The package brings what it needs itself.", "Nothing has to be done."
+		case out.Level == Called:
 			out.Verdict = v.Without
 		}
 		if out.Verdict.Worse(r.Verdict) {
