@@ -61,6 +61,7 @@ var commands = []struct {
 	}},
 	{"Publish and serve", []command{publishOS, publishZip, publishApp, publishClaim, publishRollout, serveCmd}},
 	{"A store of apps", storeCommands},
+	{"A store of apps", storeCommands},
 	{"Android packages", []command{
 		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, appGoogle, appCheck, lineageCreate, lineageExtend, lineageShow,
 	}},

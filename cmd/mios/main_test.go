@@ -27,7 +27,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"targetfiles": targetFiles(t)},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"targetfiles": targetFiles(t), "apk": makeAPK(t)},
 		Setup: func(e *testscript.Env) error { // for what calls Go
 			cache, err := exec.Command("go", "env", "GOCACHE").Output()
 			e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))

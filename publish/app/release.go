@@ -156,6 +156,9 @@ func current(list []Release, track string) *Release {
 	return nil
 }
 
+// Current returns the newest release of a track that is not withdrawn, or nil.
+func (a *App) Current(track string) *Release { return current(a.Releases, track) }
+
 // SetShare says how many devices a release is for.
 func (s *Store) SetShare(ctx context.Context, who, pkg string, number int64, share apirepo.Share, why string) (*Release, error) {
 	if err := checkShare(share); err != nil {

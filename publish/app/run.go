@@ -68,7 +68,7 @@ func (s *Store) Tick(ctx context.Context) error {
 	if err := s.Recover(ctx, staleAfter); err != nil {
 		return err
 	}
-	if err := s.grow(ctx); err != nil {
+	if err := s.Grow(ctx); err != nil {
 		return err
 	}
 	_, err := s.Compile(ctx)
@@ -97,8 +97,8 @@ func (s *Store) Recover(ctx context.Context, older time.Duration) error {
 	return nil
 }
 
-// grow lets those shares grow whose time has come.
-func (s *Store) grow(ctx context.Context) error {
+// Grow lets those shares grow whose time has come.
+func (s *Store) Grow(ctx context.Context) error {
 	now := s.now().Unix()
 	var due []Release
 	err := s.cfg.DB.View(ctx, func(tx *record.Tx) (err error) {
