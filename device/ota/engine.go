@@ -245,6 +245,9 @@ func (e *Engine) attempt(ctx context.Context, install, unmetered bool) error {
 		return fmt.Errorf("release %s is ready: %w: reboot into it with update_engine_client --reboot", e.rec.Install.Version, mios.ErrConflict)
 	}
 	j := &job{Engine: e, unmetered: unmetered}
+	if !unmetered {
+		j.budget.Limit = e.cfg.Device.Update.Budget
+	}
 	err := j.run(ctx, install)
 	j.close()
 	switch {

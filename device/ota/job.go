@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync/atomic"
 
 	"mios"
 	"mios/api/repo"
+	"mios/device/fetch"
 	"mios/format/bootctl"
 	"mios/format/chunks"
 	"mios/format/payload"
@@ -30,7 +30,7 @@ type job struct {
 	body      io.ReadCloser     // that one from Checkpoint.Offset on, if it is open
 	plan      *chunks.Plan      // of the adaptive way, if there is one
 	open      map[string]Partition
-	spent     atomic.Int64 // bytes fetched, through all attempts at the update
+	budget    fetch.Budget // bytes fetched, through all attempts at the update
 	unmetered bool         // whatever the product's budget is
 }
 
@@ -138,7 +138,7 @@ func (j *job) find(ctx context.Context) error {
 // found, and else begins.
 func (j *job) prepare(ctx context.Context) error {
 	if in := j.rec.Install; in.is(j.rel) && in.Slot != j.cfg.Slot {
-		j.spent.Store(in.Spent)
+		j.budget.Set(in.Spent)
 		var err error
 		if j.md, err = j.kept(metadataFile, in.Metadata); err == nil {
 			if err := j.affordable(); err != nil {
@@ -157,11 +157,11 @@ func (j *job) begin(ctx context.Context) error {
 		if b.tooMuch != nil && !j.unmetered {
 			return b.tooMuch // to find that out again would cost again
 		}
-		j.spent.Store(max(j.spent.Load(), b.spent))
+		j.budget.Set(max(j.budget.Spent(), b.spent))
 	}
 	err := j.first(ctx)
 	if err != nil {
-		j.begun.digest, j.begun.spent, j.begun.tooMuch = j.rel.Target.SHA256, j.spent.Load(), nil
+		j.begun.digest, j.begun.spent, j.begun.tooMuch = j.rel.Target.SHA256, j.budget.Spent(), nil
 	}
 	if errors.Is(err, ErrBudget) {
 		j.begun.tooMuch = err

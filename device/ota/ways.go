@@ -11,11 +11,12 @@ import (
 
 	"mios"
 	"mios/api/repo"
+	"mios/device/fetch"
 	"mios/internal/progress"
 )
 
 // ErrBudget: the update may fetch no more.
-var ErrBudget = errors.New("download budget used up")
+var ErrBudget = fetch.ErrBudget
 
 // A Way is how a device comes to a release.
 type Way string
@@ -71,9 +72,9 @@ func (j *job) choose(ctx context.Context) error {
 	if in.Way != Adaptive {
 		j.plan = nil
 	}
-	if left, limited := j.left(); limited && best.cost > left {
+	if left, limited := j.budget.Left(); limited && best.cost > left {
 		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s: %w",
-			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), ErrBudget)
+			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.budget.Limit), ErrBudget)
 	}
 	j.log.Info("way to the release", "way", in.Way, "bytes", best.cost, "why", in.Why)
 	return nil
@@ -83,11 +84,11 @@ func (j *job) choose(ctx context.Context) error {
 // update still may.
 func (j *job) affordable() error {
 	in := j.rec.Install
-	left, limited := j.left()
+	left, limited := j.budget.Left()
 	if need := in.Size - in.Checkpoint.Offset; in.way() == Adaptive || in.Checkpoint.Finished || !limited || need <= left {
 		return nil
 	}
-	return fmt.Errorf("%s, and %s are left of the update's budget of %s: %w", cmp.Or(in.Why, "there is more to fetch"), progress.Size(left), progress.Size(j.cfg.Device.Update.Budget), ErrBudget)
+	return fmt.Errorf("%s, and %s are left of the update's budget of %s: %w", cmp.Or(in.Why, "there is more to fetch"), progress.Size(left), progress.Size(j.budget.Limit), ErrBudget)
 }
 
 // because says why the first of the options is taken.
@@ -173,62 +174,22 @@ func (j *job) delta() (*repo.Delta, error) {
 	return nil, nil
 }
 
-// left returns how many bytes the update may still fetch, and whether there is
-// a limit.
-func (j *job) left() (n int64, limited bool) {
-	budget := j.cfg.Device.Update.Budget
-	if budget <= 0 || j.unmetered {
-		return 0, false
-	}
-	return max(budget-j.spent.Load(), 0), true
-}
-
 // fetch opens a part of one of the release's files, on the update's budget.
 func (j *job) fetch(ctx context.Context, t repo.Target, offset, length int64) (io.ReadCloser, error) {
-	if left, limited := j.left(); limited && left == 0 {
-		return nil, ErrBudget
+	if err := j.budget.Check(); err != nil {
+		return nil, err
 	}
 	body, err := j.cfg.Fetcher.Open(ctx, t.File(), offset, length)
 	if err != nil {
 		return nil, err
 	}
-	return &metered{body, j}, nil
-}
-
-// A metered body counts what is read.
-type metered struct {
-	io.ReadCloser
-	j *job
-}
-
-func (m *metered) Read(p []byte) (int, error) {
-	taken := m.j.take(int64(len(p)))
-	if taken == 0 && len(p) > 0 {
-		return 0, ErrBudget
-	}
-	n, err := m.ReadCloser.Read(p[:taken])
-	m.j.spent.Add(int64(n) - taken)
-	return n, err
-}
-
-// take puts up to n bytes on the budget before they are read, and returns how
-// many: bodies are read side by side, and must not go over it together.
-func (j *job) take(n int64) int64 {
-	for {
-		spent := j.spent.Load()
-		if budget := j.cfg.Device.Update.Budget; budget > 0 && !j.unmetered {
-			n = min(n, max(budget-spent, 0))
-		}
-		if j.spent.CompareAndSwap(spent, spent+n) {
-			return n
-		}
-	}
+	return j.budget.Body(body), nil
 }
 
 // save makes the record durable, with what the update has fetched.
 func (j *job) save() error {
 	if in := j.rec.Install; in != nil {
-		in.Spent = j.spent.Load()
+		in.Spent = j.budget.Spent()
 	}
 	return j.rec.save(j.cfg.Store)
 }
@@ -236,7 +197,7 @@ func (j *job) save() error {
 // charge saves what an attempt that failed has fetched, where nothing else was
 // reached that is saved with it.
 func (j *job) charge() error {
-	if in := j.rec.Install; in == nil || in.Spent == j.spent.Load() {
+	if in := j.rec.Install; in == nil || in.Spent == j.budget.Spent() {
 		return nil
 	}
 	return j.save()

@@ -9,11 +9,9 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"mios"
-	"mios/api"
 	"mios/api/repo"
 	"mios/build/ota/delta"
 	"mios/format/avb"
@@ -338,28 +336,6 @@ func TestWaysCut(t *testing.T) {
 				})
 			}
 		})
-	}
-}
-
-// TestTake has bodies read side by side go up to the budget, and not over it.
-func TestTake(t *testing.T) {
-	j := &job{Engine: &Engine{cfg: Config{Device: &api.Device{}}}}
-	j.cfg.Device.Update.Budget = 1000
-	var wg sync.WaitGroup
-	var sum atomic.Int64
-	for range 8 {
-		wg.Go(func() {
-			for range 10 {
-				sum.Add(j.take(64))
-			}
-		})
-	}
-	wg.Wait()
-	if sum.Load() != 1000 || j.spent.Load() != 1000 {
-		t.Errorf("took %d bytes of a budget of 1000, and spent %d", sum.Load(), j.spent.Load())
-	}
-	if j.unmetered = true; j.take(64) != 64 {
-		t.Error("unmetered, and nothing to be had")
 	}
 }
 
