@@ -28,12 +28,17 @@ func Listen(addr string) (l net.Listener, moved bool, err error) {
 	return l, true, err
 }
 
-// NewServer returns a server of h. Whoever sends no request, or is slow with
-// the head of one, loses the connection; a download may take as long as it
-// wants.
+// NewServer returns a server of h, which speaks HTTP/1.1 and HTTP/2, the latter
+// without TLS by prior knowledge. Whoever sends no request, or is slow with the
+// head of one, loses the connection; a download may take as long as it wants.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, Protocols: &p,
+		HTTP2:    &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: time.Minute},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -42,10 +47,16 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 const grace = 5 * time.Second
 
 // Run serves on l until ctx ends, and then lets running requests finish for a
-// moment.
+// moment. It speaks TLS if the server has a configuration of it: see [UseTLS].
 func Run(ctx context.Context, srv *http.Server, l net.Listener) error {
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	go func() {
+		if srv.TLSConfig != nil {
+			failed <- srv.ServeTLS(l, "", "")
+			return
+		}
+		failed <- srv.Serve(l)
+	}()
 	select {
 	case err := <-failed:
 		return err

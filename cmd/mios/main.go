@@ -60,8 +60,7 @@ var commands = []struct {
 		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
 	{"Publish and serve", []command{publishOS, publishZip, publishApp, publishClaim, publishRollout, serveCmd}},
-	{"A store of apps", storeCommands},
-	{"A store of apps", storeCommands},
+	{"A store of apps", slices.Concat(storeCommands, storeTokenCommands)},
 	{"Android packages", []command{
 		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, appGoogle, appCheck, lineageCreate, lineageExtend, lineageShow,
 	}},
