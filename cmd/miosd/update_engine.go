@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -163,10 +164,11 @@ func updateSource(ctx context.Context, c *ota.Config, props property.Client) err
 	if err != nil {
 		return err
 	}
-	c.Fetcher = &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}
+	f := &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log, Memory: filepath.Join(otaDir, "mirror")}
+	c.Fetcher = f
 	var now clock
 	r, err := repo.Open(repo.Config{
-		Dir: otaRepoDir, Root: root, Fetcher: &fetch.Client{Mirrors: from, Hosts: d.Hosts, Log: c.Log}, Product: d.Product,
+		Dir: otaRepoDir, Root: root, Fetcher: f, Product: d.Product,
 		BuildTime: time.Unix(d.BuildTime, 0), MaxAge: time.Duration(d.MaxMetadataAge) * time.Second, Now: now.Now,
 	})
 	if err != nil {

@@ -262,7 +262,8 @@ func TestUIDs(t *testing.T) {
 
 func TestBrokenState(t *testing.T) {
 	for _, text := range []string{
-		"", "{", `{"version":2}`, `{"version":1,"unknown":1}`,
+		"", "{", `{"version":2}`, `{"version":1}{}`,
+		`{"version":1,"packages":{"a.a":{"uid":10000,"phase":"installed","dir":"1","splits":["../x"]}}}`,
 		`{"version":1,"packages":{"a.a":null}}`,
 		`{"version":1,"packages":{"a.a":{"uid":0,"phase":"installed","dir":"1"}}}`,
 		`{"version":1,"packages":{"a.a":{"uid":10000,"phase":"installed","dir":"../b"}}}`,

@@ -146,6 +146,8 @@ func TestDaemon(t *testing.T) {
 	wantRefused(t, err, CodeAborted, "because")
 }
 
+var flooded = make(chan bool, 1)
+
 // testHandler answers what the manager does not.
 func testHandler(_ context.Context, op string, args json.RawMessage, say func(any)) (any, error) {
 	switch op {
@@ -153,6 +155,12 @@ func testHandler(_ context.Context, op string, args json.RawMessage, say func(an
 		say(1)
 		say(2)
 		return map[string]json.RawMessage{"got": args}, nil
+	case "flood":
+		for range 50 {
+			say(strings.Repeat("x", 1<<16))
+		}
+		flooded <- true
+		return nil, nil
 	case "no":
 		return nil, refuse(CodeAborted, "because")
 	}
@@ -198,6 +206,7 @@ func TestWire(t *testing.T) {
 		{`{"op":"install","size":-1}` + "\n", "a package of -1 bytes"},
 		{`{"op":"get","package":"../x"}` + "\n", "is not installed"},
 		{strings.Repeat("x", maxLine+1), "read the request"},
+		{`{"op":"no"}` + "\n", "because"},
 	} {
 		conn, err := net.Dial("unix", c.Socket)
 		if err != nil {
@@ -209,5 +218,23 @@ func TestWire(t *testing.T) {
 		if !strings.Contains(string(b), tt.want) {
 			t.Errorf("%.40q: answer %q, %v; want %q", tt.send, b, err, tt.want)
 		}
+	}
+}
+
+// TestDeafClient asks for something, and never reads what is said: it is done
+// nevertheless, and soon.
+func TestDeafClient(t *testing.T) {
+	wantRoot(t)
+	c, _ := serveTest(t, testConfig(t.TempDir()))
+	conn, err := net.Dial("unix", c.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, `{"op":"flood"}`+"\n")
+	select {
+	case <-flooded:
+	case <-time.After(30 * time.Second):
+		t.Error("who does not read holds up what it asked for")
 	}
 }

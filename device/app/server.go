@@ -36,15 +36,18 @@ func (m *Manager) serve(ctx context.Context, conn *net.UnixConn, more Handler) {
 		resp = response{Error: asError(err)}
 		m.cfg.Log.Warn("refused", "code", resp.Error.Code, "why", resp.Error.Message)
 	}
-	tell(conn, resp)
+	tell(conn, resp, idle)
 	io.CopyN(io.Discard, in, left) // what the client still sends, so that it comes to reading
 }
 
-// tell sends a line. A client that is gone does not hear it.
-func tell(conn *net.UnixConn, resp response) {
-	conn.SetWriteDeadline(time.Now().Add(idle))
+// tell sends a line, and hangs up on a client that does not take it in time: what
+// it asked for goes on without it.
+func tell(conn *net.UnixConn, resp response, patience time.Duration) {
+	conn.SetWriteDeadline(time.Now().Add(patience))
 	if b, err := json.Marshal(resp); err == nil {
-		conn.Write(append(b, '\n'))
+		if _, err := conn.Write(append(b, '\n')); err != nil {
+			conn.Close()
+		}
 	}
 }
 
@@ -75,7 +78,7 @@ func (m *Manager) answer(ctx context.Context, conn *net.UnixConn, in *bufio.Read
 	}
 	result, err := more(ctx, q.Op, q.Args, func(progress any) {
 		if b, err := json.Marshal(progress); err == nil {
-			tell(conn, response{Progress: b})
+			tell(conn, response{Progress: b}, time.Second)
 		}
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,9 +89,9 @@ func (s *store) load() error {
 	if err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s.packages); err != nil {
+	// A device that goes back to its old slot has an older program than the one that
+	// wrote the file: fields that it does not know are no error.
+	if err := json.Unmarshal(b, &s.packages); err != nil {
 		return fmt.Errorf("%s: %v: %w: installed packages are unknown; reset the device's data", s.file(), err, mios.ErrInvalid)
 	}
 	if err := s.check(); err != nil {

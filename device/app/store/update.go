@@ -85,7 +85,6 @@ func (s *Store) update(ctx context.Context, pkg string, j job, say Say) *Result 
 		r.Label, r.From, r.FromName = st.Label, st.VersionCode, st.VersionName
 		return r.end(Foreign, app.CodeInvalid, "it came as a file, and is left alone; \"store install "+pkg+"\" hands it over to the store")
 	}
-	j.asked = j.asked && j.Unmetered // who names a package is told, and has to insist
 	return s.bring(ctx, pkg, j, say)
 }
 
