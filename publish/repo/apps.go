@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,12 +50,16 @@ func (r *Repo) SetApps(ctx context.Context, apps ...App) (*Result, error) {
 			return nil, err
 		}
 	}
-	for i := range apps {
+	err = sideBySide(len(apps), func(i int) error {
 		for _, f := range apps[i].Files {
 			if err := r.store(ctx, f.Target, f.Content); err != nil {
-				return nil, err
+				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return r.change(ctx, func(t *tx) error {
 		for i := range apps {
@@ -233,9 +236,7 @@ func (t *tx) setListing(pkg string, l *repo.Listing, old *repo.Package) (*repo.T
 		if old.Listing != nil && *old.Listing == *target {
 			return target, old.Pages, nil
 		}
-		if err := t.r.tree.Create(t.ctx, target.File(), bytes.NewReader(b)); err != nil {
-			return nil, nil, err
-		}
+		t.create(*target, b)
 		for _, locale := range l.Locales {
 			if err := t.have(locale.Images(), map[mios.Digest]bool{}); err != nil {
 				return nil, nil, err
@@ -262,7 +263,10 @@ func (t *tx) listing(p *repo.Package) (*repo.Listing, error) {
 	if p.Listing == nil {
 		return nil, nil
 	}
-	b, err := tree.ReadAll(t.ctx, t.r.tree, p.Listing.File(), repo.MaxListing)
+	b, err := t.files[p.Listing.File()], error(nil)
+	if b == nil {
+		b, err = tree.ReadAll(t.ctx, t.r.tree, p.Listing.File(), repo.MaxListing)
+	}
 	if err != nil {
 		return nil, err
 	}

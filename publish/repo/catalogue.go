@@ -1,9 +1,7 @@
 package repo
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +18,7 @@ import (
 // A catalogue is what a change makes of the tree's catalogue: what it touches is
 // read, and written once, at the end.
 type catalogue struct {
-	r          *Repo
-	ctx        context.Context
+	t          *tx
 	categories map[string]*category
 	words      *words // the root of the tree of words
 	dirty      bool
@@ -46,7 +43,7 @@ func (t *tx) catalogue() (*catalogue, error) {
 	if t.shop != nil {
 		return t.shop, nil
 	}
-	c := &catalogue{r: t.r, ctx: t.ctx, categories: map[string]*category{}, words: new(words)}
+	c := &catalogue{t: t, categories: map[string]*category{}, words: new(words)}
 	var x repo.Index
 	bin, err := t.bin(repo.RoleApps, repo.CataloguePath)
 	if err == nil {
@@ -187,7 +184,7 @@ func (c *catalogue) put(name string, n int, pkg string, entries map[string]repo.
 // read reads the JSON of one of the catalogue's files.
 func (c *catalogue) read(ref repo.Ref, kind string, v any) error {
 	target := ref.Target(kind)
-	b, err := tree.ReadAll(c.ctx, c.r.tree, target.File(), repo.MaxMetadata)
+	b, err := tree.ReadAll(c.t.ctx, c.t.r.tree, target.File(), repo.MaxMetadata)
 	if err != nil {
 		return err
 	}
@@ -204,7 +201,8 @@ func (c *catalogue) write(kind string, v any) (*repo.Ref, error) {
 		return nil, err
 	}
 	ref := &repo.Ref{SHA256: mios.Sum(b), Length: int64(len(b))}
-	return ref, c.r.tree.Create(c.ctx, ref.Target(kind).File(), bytes.NewReader(b))
+	c.t.create(ref.Target(kind), b)
+	return ref, nil
 }
 
 func (c *catalogue) open(cat *category) error {

@@ -225,7 +225,11 @@ func (t *tx) content(role, name string, v any) error {
 	if d == nil || d.targets.Signed.Targets[name] == nil {
 		return fmt.Errorf("%s: %w", name, mios.ErrNotFound)
 	}
-	return t.r.read(t.ctx, name, d.targets.Signed.Targets[name], v)
+	f := d.targets.Signed.Targets[name]
+	if target, err := repo.TargetOf(name, f, nil); err == nil && t.files[target.File()] != nil {
+		return json.Unmarshal(t.files[target.File()], v)
+	}
+	return t.r.read(t.ctx, name, f, v)
 }
 
 // read reads a small target.

@@ -12,6 +12,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mios"
@@ -31,6 +33,7 @@ type tx struct {
 	force  bool                 // sign freshness again, whatever else there is
 	counts map[counted]int      // of documents that are signed to the end
 	shop   *catalogue           // nil until somebody asks for it
+	files  map[string][]byte    // small ones that are stored at the end
 }
 
 // counted is a document and a set of keys, by their identifiers.
@@ -103,6 +106,9 @@ func (r *Repo) changeOnce(ctx context.Context, f func(t *tx) error) (*Result, er
 	err = f(t)
 	if err == nil {
 		err = t.finish()
+	}
+	if err == nil {
+		err = t.flush()
 	}
 	if err != nil {
 		return nil, cmp.Or(t.view.err, err)
@@ -193,10 +199,53 @@ func (t *tx) putTarget(m *targetsMeta, name string, content, custom any) error {
 		return err
 	}
 	target := repo.Target{Path: name, Length: int64(len(b)), SHA256: sha256.Sum256(b)}
-	if err := t.r.tree.Create(t.ctx, target.File(), bytes.NewReader(b)); err != nil {
-		return err
-	}
+	t.create(target, b)
 	return setTarget(m, target, custom)
+}
+
+// create stores a small file when the change is complete, before what names it
+// is published.
+func (t *tx) create(target repo.Target, b []byte) {
+	if t.files == nil {
+		t.files = map[string][]byte{}
+	}
+	t.files[target.File()] = b
+}
+
+// creators is how many files are stored at the same time.
+const creators = 8
+
+// flush stores the small files of a change.
+func (t *tx) flush() error {
+	names := slices.Sorted(maps.Keys(t.files))
+	return sideBySide(len(names), func(i int) error {
+		return t.r.tree.Create(t.ctx, names[i], bytes.NewReader(t.files[names[i]]))
+	})
+}
+
+// sideBySide calls f with 0 to n-1, several at the same time, and returns the
+// first error, after which it begins nothing new.
+func sideBySide(n int, f func(i int) error) error {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	var once sync.Once
+	var failed error
+	for range min(creators, n) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := f(i); err != nil {
+					once.Do(func() { failed = err })
+					next.Store(int64(n))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return failed
 }
 
 // setTarget makes a stored file a target of a role's metadata.

@@ -27,12 +27,12 @@ import (
 	"mios/device/fetch"
 	"mios/publish/repo"
 	"mios/publish/repotest"
-	"mios/serve/static"
+	serve "mios/serve/repo"
 )
 
 // counts are the numbers of apps that are compared; a device is measured at
 // the middle one.
-var counts = []int{100, 1000, 5000}
+var counts = []int{100, 5000, 10000}
 
 // rounds is how often an app is published in each repository, in turns.
 func rounds(b *testing.B) int {
@@ -194,15 +194,14 @@ func (c countedConn) Write(p []byte) (int, error) {
 func serveTree(b *testing.B, r *repo.Repo, packed bool) *wire {
 	b.Helper()
 	w := new(wire)
-	s := &static.Service{Tree: r.Tree(), Log: slog.New(slog.DiscardHandler)}
+	s := &serve.Service{Repo: r, Log: slog.New(slog.DiscardHandler)}
 	if packed {
 		s.Cache = filepath.Join(b.TempDir(), "cache")
 	}
+	h := s.Handler()
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		w.asked.Add(1)
-		if err := s.Serve(rw, req, strings.TrimPrefix(req.URL.Path, "/")); err != nil {
-			http.Error(rw, "not found", http.StatusNotFound)
-		}
+		h.ServeHTTP(rw, req)
 	}))
 	b.Cleanup(w.server.Close)
 	return w
@@ -291,7 +290,7 @@ func columnsOf(b *testing.B, r *repo.Repo, packed bool, round int, column *[]str
 				b.Fatal(err)
 			}
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 	}
 	warm()
 	c := w.device(b, r, b.TempDir())
@@ -305,4 +304,3 @@ func columnsOf(b *testing.B, r *repo.Repo, packed bool, round int, column *[]str
 	measure("a page of a category", func() error { _, err := c.Page(ctx, "Category "+word(3), 0, "de"); return err })
 	return names
 }
-
