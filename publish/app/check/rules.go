@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mios"
 	"mios/format/apk"
 	"mios/internal/progress"
 	"mios/publish/app/google"
@@ -26,7 +27,18 @@ func (j *judge) signature() {
 	if s := j.OldPlatforms; s != nil && !s.Verified {
 		j.add("signature-old", j.Files[0].Name, fmt.Sprintf("On %s and up to Android 6.0, which the app is for, the signature does not verify%s.",
 			report.Android(j.App.MinSDK), reason(s)), "Sign with v1 too, or raise minSdkVersion to 24.")
+	} else if s != nil && len(j.Signers) > 0 && !j.sameOldSigners(s) {
+		j.add("signature-old", j.Files[0].Name, "Platforms up to Android 6.0 take it to be signed by somebody else than newer ones do.", "Sign it anew, with one key or with a lineage.")
 	}
+}
+
+// sameOldSigners reports whether who signed for old platforms also signs for new
+// ones, or has named who does.
+func (j *judge) sameOldSigners(s *report.Signature) bool {
+	signers, _, err := who(s)
+	return err == nil && len(signers) > 0 && !slices.ContainsFunc(signers, func(d mios.Digest) bool {
+		return !slices.Contains(j.Signers, d) && !slices.Contains(j.Lineage, d)
+	})
 }
 
 // reason is the first thing wrong with a signature.
