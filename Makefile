@@ -73,6 +73,7 @@ test: build
 
 soak: build
 	@scripts/install.sh --tests
+	MIOS_SOAK=$(SEEDS) nice go test -v -count=1 -timeout 24h -run 'TestKill|TestProcesses' ./publish/app
 	MIOS_SOAK=$(SEEDS) nice go test -v -count=1 -timeout 24h -run TestPowerCut ./test/qemu
 
 bench: build
