@@ -23,13 +23,23 @@ func (k kind) clean(s string) string {
 	if k == line {
 		s = strings.Trim(s, "\n")
 	}
-	if strings.ContainsFunc(s, k.bad) {
+	if !k.ascii(s) && strings.ContainsFunc(s, k.bad) {
 		s = strings.Map(k.mapping, s)
 	}
 	if k == html && strings.Contains(s, "<") {
 		s = escapeTags(s)
 	}
 	return s
+}
+
+// ascii reports whether a text is of plain characters only, as most are.
+func (k kind) ascii(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 0x20 || c >= 0x7f) && (c != '\n' || k == line) {
+			return false
+		}
+	}
+	return true
 }
 
 func (k kind) bad(r rune) bool { return k.mapping(r) != r }
