@@ -163,11 +163,30 @@ func (f *Facts) signatures(ctx context.Context, list []opened) error {
 			}
 		}
 	}
-	if base := list[0]; base.info.MinSDK < report.TodaySDK {
-		if f.OldPlatforms, err = report.Verify(ctx, base, base.Size, report.VerifyOptions{MinSDK: base.info.MinSDK, MaxSDK: report.TodaySDK - 1}); err != nil {
-			return malformed(base.Name, err)
+	return f.oldPlatforms(ctx, list[0])
+}
+
+// oldPlatforms judges the signature as platforms up to Android 6.0 do, if the app
+// is for some of them. What holds for old and for new ones apart has to hold for
+// all together too, as AOSP's verifier has it: they may pick other signers of one
+// signature.
+func (f *Facts) oldPlatforms(ctx context.Context, base opened) error {
+	if base.info.MinSDK >= report.TodaySDK {
+		return nil
+	}
+	o := report.VerifyOptions{MinSDK: base.info.MinSDK, MaxSDK: report.TodaySDK - 1}
+	old, err := report.Verify(ctx, base, base.Size, o)
+	if err == nil && old.Verified {
+		o.MaxSDK = 0
+		var all *report.Signature
+		if all, err = report.Verify(ctx, base, base.Size, o); err == nil && !all.Verified {
+			old = all
 		}
 	}
+	if err != nil {
+		return malformed(base.Name, err)
+	}
+	f.OldPlatforms = old
 	return nil
 }
 
