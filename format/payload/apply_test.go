@@ -222,7 +222,8 @@ func TestOperations(t *testing.T) {
 func TestParseKeys(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "no PUBLIC KEY",
-		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n": "payload key 0",
+		"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n": "RSA PRIVATE KEY in the PEM file, want PUBLIC KEY",
+		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n":           "payload key 0",
 	} {
 		if _, err := ParseKeys([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseKeys(%q) = %v, want %q", in, err, want)

@@ -96,6 +96,9 @@ func ParseKeys(b []byte) ([]*rsa.PublicKey, error) {
 		if block, b = pem.Decode(b); block == nil {
 			break
 		}
+		if block.Type != "PUBLIC KEY" {
+			return nil, fmt.Errorf("payload key %d: %s in the PEM file, want PUBLIC KEY (openssl pkey -pubout makes it of a private key): %w", len(keys), block.Type, mios.ErrInvalid)
+		}
 		k, err := x509.ParsePKIXPublicKey(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("payload key %d: %v: %w", len(keys), err, mios.ErrInvalid)
