@@ -222,19 +222,12 @@ func printSigned(w io.Writer, r *sign.Report) error {
 	return nil
 }
 
-// arrow is what a change was from, and to, each of few words.
+// arrow is what a change was from, and to.
 func arrow(c sign.Change) string {
 	if c.Old == "" && c.New == "" {
 		return ""
 	}
-	short := func(s string) string {
-		const most = 48
-		if len(s) > most {
-			return s[:most] + "…"
-		}
-		return s
-	}
-	return short(c.Old) + " → " + short(c.New)
+	return c.Old + " → " + c.New
 }
 
 var signKeys = command{"sign keys", "[--dev] [--keys DIR] TARGET-FILES", "make the keys that a build of AOSP needs and that are missing",

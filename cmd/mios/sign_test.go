@@ -62,3 +62,16 @@ func TestSignTargetFiles(t *testing.T) {
 		t.Errorf("the folder holds %v, %v; want two results", list, err)
 	}
 }
+
+// TestPrintSigned has all of what was changed on the page: two long values differ
+// at their ends.
+func TestPrintSigned(t *testing.T) {
+	print := "ro.build.fingerprint=Vendor/product/device:15/AP4A.250205.002/12345678:user/"
+	var out bytes.Buffer
+	if err := printSigned(&out, &sign.Report{Changes: []sign.Change{{What: "meta", Path: "META/misc_info.txt", Old: print + "test-keys", New: print + "release-keys"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := print + "test-keys → " + print + "release-keys\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("printSigned = %q, want it to end with %q", out.String(), want)
+	}
+}
