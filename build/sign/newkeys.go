@@ -11,8 +11,8 @@ import (
 )
 
 // MakeKeys makes the keys of a list that [Plan] gave in the folder dir, encrypted
-// with the passphrase, or, with development, as a desk's. Keys that are there
-// stay. Made is called after each, and may be nil.
+// with the passphrase, or, with development, as a desk's: then a new folder has
+// the key avb, too, by which it is known. Keys that are there stay. Made is called after each, and may be nil.
 func MakeKeys(dir string, list []Missing, passphrase string, development bool, made func(name string)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -23,6 +23,9 @@ func MakeKeys(dir string, list []Missing, passphrase string, development bool, m
 	case development && !dev: // which marks the folder, too
 		if err := key.Init(dir, key.InitOptions{Development: true, Roles: []string{key.AVB}}); err != nil {
 			return err
+		}
+		if made != nil {
+			made(key.AVB)
 		}
 	case !development && dev:
 		return fmt.Errorf("keys %s: %w: development keys and real ones do not go into one folder; name another", dir, mios.ErrConflict)

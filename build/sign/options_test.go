@@ -117,8 +117,23 @@ func testMissing(t *testing.T, target *signtest.Target) {
 		t.Fatalf("made %d keys, %v; want media's", made, err)
 	}
 	addKeys(t, keys.Path, "com.android.hello", "avb")
-	if _, err := sign.TargetFiles(context.Background(), target.Dir, filepath.Join(t.TempDir(), "out.zip"), sign.Options{Keys: keys}); err != nil {
+	out := filepath.Join(t.TempDir(), "out.zip")
+	put(t, filepath.Dir(out), "out.zip", []byte("the last release"))
+	if _, err := sign.TargetFiles(context.Background(), target.Dir, out, sign.Options{Keys: keys}); !errors.Is(err, mios.ErrConflict) {
+		t.Errorf("signed over a file that was there: %v", err)
+	}
+	if b, err := os.ReadFile(out); err != nil || string(b) != "the last release" {
+		t.Errorf("what was there is %.20q now, %v", b, err)
+	}
+	if err := os.Remove(out); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sign.TargetFiles(context.Background(), target.Dir, out, sign.Options{Keys: keys}); err != nil {
 		t.Error(err)
+	}
+	var desk []string
+	if err := sign.MakeKeys(filepath.Join(dir, "dev"), plan.Missing[2:], "", true, func(name string) { desk = append(desk, name) }); err != nil || !slices.Equal(desk, []string{"avb", "media"}) {
+		t.Errorf("made development keys %q, %v; want avb, which marks the folder, and media", desk, err)
 	}
 }
 

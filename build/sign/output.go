@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -155,18 +156,19 @@ func syncTree(dir string) error {
 
 // placeable says whether the result may get its name.
 func placeable(in, out string) error {
-	if strings.HasSuffix(out, ".zip") {
-		a, errA := os.Stat(in)
-		b, errB := os.Stat(out)
-		if errA == nil && errB == nil && os.SameFile(a, b) {
-			return fmt.Errorf("%s: %w: the result must have another name than what it is made of", out, mios.ErrConflict)
-		}
-		return atomicfile.Replaceable(out)
+	b, err := os.Stat(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Lstat(out) // a link to nothing
 	}
-	if _, err := os.Lstat(out); err == nil {
-		return fmt.Errorf("%s: %w: a folder must not be there yet; a zip ends in .zip", out, mios.ErrConflict)
+	switch a, errA := os.Stat(in); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && errA == nil && b != nil && os.SameFile(a, b):
+		return fmt.Errorf("%s: %w: the result must have another name than what it is made of", out, mios.ErrConflict)
+	case strings.HasSuffix(out, ".zip"):
+		return fmt.Errorf("%s: %w: it is there already: remove it, or name another", out, mios.ErrConflict)
 	}
-	return nil
+	return fmt.Errorf("%s: %w: a folder must not be there yet; a zip ends in .zip", out, mios.ErrConflict)
 }
 
 // counter returns what counts one of total things that are through.

@@ -189,7 +189,7 @@ func testAVB(t *testing.T, dir string, keys sign.Folder) {
 func testApksigner(t *testing.T, dir string, keys sign.Folder) {
 	apksigner, err := tool.Look("apksigner")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	for name, role := range map[string]string{
 		"SYSTEM/app/Clock/Clock.apk": "releasekey", "SYSTEM/framework/framework-res.apk": "platform",
@@ -222,7 +222,7 @@ func testFileSystems(t *testing.T, dir string) {
 	} {
 		program, err := tool.Look(args[0])
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		file := filepath.Join(dir, "IMAGES", name+".img")
 		m, err := avbtool.Read(file)
@@ -267,7 +267,7 @@ func testNoTestKey(t *testing.T, dir string, test *signtest.Keys) {
 		}
 		program, err := tool.Look(unpack[0])
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		if b, err := exec.Command(program, unpack[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", unpack, err, b)
