@@ -54,13 +54,13 @@ func Open(ctx context.Context, url string) (*DB, error) {
 func (db *DB) Close() error { return db.close() }
 
 // Lock waits until this caller alone, among all processes that use the
-// database, holds the lock of a name of lower-case letters, digits and -;
-// unlock gives it back, and so does the end of the process. It does not fence:
-// a holder whose connection broke is not told, so what it changes has to be
-// compared and swapped, or in a [DB.Tx].
+// database, holds the lock of a name of at most 64 bytes; unlock gives it back,
+// and so does the end of the process. It does not fence: a holder whose
+// connection broke is not told, so what it changes has to be compared and
+// swapped, or in a [DB.Tx].
 func (db *DB) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	if name == "" || len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return nil, fmt.Errorf("lock %q: %w: want lower-case letters, digits and -", name, mios.ErrInvalid)
+	if name == "" || len(name) > 64 {
+		return nil, fmt.Errorf("lock %.80q: %w: want a name of 1 to 64 bytes", name, mios.ErrInvalid)
 	}
 	unlock, err = db.lock(ctx, name)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -124,7 +123,7 @@ func (db *sqliteDB) judge(err error) verdict {
 // lock takes a lock of the kernel's on a file beside the database, which is
 // given back when the process ends.
 func (db *sqliteDB) lock(ctx context.Context, name string) (func(), error) {
-	f, err := os.OpenFile(db.path+"."+name+".lock", os.O_RDWR|os.O_CREATE, fs.FileMode(0o600))
+	f, err := os.OpenFile(db.path+"."+url.PathEscape(name)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package s3
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -18,8 +19,12 @@ import (
 	"mios"
 )
 
-// digestHeader is where an object keeps its SHA-256, in hexadecimal.
-const digestHeader = "X-Amz-Meta-Sha256"
+// digestHeader is where an object keeps its SHA-256, in hexadecimal, and
+// writerHeader what tells who put it under a condition.
+const (
+	digestHeader = "X-Amz-Meta-Sha256"
+	writerHeader = "X-Amz-Meta-Writer"
+)
 
 // An Object is what is known of one without its bytes.
 type Object struct {
@@ -28,6 +33,7 @@ type Object struct {
 	ETag     string // with its quotes; changes with the bytes
 	Modified time.Time
 	Digest   mios.Digest // zero: not known
+	writer   string
 }
 
 // A Condition must hold for an object to be put. The server compares and writes
@@ -52,6 +58,9 @@ func (b *Bucket) Put(ctx context.Context, name string, body *Body, c Condition, 
 	if forEver {
 		header["Cache-Control"] = "public, max-age=31536000, immutable"
 	}
+	if c != (Condition{}) {
+		header[writerHeader] = rand.Text()
+	}
 	if c.Absent {
 		header["If-None-Match"] = "*"
 	}
@@ -59,6 +68,12 @@ func (b *Bucket) Put(ctx context.Context, name string, body *Body, c Condition, 
 		header["If-Match"] = c.ETag
 	}
 	res, err := b.do(ctx, request{op: http.MethodPut, name: name, header: header, body: body})
+	if e, ok := errors.AsType[*Error](err); ok && e.Retried && errors.Is(err, mios.ErrConflict) {
+		// The first request may have been done, and only its answer lost.
+		if o, errHead := b.Head(ctx, name); errHead == nil && o.writer == header[writerHeader] {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -76,7 +91,7 @@ func (b *Bucket) Head(ctx context.Context, name string) (*Object, error) {
 }
 
 func describe(name string, res *http.Response) *Object {
-	o := &Object{Name: name, Size: res.ContentLength, ETag: res.Header.Get("ETag")}
+	o := &Object{Name: name, Size: res.ContentLength, ETag: res.Header.Get("ETag"), writer: res.Header.Get(writerHeader)}
 	o.Modified, _ = http.ParseTime(res.Header.Get("Last-Modified"))
 	o.Digest, _ = mios.ParseDigest(res.Header.Get(digestHeader)) // of others' objects none
 	return o
@@ -184,6 +199,19 @@ func (b *Bucket) page(ctx context.Context, prefix, token string) (*page, error) 
 	if token != "" {
 		q.Set("continuation-token", token)
 	}
+	for try := 1; ; try++ {
+		p, err := b.answer(ctx, q)
+		if err == nil || ctx.Err() != nil {
+			return p, ctx.Err()
+		}
+		if _, answered := errors.AsType[*Error](err); answered || try == attempts {
+			return nil, fmt.Errorf("S3: list %s%s: %w", b, prefix, err)
+		}
+	}
+}
+
+// answer asks for a page.
+func (b *Bucket) answer(ctx context.Context, q url.Values) (*page, error) {
 	res, err := b.do(ctx, request{op: http.MethodGet, query: q})
 	if err != nil {
 		return nil, err
@@ -191,11 +219,8 @@ func (b *Bucket) page(ctx context.Context, prefix, token string) (*page, error) 
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxPage))
 	if err != nil {
-		return nil, fmt.Errorf("S3: list %s%s: %w", b, prefix, err)
+		return nil, err
 	}
 	p := new(page)
-	if err := xml.Unmarshal(text, p); err != nil {
-		return nil, fmt.Errorf("S3: list %s%s: %v", b, prefix, err)
-	}
-	return p, nil
+	return p, xml.Unmarshal(text, p)
 }

@@ -163,7 +163,7 @@ type request struct {
 // firstPause.
 const (
 	attempts   = 6
-	firstPause = 50 * time.Millisecond
+	firstPause = 20 * time.Millisecond
 )
 
 // do sends a request until it is answered. The caller closes the body of the

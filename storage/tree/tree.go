@@ -5,6 +5,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -26,8 +27,8 @@ type Tree interface {
 	// the old bytes or the new ones. It returns once that is durable.
 	Point(ctx context.Context, name string, old, b []byte) error
 
-	// Open returns a file, for the caller to close. The error wraps
-	// [mios.ErrNotFound] where the tree has no such file.
+	// Open returns a file, for the caller to close, and to read while ctx
+	// lasts. The error wraps [mios.ErrNotFound] where the tree has no such file.
 	Open(ctx context.Context, name string) (File, error)
 
 	// List returns the names of all files below a folder, sorted. A folder
@@ -41,6 +42,40 @@ type File interface {
 	io.ReaderAt
 	Size() int64
 	Modified() time.Time
+}
+
+// Info is what a tree knows of a file without opening it.
+type Info struct {
+	Name string
+	Size int64
+	Tag  string // another one when the bytes are others
+}
+
+// Infos returns all files below a folder, sorted by name: at a small cost a
+// file where the tree has a method of that name, as those of this module have.
+func Infos(ctx context.Context, t Tree, folder string) ([]Info, error) {
+	if t, ok := t.(interface {
+		Infos(ctx context.Context, folder string) ([]Info, error)
+	}); ok {
+		return t.Infos(ctx, folder)
+	}
+	names, err := t.List(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	var list []Info
+	for _, name := range names {
+		f, err := t.Open(ctx, name)
+		if errors.Is(err, mios.ErrNotFound) {
+			continue // it was removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Info{name, f.Size(), f.Modified().Format(time.RFC3339Nano)})
+		f.Close()
+	}
+	return list, nil
 }
 
 // CheckName refuses what is no name in a tree: a slash-separated path without

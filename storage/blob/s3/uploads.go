@@ -137,15 +137,7 @@ func (u uploads) Append(ctx context.Context, id string, offset int64, r io.Reade
 func (u uploads) part(ctx context.Context, id string, offset int64, b []byte) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	name, body := partName(id, offset), s3.Bytes(b)
-	err := u.bucket().Put(ctx, name, body, s3.Condition{Absent: true}, false)
-	if e, ok := errors.AsType[*s3.Error](err); ok && e.Retried && errors.Is(err, mios.ErrConflict) {
-		// The first request may have been done, and only its answer lost.
-		if o, errHead := u.bucket().Head(ctx, name); errHead == nil && o.Digest == body.Digest {
-			return nil
-		}
-	}
-	return err
+	return u.bucket().Put(ctx, partName(id, offset), s3.Bytes(b), s3.Condition{Absent: true}, false)
 }
 
 // Finish implements [blob.Uploads]. Who is killed in it can finish again.

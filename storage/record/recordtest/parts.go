@@ -129,7 +129,12 @@ func lock(t *testing.T, url string) {
 	} else {
 		free()
 	}
-	for _, name := range []string{"", "../x", "A", strings.Repeat("a", 65)} {
+	if free, err := a.Lock(t.Context(), "../x\x00 Ü"); err != nil {
+		t.Errorf("a lock of another name: %v", err)
+	} else {
+		free()
+	}
+	for _, name := range []string{"", strings.Repeat("a", 65)} {
 		if _, err := a.Lock(t.Context(), name); !errors.Is(err, mios.ErrInvalid) {
 			t.Errorf("Lock(%q) = %v, want invalid", name, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -58,45 +59,51 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 	case err != nil:
 		return fmt.Errorf("store %s: %w", name, err)
 	case !same:
-		return fmt.Errorf("store %s: %w: other bytes have that name", name, mios.ErrConflict)
+		return fmt.Errorf("store %s: %w", name, errOther)
 	default:
 		return nil
 	}
-	if err := atomicfile.MkdirAll(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("store %s: %w", name, err)
-	}
-	if err := t.create(path, ctxio.Reader(ctx, r)); err != nil {
+	if err := create(path, ctxio.Reader(ctx, r)); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
 	return nil
 }
 
-// create makes a file that is not there, unless another process is faster: then
-// it compares.
-func (t *Tree) create(path string, r io.Reader) error {
-	f, err := atomicfile.Create(path)
+// create writes a file that is not there yet; of several who do so at once, one
+// does, and those with the same bytes do not mind.
+func create(path string, r io.Reader) (err error) {
+	dir := filepath.Dir(path)
+	if err := atomicfile.MkdirAll(dir); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
 	if _, err := io.Copy(f, r); err != nil {
 		return err
 	}
-	err = f.CommitNew(0o644)
-	if !errors.Is(err, fs.ErrExist) {
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return err
+	}
+	if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) { // a rename would replace it
+		if err != nil {
+			return err
+		}
+		return atomicfile.Sync(dir)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	switch same, err := sameContent(path, f); {
-	case err != nil:
-		return err
-	case !same:
-		return fmt.Errorf("%w: other bytes have that name", mios.ErrConflict)
+	same, err := sameContent(path, f)
+	if err == nil && !same {
+		err = errOther
 	}
-	return nil
+	return err
 }
+
+var errOther = fmt.Errorf("%w: other bytes have that name", mios.ErrConflict)
 
 // sameContent compares a file with what r yields. It reads nothing of r where
 // there is no file.
@@ -222,6 +229,29 @@ func (t *Tree) List(ctx context.Context, folder string) ([]string, error) {
 	})
 	slices.Sort(names)
 	return names, err
+}
+
+// Infos is what [tree.Infos] calls. A file that is replaced is another one, of
+// another time.
+func (t *Tree) Infos(ctx context.Context, folder string) ([]tree.Info, error) {
+	var list []tree.Info
+	err := t.walk(folder, func(name string, d fs.DirEntry) error {
+		fi, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) || tree.CheckName(name) != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		tag := fi.ModTime().Format(time.RFC3339Nano)
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			tag += " " + strconv.FormatUint(st.Ino, 10)
+		}
+		list = append(list, tree.Info{Name: name, Size: fi.Size(), Tag: tag})
+		return ctx.Err()
+	})
+	slices.SortFunc(list, func(a, b tree.Info) int { return strings.Compare(a.Name, b.Name) })
+	return list, err
 }
 
 // Sweep removes what writers that were killed left behind. Nobody may be

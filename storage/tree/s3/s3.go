@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"mios"
 	"mios/storage/s3"
@@ -82,14 +83,7 @@ func (t *Tree) Point(ctx context.Context, name string, old, b []byte) error {
 	if err := tree.CheckName(name); err != nil {
 		return err
 	}
-	err := t.swap(ctx, name, old, b)
-	if e, ok := errors.AsType[*s3.Error](err); ok && e.Retried && errors.Is(err, mios.ErrConflict) {
-		// The first request may have been done, and only its answer lost.
-		if now, _, errNow := t.read(ctx, name, int64(len(b))); errNow == nil && bytes.Equal(now, b) {
-			return nil
-		}
-	}
-	return wrap("move", name, err)
+	return wrap("move", name, t.swap(ctx, name, old, b))
 }
 
 var errMoved = fmt.Errorf("%w: somebody else moved it", mios.ErrConflict)
@@ -144,6 +138,16 @@ func (t *Tree) Open(ctx context.Context, name string) (tree.File, error) {
 
 // List implements [tree.Tree].
 func (t *Tree) List(ctx context.Context, folder string) ([]string, error) {
+	infos, err := t.Infos(ctx, folder)
+	var names []string
+	for _, i := range infos {
+		names = append(names, i.Name)
+	}
+	return names, err
+}
+
+// Infos is what [tree.Infos] calls: a thousand files cost one request.
+func (t *Tree) Infos(ctx context.Context, folder string) ([]tree.Info, error) {
 	prefix := ""
 	if folder != "." {
 		if err := tree.CheckName(folder); err != nil {
@@ -151,17 +155,17 @@ func (t *Tree) List(ctx context.Context, folder string) ([]string, error) {
 		}
 		prefix = folder + "/"
 	}
-	var names []string
+	var list []tree.Info
 	for o, err := range t.bucket.List(ctx, prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", folder, err)
 		}
 		if tree.CheckName(o.Name) == nil {
-			names = append(names, o.Name)
+			list = append(list, tree.Info{Name: o.Name, Size: o.Size, Tag: o.ETag})
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	slices.SortFunc(list, func(a, b tree.Info) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
 }
 
 var _ tree.Tree = (*Tree)(nil)

@@ -21,6 +21,10 @@ func Run(t *testing.T, open func(t *testing.T) tree.Tree) {
 	t.Run("Create", func(t *testing.T) { create(t, open(t)) })
 	t.Run("Point", func(t *testing.T) { point(t, open(t)) })
 	t.Run("Names", func(t *testing.T) { names(t, open(t)) })
+	t.Run("Strange", func(t *testing.T) { strange(t, open(t)) })
+	t.Run("Infos", func(t *testing.T) { infos(t, open(t)) })
+	t.Run("Large", func(t *testing.T) { large(t, open(t)) })
+	t.Run("CreateAtOnce", func(t *testing.T) { createAtOnce(t, open(t)) })
 }
 
 func read(t *testing.T, tr tree.Tree, name string) string {
