@@ -193,7 +193,7 @@ func (s *Store) ended(r *Result, p *plan, err error) *Result {
 	}
 	if r.Outcome == Refused {
 		s.unwant(r.Package)
-		if p != nil && r.Fetched > 0 { // not for nothing again
+		if p != nil && r.Way != "" { // it was fetched for nothing: once is enough
 			s.refused(r.Package, p.rel, r.Why)
 		}
 	}

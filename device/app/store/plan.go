@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"path/filepath"
 
 	"mios"
@@ -128,10 +129,11 @@ func (s *Store) fetch(ctx context.Context, p *plan, set *app.Set, say Say) (err 
 		return err
 	}
 	say(Progress{Package: p.rel.Package, Step: Patching, Way: Delta})
-	if set.Base.Path, err = s.patch(ctx, p, delta); err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", errDelta, err), os.Remove(delta))
+	set.Base.Path, err = s.patch(ctx, p, delta)
+	if err == nil || ctx.Err() != nil || errors.Is(err, syscall.ENOSPC) {
+		return err
 	}
-	return nil
+	return errors.Join(fmt.Errorf("%w: %w", errDelta, err), os.Remove(delta))
 }
 
 // noGood tells whether a file will not come, however often it is asked for.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,16 +227,19 @@ func TestSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	failing := errors.New("not yet")
-	open := func() (*Store, error) { return w.store, failing }
-	go func() {
-		served <- w.manager.Serve(ctx, l, Serve(ctx, func() (*Store, error) { return open() }, slog.New(slog.DiscardHandler)))
-	}()
+	var there atomic.Bool
+	open := func() (*Store, error) {
+		if !there.Load() {
+			return nil, errors.New("not yet")
+		}
+		return w.store, nil
+	}
+	go func() { served <- w.manager.Serve(ctx, l, Serve(ctx, open, slog.New(slog.DiscardHandler))) }()
 	defer func() { cancel(); <-served }()
 	if _, err := c.Report(t.Context()); err == nil || !strings.Contains(err.Error(), "this device has no repository: not yet") {
 		t.Errorf("before it can be opened: %v", err)
 	}
-	failing = nil
+	there.Store(true)
 
 	// Somebody installs over a slow line, and somebody else waits for that.
 	held, release := make(chan struct{}), make(chan struct{})
