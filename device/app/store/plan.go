@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"path/filepath"
+	"syscall"
 
 	"mios"
 	"mios/api/repo"
