@@ -52,8 +52,12 @@ func DefaultPolicy() Policy {
 // that wraps [mios.ErrInvalid].
 func ParsePolicy(b []byte) (Policy, error) {
 	p := DefaultPolicy()
+	kept := p
 	if err := strictyaml.Unmarshal(b, &p); err != nil {
 		return Policy{}, fmt.Errorf("policy: %w", err)
+	}
+	if p.TargetSDK == 0 && p.Growth == 0 && p.MaxSize == 0 && p.Sensitive == nil && p.Severities == nil {
+		return kept, nil // the decoder empties what a document without a field is read into
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.Severities)) {
 		if _, ok := Rules[id]; !ok {
