@@ -277,7 +277,7 @@ func Nearest[T any](locale string, m map[string]T) string {
 }
 
 // Words returns what the app is found by: the words of its names, its author and
-// its summary, at most [MaxWords]. Latin words of one letter are left out.
+// its summary, at most [MaxWords].
 func (l *Listing) Words() []string {
 	var text []string
 	def := l.Locales[l.DefaultLocale()]
@@ -286,7 +286,7 @@ func (l *Listing) Words() []string {
 		text = append(text, l.Locales[locale].Name)
 	}
 	text = append(text, l.Author, def.Summary)
-	list := slices.DeleteFunc(Words(strings.Join(text, "\n")), func(w string) bool { return len(w) < 2 })
+	list := Words(strings.Join(text, "\n"))
 	return list[:min(len(list), MaxWords)]
 }
 

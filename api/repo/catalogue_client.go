@@ -146,14 +146,17 @@ func (c *Client) Search(ctx context.Context, query, locale string) ([]Entry, err
 	if len(words) == 0 {
 		return nil, fmt.Errorf("search for %q: %w: type a word", query, mios.ErrInvalid)
 	}
-	longest := slices.MaxFunc(words, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
-	w := &search{c: c, ctx: ctx, prefix: longest, words: words, locale: locale, seen: map[string]bool{}}
+	w := &search{c: c, ctx: ctx, words: words, locale: locale, seen: map[string]bool{}}
 	err := c.extend(ctx, func(s *state) error {
 		x, err := c.index(ctx, s)
 		if err != nil || x.Words == nil {
 			return err
 		}
-		return w.walk(*x.Words, "")
+		ref, at, err := w.begin(*x.Words)
+		if err != nil || ref == nil {
+			return err
+		}
+		return w.walk(*ref, at)
 	})
 	sortEntries(w.found)
 	return w.found, err
@@ -169,6 +172,49 @@ type search struct {
 	found  []Entry
 	seen   map[string]bool // packages
 	nodes  int
+}
+
+// begin chooses the word to go through the tree by: one that few apps have, if
+// there is one, or else the longest. It returns the node with all that begins with
+// it, and what that node's keys begin with; nil if nothing does.
+func (w *search) begin(root Ref) (best *Ref, at string, err error) {
+	words := slices.Clone(w.words)
+	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, word := range words {
+		ref, prefix, few, err := w.descend(root, word)
+		if err != nil || ref == nil {
+			return nil, "", err
+		}
+		if best == nil || few {
+			best, at, w.prefix = ref, prefix, word
+		}
+		if few {
+			break
+		}
+	}
+	return best, at, nil
+}
+
+// descend returns the node that has all keys that begin with a word, and what
+// they begin with there; few tells whether that is one node alone.
+func (w *search) descend(ref Ref, word string) (node *Ref, at string, few bool, err error) {
+	for {
+		var n WordNode
+		if err := w.c.readFile(w.ctx, ref.Target("words"), &n); err != nil {
+			return nil, "", false, err
+		}
+		if len(n.Children) == 0 || len(at) >= len(word) {
+			return &ref, at, len(n.Children) == 0, nil
+		}
+		i := slices.IndexFunc(n.Children, func(c WordChild) bool {
+			next := at + c.Next
+			return c.Next != "" && (strings.HasPrefix(word, next) || strings.HasPrefix(next, word))
+		})
+		if i < 0 {
+			return nil, "", false, nil
+		}
+		ref, at = n.Children[i].File, at+n.Children[i].Next
+	}
 }
 
 // walk looks at a node whose keys begin with at, which agrees with the prefix as
