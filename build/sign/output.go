@@ -98,7 +98,7 @@ func (s *signing) entries(w *targetfiles.Writer) error {
 // [verifier] looks at the result alone.
 func (s *signing) entry(w *targetfiles.Writer, h targetfiles.Header, c *content) error {
 	var in io.Reader
-	if c.file != "" && h.Store {
+	if c.file != "" && w.Stores(h) {
 		f, err := os.OpenFile(c.file, os.O_RDWR, 0)
 		if err != nil {
 			return err

@@ -258,6 +258,39 @@ func TestWriter(t *testing.T) {
 	}
 }
 
+// TestFolderToZip has what lies in a folder compressed in a zip, and what a zip
+// has stored stored.
+func TestFolderToZip(t *testing.T) {
+	dir := t.TempDir()
+	for name, b := range map[string]string{"META/misc_info.txt": "ab_update=true\n", "IMAGES/boot.img": strings.Repeat("boot", 10_000)} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(b), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	var buf bytes.Buffer
+	w := NewWriter(&buf)
+	for _, e := range folder.Entries {
+		if err := w.Copy(e); err != nil {
+			t.Fatal(err)
+		}
+		if !folder.Entry(e.Name).Mode.IsDir() && w.Stores(e.Header()) {
+			t.Errorf("%s: to be stored", e.Name)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, buf.Bytes()); s.Entry("IMAGES/boot.img").Stored() || buf.Len() > 5000 {
+		t.Errorf("boot.img is stored: the zip has %d bytes", buf.Len())
+	}
+}
+
 var zero [32 << 10]byte
 
 // holes is a file that is nearly all zeros, and knows only what is not.

@@ -47,8 +47,14 @@ type Header struct {
 }
 
 // Header returns a header for new data in place of e's: of its name and mode,
-// stored if e is.
-func (e *Entry) Header() Header { return Header{Name: e.Name, Mode: e.Mode, Store: e.Stored()} }
+// stored if e is so in a zip. What comes from a folder is compressed in a zip, as
+// a build does that makes one.
+func (e *Entry) Header() Header {
+	return Header{Name: e.Name, Mode: e.Mode, Store: e.zip != nil && e.Stored()}
+}
+
+// Stores says whether Add writes the bytes of an entry as they are.
+func (w *Writer) Stores(h Header) bool { return w.root != nil || h.Store }
 
 // Add writes an entry with the bytes of r, which may be nil for a folder.
 func (w *Writer) Add(h Header, r io.Reader) error {
