@@ -4,8 +4,6 @@
 package kmod
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -105,8 +103,8 @@ func order(names []string, dep []byte, known bool) [][]int {
 }
 
 func parseList(b []byte) (names []string) {
-	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		if name := strings.TrimSpace(s.Text()); name != "" && name[0] != '#' {
+	for line := range strings.Lines(string(b)) {
+		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
 			names = append(names, name)
 		}
 	}

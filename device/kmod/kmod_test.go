@@ -48,6 +48,14 @@ func TestLoadAll(t *testing.T) {
 	}
 }
 
+// TestLongLine reads on behind a line that is longer than a scanner takes.
+func TestLongLine(t *testing.T) {
+	got := parseList([]byte("# " + strings.Repeat("x", 100_000) + "\na.ko\r\nb.ko"))
+	if want := []string{"a.ko", "b.ko"}; !slices.Equal(got, want) {
+		t.Errorf("parseList = %q, want %q", got, want)
+	}
+}
+
 // TestLoadAllBesideEachOther has two modules of which each waits until both are
 // being loaded, and others that need them.
 func TestLoadAllBesideEachOther(t *testing.T) {
