@@ -333,3 +333,24 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+// TestCheckToken compares a token, which has no folder, with all entries of that
+// name.
+func TestCheckToken(t *testing.T) {
+	p := &Package{where: map[string][2]int64{"metadata": {100, 7}, "META-INF/com/android/metadata": {200, 9}, "payload.bin": {300, 50}}}
+	for range 20 { // whatever order a map has
+		for token, want := range map[string]string{
+			"metadata:200:9": "", "metadata:100:7": "", "payload.bin:300:50": "",
+			"metadata:200:7":  `"metadata:200:7": META-INF/com/android/metadata is at 200 with 9 bytes, metadata is at 100 with 7 bytes: invalid`,
+			"care_map.pb:1:2": `"care_map.pb:1:2": not in the package as it is: invalid`,
+		} {
+			got := ""
+			if err := p.checkToken(token); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("checkToken(%s) = %q, want %q", token, got, want)
+			}
+		}
+	}
+}

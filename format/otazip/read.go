@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -172,13 +173,20 @@ func (p *Package) checkToken(token string) error {
 		}
 		return fmt.Errorf("%q: the payload is at %d with %d bytes: %w", token, p.PayloadOffset, p.PayloadSize, mios.ErrInvalid)
 	}
+	// The list has names without their folders: several entries may have one.
+	var places []string
 	for name, at := range p.where {
-		if path.Base(name) == parts[0] {
-			if at == [2]int64{off, size} {
-				return nil
-			}
-			return fmt.Errorf("%q: it is at %d with %d bytes: %w", token, at[0], at[1], mios.ErrInvalid)
+		switch {
+		case path.Base(name) != parts[0]:
+		case at == [2]int64{off, size}:
+			return nil
+		default:
+			places = append(places, fmt.Sprintf("%s is at %d with %d bytes", name, at[0], at[1]))
 		}
+	}
+	if len(places) > 0 {
+		slices.Sort(places)
+		return fmt.Errorf("%q: %s: %w", token, strings.Join(places, ", "), mios.ErrInvalid)
 	}
 	return fmt.Errorf("%q: not in the package as it is: %w", token, mios.ErrInvalid)
 }
