@@ -43,16 +43,24 @@ func (s *scanner) data(r io.ReaderAt, size int64, name string, depth int) error 
 	case bytes.HasPrefix(b, []byte{0x1f, 0x8b}):
 		return s.gzip(all, name)
 	case size < 4096:
-		return s.text(all, name)
+		return s.plainText(all, name, depth)
 	}
 	img, err := fstree.Open(r, size)
 	if errors.Is(err, fstree.ErrKind) {
-		return s.text(all, name)
+		return s.plainText(all, name, depth)
 	}
 	if err != nil {
 		return err
 	}
 	return s.filesystem(img.FS, name, depth)
+}
+
+// plainText scans what is in no format that can be opened.
+func (s *scanner) plainText(r io.Reader, name string, depth int) error {
+	if depth == 0 {
+		s.plain.Add(1)
+	}
+	return s.text(r, name)
 }
 
 // filesystem scans all files of a file system.

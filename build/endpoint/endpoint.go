@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"mios/internal/readat"
 )
@@ -37,6 +38,9 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	Files    int       `json:"files"` // that were read
 	Bytes    int64     `json:"bytes"`
+	// Unknown says that what was asked about is one file in no format that can be
+	// opened: names that are compressed in it were not seen.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Options say what is reported.
@@ -62,7 +66,11 @@ func Scan(ctx context.Context, name string, o Options) (*Report, error) {
 	if err := s.path(name); err != nil {
 		return nil, err
 	}
-	return s.report(), nil
+	r := s.report()
+	if fi, err := os.Stat(name); err == nil && !fi.IsDir() {
+		r.Unknown = s.plain.Load() > 0
+	}
+	return r, nil
 }
 
 // A scanner is a scan under way.
@@ -76,6 +84,7 @@ type scanner struct {
 	found map[string]map[string]int // host, file
 	files int
 	bytes int64
+	plain atomic.Int64 // files of the host that are in no format that can be opened
 }
 
 // path scans a file or folder of the host, files of a folder two at a time.

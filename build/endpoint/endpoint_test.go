@@ -75,6 +75,32 @@ func TestNames(t *testing.T) {
 
 // TestBorders puts a name everywhere around the border between two pieces that
 // are read, and reads in pieces of one byte.
+// TestUnknown says of one file in no known format that it was not opened.
+func TestUnknown(t *testing.T) {
+	dir := t.TempDir()
+	var archive bytes.Buffer
+	z := zip.NewWriter(&archive)
+	if w, err := z.Create("hosts.txt"); err != nil {
+		t.Fatal(err)
+	} else if _, err := w.Write([]byte("time.android.com")); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"garbage": bytes.Repeat([]byte("\x00garbage"), 3000), "short": []byte("garbage"), "known.zip": archive.Bytes()} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Scan(t.Context(), filepath.Join(dir, name), Options{}); err != nil || r.Unknown != (name != "known.zip") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+	if r, err := Scan(t.Context(), dir, Options{}); err != nil || r.Unknown {
+		t.Errorf("the folder: %+v, %v", r, err)
+	}
+}
+
 func TestBorders(t *testing.T) {
 	for _, name := range []string{"a.b.time.android.com", wide("a.b.time.android.com")} {
 		for off := -len(name) - 6; off < 6; off++ {

@@ -42,6 +42,9 @@ func runEndpoints(ctx context.Context, e env, name string, o endpoint.Options, a
 	if err != nil {
 		return err
 	}
+	if report.Unknown {
+		fmt.Fprintf(e.stderr, "mios: %s is in no format that is known: what is compressed in it was not seen\n", name)
+	}
 	if asJSON {
 		return printJSON(e, report)
 	}
