@@ -4,8 +4,12 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,4 +148,40 @@ func TestAddress(t *testing.T) {
 			t.Errorf("Address(%s) = %s, %v, want %s", address, got, err, want)
 		}
 	}
+}
+
+// TestCertificate: a repository that moves here keeps its certificate, which
+// stands beside the key.
+func TestCertificate(t *testing.T) {
+	dirName := t.TempDir()
+	key := testKey()
+	got, err := fdroid.LoadCertificate(dirName, key)
+	want, err2 := fdroid.Certificate(key)
+	if err != nil || err2 != nil || !bytes.Equal(got, want) {
+		t.Errorf("without a file: %x, %v, %v", got, err, err2)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Old F-Droid repository"}, NotAfter: time.Now().AddDate(20, 0, 0)}
+	old, err := x509.CreateCertificate(nil, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dirName, fdroid.CertificateFile)
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: old}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = fdroid.LoadCertificate(dirName, key); err != nil || !bytes.Equal(got, old) {
+		t.Errorf("with a file: %x, %v", got, err)
+	}
+	tr := dir.New(t.TempDir())
+	c := config(t, tr)
+	c.Certificate = old
+	publish(t, c, made(1, 1))
+	if out, err := jarsigner(t, read(t, tr, "entry.jar")); err != nil || !strings.Contains(out, "CN=Old F-Droid repository") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := os.WriteFile(file, []byte("no"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = fdroid.LoadCertificate(dirName, key)
+	checkError(t, err, mios.ErrInvalid, "keytool -exportcert -rfc")
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"mios"
-	"mios/build/app"
 	"mios/storage/tree"
 )
 
@@ -57,11 +56,6 @@ type Result struct {
 	Diffs    int  // from older indexes
 	Removed  int  // files of long ago
 }
-
-// Certificate returns the self-signed certificate, DER, that clients know a
-// key's repository by, unless it had another one before it came here. The same
-// key gives the same bytes.
-func Certificate(key crypto.Signer) ([]byte, error) { return app.Certificate(key) }
 
 // Publish writes the indexes of all apps, which come in ascending order of
 // their packages and do not change afterwards, and moves the pointers to them.

@@ -104,6 +104,7 @@ type Opened struct {
 	Config *Config
 	Keys   *key.Set // nil with NoKeys
 	DB     *record.DB
+	FDroid *fdroid.Config // nil: there is no F-Droid repository, or NoKeys
 }
 
 // Close closes the database.
@@ -145,6 +146,7 @@ func (out *Opened) open(ctx context.Context, dir string, o Options) (err error) 
 		if cfg.FDroid, err = c.fdroid(out.Keys); err != nil {
 			return err
 		}
+		out.FDroid = cfg.FDroid
 	}
 	shared, err := c.shared(ctx, dir, out.DB)
 	if err != nil {
@@ -207,8 +209,12 @@ func (c *Config) fdroid(keys *key.Set) (*fdroid.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	cert, err := fdroid.LoadCertificate(keys.Dir(), signer)
+	if err != nil {
+		return nil, err
+	}
 	out := &fdroid.Config{
-		Key: signer, Name: fdroid.Text{fdroid.DefaultLocale: c.Name}, Description: fdroid.Text{fdroid.DefaultLocale: c.About},
+		Key: signer, Certificate: cert, Name: fdroid.Text{fdroid.DefaultLocale: c.Name}, Description: fdroid.Text{fdroid.DefaultLocale: c.About},
 		Address: fdroidAddress(c.Address),
 	}
 	for _, m := range c.Mirrors {

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"mios"
+	"mios/publish/app/fdroid"
+)
+
+var storeFDroid = command{"store fdroid", "[flags]", "print what people give F-Droid's clients to follow the store\n" +
+	"That is the repository's address with the SHA-256 of its certificate, as docs/fdroid.md tells.",
+	func(ctx context.Context, e env, args []string) error {
+		f := newChangeFlags(e)
+		if err := parse(f.FlagSet, args, 0, 0); err != nil {
+			return err
+		}
+		s, err := f.open(ctx, e)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if s.FDroid == nil {
+			return fmt.Errorf("%s: it has no F-Droid repository: %w: make the key with mios keys init --roles fdroid %s, and set address in store.yaml", f.dir, mios.ErrNotFound, s.Keys.Dir())
+		}
+		address, err := fdroid.Address(s.FDroid)
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return printJSON(e, map[string]string{"address": address})
+		}
+		fmt.Fprintln(e.stdout, address)
+		return nil
+	}}
