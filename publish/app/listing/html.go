@@ -59,7 +59,7 @@ func next(s string) (t token, rest string, err error) {
 		return t, "", fmt.Errorf("the tag <%s> is not allowed: the allowed ones are %s", excerpt(name), strings.Join(Tags, ", "))
 	case t.tag == "a" && !t.end:
 		if t.href, ok = href(attrs); !ok {
-			return t, "", fmt.Errorf("%q: a link has one href in quotes, to an address that begins with https:, http: or mailto:", excerpt(s))
+			return t, "", fmt.Errorf("%q: a link has one href in quotes, to an address of https, http or mailto", excerpt(s))
 		}
 	case attrs != "":
 		return t, "", fmt.Errorf("the tag %q has attributes", excerpt(s))

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/format/apksig"
 	"mios/internal/readat"
 	"mios/publish/app/apptest"
 	"mios/publish/app/check"
@@ -43,14 +44,18 @@ var misbehaviour = map[string]func(*request, []File) (any, error){
 		return nil, nil
 	},
 	"spin": func(*request, []File) (any, error) {
-		for {
+		for n := 0; ; n++ {
+			if n < 0 {
+				return n, nil
+			}
 		}
 	},
 	"eat": func(*request, []File) (any, error) {
 		var all [][]byte
-		for {
+		for len(all) < 1<<20 {
 			all = append(all, bytes.Repeat([]byte{1}, 1<<20))
 		}
+		return len(all), nil
 	},
 	"crash":   func(*request, []File) (any, error) { panic("index out of\x1b[31m range") },
 	"silent":  func(*request, []File) (any, error) { os.Exit(0); return nil, nil },
@@ -229,8 +234,7 @@ func TestSurroundings(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	signer := apptest.Signer(t)
-	b := apptest.APK{Signers: nil}.Build(t)
-	b = apptest.APK{Signers: append(apptest.APK{}.Signers, signer)}.Build(t)
+	b := apptest.APK{Signers: []apksig.Signer{signer}}.Build(t)
 	w := new(Worker)
 	facts, err := w.Inspect(t.Context(), []File{{bytes.NewReader(b), "clock.apk", int64(len(b))}})
 	if err != nil {
