@@ -189,7 +189,12 @@ func (b *builder) filesystemConfig(partition string) error {
 	if h.image != partition {
 		mount += partition + "/"
 	}
-	old, err := os.ReadFile(filepath.Join(b.staged, name))
+	root, err := os.OpenRoot(b.staged)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	old, err := root.ReadFile(name) // a link of the build's may lead out of the folder
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // of builds that have none
 	}

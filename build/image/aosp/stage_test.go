@@ -105,6 +105,33 @@ func testStage(t *testing.T, x *signtest.Target, zip string) {
 	}
 }
 
+// TestLinkOutOfMeta does not read what a link of the build's leads to outside.
+func TestLinkOutOfMeta(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	b := &builder{staged: filepath.Join(dir, "staged")}
+	for name, text := range map[string]string{"staged/META/misc_info.txt": "ab_update=true\n", "staged/SYSTEM/build.prop": "a=b\n", "secret": "secret"} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if b.src, err = openSource(b.staged); err != nil {
+		t.Fatal(err)
+	}
+	defer b.src.close()
+	if err := os.Symlink(secret, filepath.Join(b.staged, "META/filesystem_config.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.filesystemConfig("system"); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("filesystemConfig of a link that leads out = %v", err)
+	}
+	if got, err := os.ReadFile(filepath.Join(b.staged, "META/filesystem_config.txt")); err != nil || string(got) != "secret" {
+		t.Errorf("it was written: %q, %v", got, err)
+	}
+}
+
 func checkFiles(t *testing.T, b *builder) {
 	images := map[string]*fstree.Image{}
 	for _, name := range []string{"system", "system_ext", "product", "vendor"} {
