@@ -235,6 +235,19 @@ func (t *LocaleListing) Images() []Target {
 	return list
 }
 
+// Images returns all images of a listing, which may be nil.
+func (l *Listing) Images() []Target {
+	if l == nil {
+		return nil
+	}
+	var list []Target
+	for _, locale := range sortedLocales(l.Locales) {
+		t := l.Locales[locale]
+		list = append(list, t.Images()...)
+	}
+	return list
+}
+
 // In returns the listing in the locale, in another of the same language, in the
 // default one, or in any there is.
 func (l *Listing) In(locale string) LocaleListing {

@@ -45,7 +45,9 @@ func code(code int64) func(r *AppRelease) {
 func TestOffer(t *testing.T) {
 	phone := AppDevice{ID: "a", SDK: 34, ABIs: []string{"arm64-v8a", "armeabi-v7a"}, Class: "phone", Place: api.Place{Region: "DE"}, Features: []string{"f"}}
 	follows := func(track string) AppDevice { d := phone; d.Track = track; return d }
-	has := func(n int64) AppInstalled { return AppInstalled{Release: n, VersionCode: n, SHA256: mios.Digest{byte(n)}} }
+	has := func(n int64) AppInstalled {
+		return AppInstalled{Release: n, VersionCode: n, SHA256: mios.Digest{byte(n)}}
+	}
 	none := AppInstalled{}
 	for _, tt := range []struct {
 		name string

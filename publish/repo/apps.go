@@ -49,6 +49,9 @@ func (r *Repo) SetApps(ctx context.Context, apps ...App) (*Result, error) {
 		if err := t.allowed(&apps[i]); err != nil {
 			return nil, err
 		}
+		if err := t.haveFiles(&apps[i]); err != nil {
+			return nil, err
+		}
 	}
 	err = sideBySide(len(apps), func(i int) error {
 		for _, f := range apps[i].Files {
@@ -150,9 +153,6 @@ func (t *tx) setApp(a *App) error {
 		return err
 	}
 	p := repo.Package{Package: a.Package.Package, Releases: a.Package.Releases, Pages: old.Pages}
-	if err := t.haveFiles(&p, old); err != nil {
-		return err
-	}
 	if p.Listing, p.Pages, err = t.setListing(p.Package, a.Listing, old); err != nil {
 		return err
 	}
@@ -185,26 +185,34 @@ func (t *tx) putApp(p *repo.Package) error {
 	return t.putTarget(m, name, json.RawMessage(b), nil)
 }
 
-// haveFiles says which file of a package is not in the tree, or nil. Those that
-// were published already are.
-func (t *tx) haveFiles(p, old *repo.Package) error {
+// haveFiles says which file of an app is neither given nor in the tree, or nil.
+// What was published already is.
+func (t *tx) haveFiles(a *App) error {
 	there := map[mios.Digest]bool{}
+	for _, f := range a.Files {
+		there[f.Target.SHA256] = true
+	}
+	old, err := t.pkg(a.Package.Package)
+	if err != nil && !errors.Is(err, mios.ErrNotFound) {
+		return err
+	}
 	for i := range old.Releases {
 		for _, target := range old.Releases[i].Files() {
 			there[target.SHA256] = true
 		}
 	}
-	for i := range p.Releases {
-		if err := t.have(p.Releases[i].Files(), there); err != nil {
-			return err
-		}
+	was, err := t.listing(old)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// have says which of some targets are not in the tree, or nil.
-func (t *tx) have(targets []repo.Target, there map[mios.Digest]bool) error {
-	for _, target := range targets {
+	for _, target := range was.Images() {
+		there[target.SHA256] = true
+	}
+	var want []repo.Target
+	for i := range a.Package.Releases {
+		want = append(want, a.Package.Releases[i].Files()...)
+	}
+	for _, target := range append(want, a.Listing.Images()...) {
 		if there[target.SHA256] {
 			continue
 		}
@@ -215,7 +223,6 @@ func (t *tx) have(targets []repo.Target, there map[mios.Digest]bool) error {
 		if !ok {
 			return fmt.Errorf("%s: %w: neither given nor in the tree", target.Path, mios.ErrNotFound)
 		}
-		there[target.SHA256] = true
 	}
 	return nil
 }
@@ -237,11 +244,6 @@ func (t *tx) setListing(pkg string, l *repo.Listing, old *repo.Package) (*repo.T
 			return target, old.Pages, nil
 		}
 		t.create(*target, b)
-		for _, locale := range l.Locales {
-			if err := t.have(locale.Images(), map[mios.Digest]bool{}); err != nil {
-				return nil, nil, err
-			}
-		}
 	}
 	if l == nil && old.Listing == nil {
 		return nil, nil, nil
