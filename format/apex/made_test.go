@@ -5,15 +5,16 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
 	"mios/format/apk"
 	"mios/format/avb"
 	"mios/internal/protowire"
 	"mios/internal/testkit"
 	"mios/internal/tool"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"testing"
 )
 
 // manifest is an apex_manifest.pb with a field that this package does not know.
