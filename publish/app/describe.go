@@ -133,22 +133,8 @@ func isFeature(name string) bool {
 
 // fdroidVersion is the submission as F-Droid's indexes tell of it.
 func (row *submissionRow) fdroidVersion(f *check.Facts) {
-	t := &row.Template
-	v := fdroid.Version{
-		File: fdroidFile(t.Target), Code: t.VersionCode, Name: t.VersionName,
-		MinSDK: t.MinSDK, TargetSDK: t.TargetSDK, MaxSDK: t.MaxSDK, Signers: t.Signers, ABIs: t.ABIs, Features: t.Features,
-	}
-	for _, p := range f.App.Permissions {
-		out := fdroid.Permission{Name: p.Name, MaxSDK: p.MaxSDK}
-		switch {
-		case p.Implied != "": // F-Droid's tools tell what the manifest says
-		case p.MinSDK >= 23:
-			v.PermissionsSDK23 = append(v.PermissionsSDK23, out)
-		default:
-			v.Permissions = append(v.Permissions, out)
-		}
-	}
-	row.Version = v
+	row.Version = fdroid.NewVersion(f.App, fdroidFile(row.Template.Target))
+	row.Version.Signers, row.Version.ABIs = row.Template.Signers, row.Template.ABIs
 }
 
 // drawIcon keeps the icon that was drawn from the package, in all sizes.
