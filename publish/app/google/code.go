@@ -80,18 +80,34 @@ func (s *scan) keep(g *graph, found, asked map[hit]int) {
 	}
 }
 
+// A kind says what the markers know of a class.
+type kind struct {
+	service *marker // whose library it is part of
+	asks    bool
+	library bool // of Google's own
+}
+
+// kind returns what the markers know of a class by its descriptor.
+func (s *scan) kind(class string) kind {
+	k, ok := s.known[class]
+	if !ok {
+		name := dex.JavaName(class)
+		k.service, _ = s.class.find(name)
+		_, k.asks = s.asks.find(name)
+		_, k.library = s.library.find(name)
+		s.known[class] = k
+	}
+	return k
+}
+
 // wanted reports whether uses of the class are looked at: because it shows a
 // service, or to know what can run.
 func (s *scan) wanted(g *graph, class string) bool {
 	if g.has(class) {
 		return true
 	}
-	name := dex.JavaName(class)
-	if _, ok := s.class.find(name); ok {
-		return true
-	}
-	_, ok := s.asks.find(name)
-	return ok
+	k := s.kind(class)
+	return k.service != nil || k.asks
 }
 
 func (s *scan) wantedText(g *graph, text string) bool {
@@ -104,44 +120,39 @@ func (s *scan) use(u dex.Use, file string, found, asked map[hit]int) {
 	if u.How == dex.HowAnnotation || u.How == dex.HowSignature || u.How == dex.HowField {
 		return // the class is mentioned; whoever makes or calls one does so in code
 	}
-	in := dex.JavaName(u.In.Class)
-	if _, own := s.library.find(in); own {
+	h := hit{service: s.text[u.Text], kind: KindString, what: u.Text, file: file}
+	var k kind
+	if u.Text == "" {
+		k = s.kind(u.Class)
+		h = hit{service: k.service, kind: KindCode, file: file, class: u.Class}
+	}
+	in := s.kind(u.In.Class)
+	if h.service == nil && !k.asks || in.library {
 		return
 	}
-	where := in + "#" + u.In.Name
-	if u.In.Name == "" {
-		where = in
+	h.where = dex.JavaName(u.In.Class)
+	if u.In.Name != "" {
+		h.where += "#" + u.In.Name
 	}
-	if u.Text != "" {
-		if v := s.text[u.Text]; v != nil && !s.inside(in, v) {
-			found[hit{service: v, kind: KindString, what: u.Text, where: where, file: file}]++
+	if u.Text == "" {
+		h.what = dex.JavaName(u.Class)
+		if u.Name != "" {
+			h.what += "." + u.Name
 		}
-		return
 	}
-	class := dex.JavaName(u.Class)
-	what := class
-	if u.Name != "" {
-		what += "." + u.Name
+	if h.service != nil && in.service != h.service {
+		found[h]++
 	}
-	if v, ok := s.class.find(class); ok && !s.inside(in, v) {
-		found[hit{v, KindCode, what, where, file, u.Class}]++
+	if k.asks {
+		h.service = nil
+		asked[h]++
 	}
-	if _, ok := s.asks.find(class); ok {
-		asked[hit{nil, KindCode, what, where, file, u.Class}]++
-	}
-}
-
-// inside reports whether the class is one of the service's library.
-func (s *scan) inside(class string, v *marker) bool {
-	of, ok := s.class.find(class)
-	return ok && of == v
 }
 
 // bundled counts the classes of services' libraries in the package.
 func (s *scan) bundled(p *dex.Program) {
 	for _, class := range p.Classes() {
-		name := dex.JavaName(class)
-		if v, ok := s.class.find(name); ok {
+		if v := s.kind(class).service; v != nil {
 			s.hit(hit{service: v, kind: KindLibrary, what: dex.Package(class)})
 		}
 	}

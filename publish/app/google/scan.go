@@ -54,6 +54,7 @@ type scan struct {
 	library names[bool] // Google's own client code
 	asks    names[bool]
 	class   names[*marker]
+	known   map[string]kind // by descriptor
 	text    map[string]*marker
 
 	hits                     map[hit]int
@@ -66,7 +67,7 @@ type scan struct {
 
 func newScan(m *Markers) *scan {
 	s := &scan{
-		Markers: m, text: make(map[string]*marker), hits: make(map[hit]int), asked: make(map[hit]int),
+		Markers: m, text: make(map[string]*marker), known: make(map[string]kind), hits: make(map[hit]int), asked: make(map[hit]int),
 		called: make(map[*marker]bool), provided: make(map[*marker]bool), brings: make(map[*marker]bool),
 	}
 	s.library.add(m.Libraries, true)
