@@ -42,6 +42,8 @@ type state struct {
 	Metadata   mios.Digest `json:"metadata"`
 	Partitions []string    `json:"partitions"`
 	Operations int         `json:"operations"` // that are written, counted over the partitions
+	// Whole: all are written and verified, and images begin to get their names.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // saveEvery is how many bytes are written between two notes of how far it is.
@@ -144,8 +146,9 @@ func (x *Extraction) open() (state, error) {
 	return now, nil
 }
 
-// earlier opens what an earlier Run left, if all of it is there. Images that it
-// finished have their names.
+// earlier opens what an earlier Run left, if all of it is there. An image that has
+// its name is its own only if it came as far as to give names: else somebody put
+// it there.
 func (x *Extraction) earlier(now state) (state, bool) {
 	b, err := os.ReadFile(filepath.Join(x.Dir, stateFile))
 	var was state
@@ -154,7 +157,7 @@ func (x *Extraction) earlier(now state) (state, bool) {
 	}
 	for _, p := range x.wanted {
 		name := x.part(p.Name)
-		if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) && was.Whole {
 			name = filepath.Join(x.Dir, p.Name+".img")
 		}
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
@@ -217,10 +220,9 @@ func (x *Extraction) run(ctx context.Context, at *state) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range x.wanted {
-		if err := x.files[p.Name].Sync(); err != nil {
-			return err
-		}
+	at.Whole = true
+	if err := x.save(*at); err != nil {
+		return err
 	}
 	for _, p := range x.wanted {
 		err := os.Rename(x.part(p.Name), filepath.Join(x.Dir, p.Name+".img"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -177,6 +178,70 @@ func TestExtractGoesOn(t *testing.T) {
 	}
 	if list, _ := filepath.Glob(filepath.Join(out, ".*")); len(list) > 0 {
 		t.Errorf("left behind: %v", list)
+	}
+}
+
+// TestExtractBeside does not go on in an image that somebody put where one of an
+// extraction would get its name, and goes on where images begin to get them.
+func TestExtractBeside(t *testing.T) {
+	files := sampleImages()
+	full, err := Of(images(t, files), Options{Timestamp: 1700000000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := WriteFull(t.Context(), dir, full); err != nil {
+		t.Fatal(err)
+	}
+	u, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	out := t.TempDir()
+	x := &Extraction{Update: u, Dir: out, Workers: 1}
+	wanted, err := x.choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := state{Metadata: mios.Digest(u.Metadata.Hash())}
+	for _, p := range wanted {
+		s.Partitions = append(s.Partitions, p.Name)
+		s.Operations += len(p.Operations)
+	}
+	for _, tt := range []struct {
+		name    string
+		whole   bool
+		theirs  func(name string, b []byte) []byte
+		resumed int
+	}{
+		{"somebody's", false, func(_ string, b []byte) []byte { return bytes.Repeat([]byte("x"), len(b)) }, 0},
+		{"its own", true, func(_ string, b []byte) []byte { return b }, s.Operations},
+	} {
+		s.Whole = tt.whole
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := map[string][]byte{stateFile: b}
+		for _, p := range wanted {
+			image := append(bytes.Clone(files[p.Name]), make([]byte, int(p.NewInfo.Size)-len(files[p.Name]))...)
+			put[p.Name+".img"] = tt.theirs(p.Name, image)
+		}
+		for name, b := range put {
+			if err := os.WriteFile(filepath.Join(out, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resumed, err := (&Extraction{Update: u, Dir: out, Workers: 1}).Run(t.Context())
+		if err != nil || resumed != tt.resumed {
+			t.Errorf("beside images that are %s: went on from operation %d, %v; want %d", tt.name, resumed, err, tt.resumed)
+		}
+		for name, want := range files {
+			if got, err := os.ReadFile(filepath.Join(out, name+".img")); err != nil || !bytes.Equal(got[:len(want)], want) {
+				t.Errorf("beside images that are %s: %s.img has other bytes, %v", tt.name, name, err)
+			}
+		}
 	}
 }
 
