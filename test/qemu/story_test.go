@@ -136,12 +136,12 @@ func nextSteps(t *testing.T, dir, told string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps := regexp.MustCompile("`(bin/mios [^`]+)`").FindAllStringSubmatch(string(readme), -1)
+	steps := regexp.MustCompile("(?m)`(bin/mios [^`]+)`|^ +(bin/mios .+)$").FindAllStringSubmatch(string(readme), -1)
 	if len(steps) == 0 {
 		t.Error("README tells to type nothing with bin/mios")
 	}
 	for _, m := range steps {
-		t.Logf("%s:\n%s", m[1], typed(t, dir, m[1]))
+		t.Logf("%s:\n%s", m[1]+m[2], typed(t, dir, m[1]+m[2]))
 	}
 }
 
