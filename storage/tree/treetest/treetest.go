@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) tree.Tree) {
 	t.Run("Strange", func(t *testing.T) { strange(t, open(t)) })
 	t.Run("Infos", func(t *testing.T) { infos(t, open(t)) })
 	t.Run("Large", func(t *testing.T) { large(t, open(t)) })
+	t.Run("Remove", func(t *testing.T) { remove(t, open(t)) })
 	t.Run("CreateAtOnce", func(t *testing.T) { createAtOnce(t, open(t)) })
 }
 
