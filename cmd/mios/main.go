@@ -57,9 +57,10 @@ var commands = []struct {
 	{"Super partitions", superCommands},
 	{"Verified boot: vbmeta images, footers and hash trees", avbCommands},
 	{"The repository that devices trust", []command{
-		repoInit, repoProduct, repoStatus, repoRefresh, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
+		repoInit, repoProduct, repoStatus, repoRefresh, repoPrune, repoExport, repoSign, repoImport, repoRootShow, repoRootRotate,
 	}},
 	{"Publish and serve", []command{publishOS, publishZip, publishApp, publishClaim, publishRollout, serveCmd}},
+	{"Backups", []command{backupCmd, restoreCmd}},
 	{"A store of apps", slices.Concat(storeCommands, storeTokenCommands)},
 	{"Android packages", []command{
 		appBuild, appSign, appVerify, appInspect, appDiff, appIcon, appGoogle, appCheck, lineageCreate, lineageExtend, lineageShow,

@@ -80,6 +80,12 @@ func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.
 // it captures.
 var immutable = lazyregexp.New(`^metadata/[0-9]+\.[a-z0-9_-]+\.json$|^os/[^/]+/[^/]+/updaters/[^/]+\.zip$|/([0-9a-f]{64})\.[^/]+$`)
 
+// Immutable tells of a name of the public tree whether its bytes never change.
+func Immutable(name string) bool {
+	_, ok := forever(name)
+	return ok
+}
+
 // forever tells of a name whether its bytes never change, and their tag.
 func forever(name string) (tag string, ok bool) {
 	m := immutable.FindStringSubmatch(name)

@@ -51,6 +51,19 @@ func (db *DB) Load(ctx context.Context, r io.Reader) (rows int64, err error) {
 	return rows, nil
 }
 
+// Empty tells whether no migration has been run in the database.
+func (db *DB) Empty(ctx context.Context) (empty bool, err error) {
+	err = db.Tx(ctx, func(tx *Tx) error {
+		if err := tx.define(migrationsTable); err != nil {
+			return err
+		}
+		have, err := tx.migrations("")
+		empty = len(have) == 0
+		return err
+	})
+	return empty, err
+}
+
 type loader struct {
 	tx      *Tx
 	in      *json.Decoder
