@@ -106,6 +106,7 @@ func (o *fullOptions) open() (*input.Build, func(), error) {
 }
 
 func (o *fullOptions) run(ctx context.Context, e env) error {
+	defer emptied(o.out)()
 	b, done, err := o.open()
 	if err != nil {
 		return err

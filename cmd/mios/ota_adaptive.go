@@ -36,6 +36,7 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 				return fmt.Errorf("%w: %s is no folder: say where the chunks go with --out", errUsage, name)
 			}
 		}
+		defer emptied(*out)()
 		if err := os.MkdirAll(*out, 0o755); err != nil {
 			return err
 		}

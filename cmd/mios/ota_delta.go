@@ -67,6 +67,7 @@ type deltaOptions struct {
 
 // run makes and writes the payload.
 func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) error {
+	defer emptied(o.out)()
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}

@@ -63,6 +63,7 @@ type extractOptions struct {
 }
 
 func (o *extractOptions) run(ctx context.Context, e env, name string) error {
+	defer emptied(o.out)()
 	u, err := ota.Open(name)
 	if err != nil {
 		return err

@@ -270,6 +270,7 @@ func (o *superMaker) write(ctx context.Context, e env, devices []super.Device, d
 			return fmt.Errorf("block device %q: its name is no name for a file", d.Name)
 		}
 	}
+	defer emptied(o.output)()
 	if err := os.MkdirAll(o.output, 0o755); err != nil {
 		return err
 	}
