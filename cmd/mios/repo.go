@@ -4,9 +4,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"mios/internal/units"
 	"mios/key"
 	"mios/publish/repo"
 )
@@ -175,6 +177,10 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 		f := newRepoFlags(e)
 		roles := f.String("roles", "", "`roles` that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
 		newKeys := f.String("new-keys", "", "`folder` of the new keys")
+		bits := map[string]*int{}
+		for role, name := range map[string]string{"apps": "app-bits", "claims": "claim-bits"} {
+			bits[role] = f.Int(name, 0, "spread "+role+" over 2^`N` files from now on (default: as they are)")
+		}
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
@@ -193,6 +199,19 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 			}
 			o.Roles, o.Keys, keys = strings.Split(*roles, ","), fresh, append(keys, fresh)
 		}
+		o.Bits = map[string]int{}
+		for role, n := range bits {
+			if *n == 0 {
+				continue
+			}
+			o.Bits[role] = *n
+			if !slices.Contains(o.Roles, role) {
+				if *roles != "" {
+					return fmt.Errorf("%w: another number of files for %s wants --roles %s, or none", errUsage, role, role)
+				}
+				o.Roles = append(o.Roles, role) // with the keys it has
+			}
+		}
 		r, err := repo.Open(f.Arg(0), repo.WithKeys(keys...))
 		if err != nil {
 			return err
@@ -202,4 +221,28 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 			return err
 		}
 		return f.print(e, res, "rotated")
+	}}
+
+var repoPrune = command{"repo prune", "[flags] DIR", "remove old metadata that nothing names any more\n" +
+	"What a device that looked for news in the last --keep days may still fetch\nstays, and so do payloads, APKs and images.",
+	func(ctx context.Context, e env, args []string) error {
+		fs := flags(e)
+		days := fs.Int("keep", 30, "keep what was named in the last `N` days")
+		asJSON := fs.Bool("json", false, jsonHelp)
+		if err := parse(fs, args, 1, 1); err != nil {
+			return err
+		}
+		r, err := repo.Open(fs.Arg(0))
+		if err != nil {
+			return err
+		}
+		p, err := r.Prune(ctx, time.Duration(*days)*24*time.Hour)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(e, p)
+		}
+		fmt.Fprintf(e.stdout, "removed %d files of %s; %d stay\n", p.Files, units.Binary(p.Bytes), p.Kept)
+		return nil
 	}}

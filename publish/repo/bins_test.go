@@ -44,7 +44,9 @@ func (d *desk) setApps(apps ...publish.App) *publish.Result {
 	for _, a := range apps {
 		claims = append(claims, repo.Claim{Package: a.Package.Package, Signers: []mios.Digest{owner}})
 	}
-	d.must(d.repo.Claim(d.tb.Context(), claims...))
+	if _, err := d.repo.Claim(d.tb.Context(), claims...); err != nil {
+		d.tb.Fatal(err)
+	}
 	return d.must(d.repo.SetApps(d.tb.Context(), apps...))
 }
 

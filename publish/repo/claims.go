@@ -3,13 +3,14 @@ package repo
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"mios"
 	"mios/api/repo"
 )
 
-// Claim says which signers own a package from now on: SHA-256 of their
-// certificates.
+// Claim says which signers own packages from now on: SHA-256 of their
+// certificates. What is so already is not signed again.
 func (r *Repo) Claim(ctx context.Context, claims ...repo.Claim) (*Result, error) {
 	for _, c := range claims {
 		if err := repo.CheckPackage(c.Package); err != nil {
@@ -21,6 +22,15 @@ func (r *Repo) Claim(ctx context.Context, claims ...repo.Claim) (*Result, error)
 	}
 	return r.change(ctx, func(t *tx) error {
 		for _, c := range claims {
+			bin, err := t.bin(repo.RoleClaims, repo.ClaimsPath(c.Package))
+			if err != nil {
+				return err
+			}
+			if now, err := claimsOf(t.current(bin)); err != nil {
+				return err
+			} else if slices.Equal(now[c.Package].Signers, c.Signers) {
+				continue
+			}
 			m, err := t.editBin(repo.RoleClaims, repo.ClaimsPath(c.Package))
 			if err != nil {
 				return err
@@ -48,12 +58,9 @@ func (t *tx) claimOf(pkg string) (c repo.Claim, published bool, err error) {
 		return c, false, err
 	}
 	for _, d := range []*document{t.view.doc(role), t.staged[role], t.docs[role]} {
-		if d == nil {
-			continue
-		}
-		claims, err := repo.ReadClaims(d.targets.Signed.Unrecognized)
+		claims, err := claimsOf(d)
 		if err != nil {
-			return c, false, fmt.Errorf("role %s: %w", role, err)
+			return c, false, err
 		}
 		if c, ok := claims[pkg]; ok {
 			return c, d == t.view.docs[role], nil
@@ -63,6 +70,18 @@ func (t *tx) claimOf(pkg string) (c repo.Claim, published bool, err error) {
 		return c, false, t.view.err
 	}
 	return c, false, fmt.Errorf("package %s: nobody owns it: %w", pkg, mios.ErrNotFound)
+}
+
+// claimsOf returns the claims in a bin, which may be nil.
+func claimsOf(d *document) (map[string]repo.Claim, error) {
+	if d == nil {
+		return nil, nil
+	}
+	claims, err := repo.ReadClaims(d.targets.Signed.Unrecognized)
+	if err != nil {
+		return nil, fmt.Errorf("role %s: %w", d.role, err)
+	}
+	return claims, nil
 }
 
 // bin returns the bin of a role that speaks of a path.
