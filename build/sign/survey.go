@@ -135,7 +135,7 @@ func (s *signing) readMeta() error {
 		if err != nil {
 			return err
 		}
-		return parse(b)
+		return targetfiles.In(name, parse(b))
 	}
 	return errors.Join(
 		read(targetfiles.MiscInfo, func(b []byte) (err error) {

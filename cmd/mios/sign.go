@@ -130,7 +130,7 @@ func (o *signOptions) mapDefaults(in string) error {
 	if b, err := src.ReadFile(targetfiles.MiscInfo); err == nil {
 		d, err := targetfiles.ParseDict(b)
 		if err != nil {
-			return err
+			return targetfiles.In(targetfiles.MiscInfo, err)
 		}
 		if v := d.Get("default_system_dev_certificate"); v != "" {
 			dev = v

@@ -57,6 +57,15 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("targetfiles: %s: offset %#x: %s", e.File, e.Off, e.Msg)
 }
 
+// In gives the error of a parser of texts the name of the file that it read, if
+// it has none. Of nil it is nil.
+func In(file string, err error) error {
+	if f, ok := errors.AsType[*FormatError](err); ok && f.File == "" {
+		return &FormatError{file, f.Off, f.Msg}
+	}
+	return err
+}
+
 // A Layout says what a Source is.
 type Layout int
 

@@ -258,6 +258,20 @@ func TestWriter(t *testing.T) {
 	}
 }
 
+func TestIn(t *testing.T) {
+	_, err := ParseList([]byte("boot\nsys\x00tem\n"))
+	if got := In(ABPartitions, err); got == nil || !strings.HasPrefix(got.Error(), "targetfiles: META/ab_partitions.txt: offset 0x8: ") {
+		t.Errorf("In = %v, want the file's name and the place", got)
+	}
+	named := &FormatError{File: "a", Msg: "b"}
+	if got := In("c", named); got != named {
+		t.Errorf("In of an error that has a name = %v", got)
+	}
+	if got := In("c", nil); got != nil {
+		t.Errorf("In(nil) = %v", got)
+	}
+}
+
 // TestFolderToZip has what lies in a folder compressed in a zip, and what a zip
 // has stored stored.
 func TestFolderToZip(t *testing.T) {

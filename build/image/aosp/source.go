@@ -196,7 +196,8 @@ func (s *source) misc() (*targetfiles.Dict, error) {
 	if err != nil {
 		return nil, err
 	}
-	return targetfiles.ParseDict(raw)
+	d, err := targetfiles.ParseDict(raw)
+	return d, targetfiles.In(targetfiles.MiscInfo, err)
 }
 
 // fromSuper tells from super_empty.img what misc_info.txt would say of super.
@@ -255,7 +256,8 @@ func (s *source) partitions() ([]string, error) {
 	}
 	raw, err := s.ReadFile(targetfiles.ABPartitions)
 	if err == nil {
-		return targetfiles.ParseList(raw)
+		names, err := targetfiles.ParseList(raw)
+		return names, targetfiles.In(targetfiles.ABPartitions, err)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -155,7 +155,7 @@ func (b *Build) ofAOSP(dir string, m *image.Manifest) error {
 		}
 		return data, err
 	}
-	after, err := dict(read("META/postinstall_config.txt"))
+	after, err := dict(read, "META/postinstall_config.txt")
 	if err != nil {
 		return err
 	}

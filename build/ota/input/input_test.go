@@ -129,6 +129,8 @@ func TestTargetFilesZip(t *testing.T) {
 // TestTargetFilesRefused changes a file at a time.
 func TestTargetFilesRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ file, text, want string }{
+		"no text":          {"META/ab_partitions.txt", "boot\n\x00\n", "META/ab_partitions.txt: offset 0x5: "},
+		"no properties":    {"META/dynamic_partitions_info.txt", "a=b\n\xff\n", "META/dynamic_partitions_info.txt: offset 0x4: "},
 		"missing image":    {"META/ab_partitions.txt", "boot\nodm\n", "no image of partition odm"},
 		"minor version":    {"META/update_engine_config.txt", "PAYLOAD_MINOR_VERSION=x\n", "PAYLOAD_M"},
 		"timestamp":        {"SYSTEM/build.prop", "ro.build.date.utc=soon\n", "ro.build.date.utc=soon"},

@@ -32,9 +32,9 @@ func (b *Build) targetFiles(s *targetfiles.Source, tmp string) error {
 	}
 	names, err := targetfiles.ParseList(list)
 	if err != nil {
-		return err
+		return targetfiles.In(targetfiles.ABPartitions, err)
 	}
-	after, err := dict(read("META/postinstall_config.txt"))
+	after, err := dict(read, "META/postinstall_config.txt")
 	if err != nil {
 		return err
 	}
@@ -60,11 +60,13 @@ func (b *Build) targetFiles(s *targetfiles.Source, tmp string) error {
 }
 
 // dict reads a file of KEY=VALUE lines that may be missing.
-func dict(data []byte, err error) (*targetfiles.Dict, error) {
+func dict(read func(string) ([]byte, error), name string) (*targetfiles.Dict, error) {
+	data, err := read(name)
 	if err != nil {
 		return nil, err
 	}
-	return targetfiles.ParseDict(data)
+	d, err := targetfiles.ParseDict(data)
+	return d, targetfiles.In(name, err)
 }
 
 // postInstall is what META/postinstall_config.txt says of a partition.
@@ -88,11 +90,11 @@ func (b *Build) meta(read func(string) ([]byte, error)) error {
 	if config != nil {
 		v, err := targetfiles.ParseUpdateEngineConfig(config)
 		if err != nil {
-			return err
+			return targetfiles.In(targetfiles.UpdateEngineConfig, err)
 		}
 		b.MinorVersion = uint32(min(v.Minor, 1<<31-1))
 	}
-	info, err := dict(read(targetfiles.DynamicPartitions))
+	info, err := dict(read, targetfiles.DynamicPartitions)
 	if err != nil {
 		return err
 	}
