@@ -99,12 +99,11 @@ func fdroidApps(tx *record.Tx) iter.Seq2[*fdroid.App, error] {
 		defer rows.Close()
 		for rows.Next() {
 			var pkg, text string
-			a := new(fdroid.App)
-			err := rows.Scan(&pkg, &text)
-			if err == nil {
-				err = decode("F-Droid's entry of "+pkg, text, a)
+			if err := rows.Scan(&pkg, &text); err != nil {
+				yield(nil, err)
+				return
 			}
-			if !yield(a, err) || err != nil {
+			if !yield(fdroid.Lazy(pkg, []byte(text)), nil) {
 				return
 			}
 		}

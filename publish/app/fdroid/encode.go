@@ -152,7 +152,7 @@ func readApps(ctx context.Context, apps iter.Seq2[*App, error], pool *sync.Pool,
 		if err != nil {
 			return err
 		}
-		if err := a.check(prev); err != nil {
+		if err := a.follows(prev); err != nil {
 			return err
 		}
 		prev = a.Package
@@ -166,8 +166,8 @@ func readApps(ctx context.Context, apps iter.Seq2[*App, error], pool *sync.Pool,
 	return send()
 }
 
-// check refuses what cannot stand in an index behind the package prev.
-func (a *App) check(prev string) error {
+// follows refuses an app that cannot stand in an index behind the package prev.
+func (a *App) follows(prev string) error {
 	switch {
 	case a.Package == "" || len(a.Package) > maxName:
 		return fmt.Errorf("app %q: a package's name has 1 to %d bytes: %w", a.Package, maxName, mios.ErrInvalid)
@@ -175,7 +175,16 @@ func (a *App) check(prev string) error {
 		return fmt.Errorf("app %q: that is no package's name: %w", a.Package, mios.ErrInvalid)
 	case a.Package <= prev:
 		return fmt.Errorf("app %s: it comes behind %s: %w: sort apps by their packages", a.Package, prev, mios.ErrInvalid)
-	case len(a.Versions) == 0:
+	}
+	if a.raw != nil { // load checks the rest
+		return nil
+	}
+	return a.check()
+}
+
+// check refuses versions that cannot stand in an index.
+func (a *App) check() error {
+	if len(a.Versions) == 0 {
 		return fmt.Errorf("app %s: it has no version: %w", a.Package, mios.ErrInvalid)
 	}
 	for i := range a.Versions {
@@ -236,7 +245,12 @@ func encodeBatches(work <-chan *batch) {
 }
 
 func (p *batch) encode(w *flate.Writer) error {
-	for i, a := range p.apps {
+	for i := range p.apps {
+		a, err := p.apps[i].load()
+		if err != nil {
+			return err
+		}
+		p.apps[i] = a
 		if i > 0 || !p.first {
 			for _, e := range []*encoder{&p.v2, &p.v1.encoder, &p.packages.encoder} {
 				e.b = append(e.b, ',')

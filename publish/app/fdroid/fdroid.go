@@ -11,6 +11,8 @@ package fdroid
 import (
 	"crypto/md5"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 
 	"mios"
 )
@@ -70,6 +72,28 @@ type App struct {
 	// Versions are at least one, of which the first is shown first. The signer
 	// of the first is the one that clients prefer.
 	Versions []Version
+
+	raw []byte // the app as JSON, to be read when it is written: see [Lazy]
+}
+
+// Lazy returns an app that is kept as JSON, as encoding/json writes an [App],
+// for [Publish]: it is read by whichever processor writes it. Reading is most of
+// the work.
+func Lazy(pkg string, b []byte) *App { return &App{Package: pkg, raw: b} }
+
+// load reads an app that is kept as JSON.
+func (a *App) load() (*App, error) {
+	if a.raw == nil {
+		return a, nil
+	}
+	out := new(App)
+	if err := json.Unmarshal(a.raw, out); err != nil {
+		return nil, fmt.Errorf("app %s: %w: %v", a.Package, mios.ErrInvalid, err)
+	}
+	if out.Package != a.Package {
+		return nil, fmt.Errorf("app %s: its JSON is of %q: %w", a.Package, out.Package, mios.ErrInvalid)
+	}
+	return out, out.check()
 }
 
 // A Version is one APK of an app.

@@ -188,6 +188,35 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// TestLazy: apps that are kept as JSON give the same bytes.
+func TestLazy(t *testing.T) {
+	var index [2]fdroid.File
+	for i := range index {
+		apps := some(70, 2)
+		if i == 1 {
+			for j, a := range apps {
+				b, err := json.Marshal(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				apps[j] = fdroid.Lazy(a.Package, b)
+			}
+		}
+		index[i] = publish(t, config(t, dir.New(t.TempDir())), apps...).Index
+	}
+	if index[0] != index[1] {
+		t.Errorf("%v and %v", index[0], index[1])
+	}
+	for want, json := range map[string]string{
+		"app org.example.app: invalid: ":         `{`,
+		`its JSON is of "org.example.other"`:     `{"Package":"org.example.other"}`,
+		"app org.example.app: it has no version": `{"Package":"org.example.app"}`,
+	} {
+		_, err := fdroid.Publish(context.Background(), config(t, dir.New(t.TempDir())), all(fdroid.Lazy("org.example.app", []byte(json))))
+		checkError(t, err, mios.ErrInvalid, want)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	double := made(1, 2)
