@@ -128,7 +128,7 @@ func (row *submissionRow) template(f *check.Facts) {
 // version of OpenGL ES.
 func isFeature(name string) bool {
 	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" &&
-		strings.IndexAny(name[:1], "._-") < 0 && len(name) < 128
+		!strings.ContainsAny(name[:1], "._-") && len(name) < 128
 }
 
 // fdroidVersion is the submission as F-Droid's indexes tell of it.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"mios"
 	api "mios/api/repo"
@@ -195,6 +194,3 @@ type releaseEvent struct {
 func (r *Release) event() releaseEvent {
 	return releaseEvent{r.Number, r.Submission, r.VersionCode, r.Track, r.Share, r.Regions, r.Classes, r.Schedule}
 }
-
-// due is when something of a schedule is to happen next.
-func due(at time.Time, every Seconds) time.Time { return at.Add(every.Duration()) }
