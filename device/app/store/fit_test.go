@@ -12,6 +12,7 @@ import (
 
 // TestBudget waits for the next period with what nobody asked for.
 func TestBudget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	now := time.Now()
 	w.now = func() time.Time { return now }
@@ -46,6 +47,7 @@ func TestBudget(t *testing.T) {
 
 // TestSpace refuses what does not fit before it is fetched.
 func TestSpace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(c *Config) { c.Free = func() (int64, error) { return 100_000, nil } }
 	w.boot()
@@ -61,6 +63,7 @@ func TestSpace(t *testing.T) {
 
 // TestSplits installs those that fit.
 func TestSplits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.change = func(c *Config) { c.Locales = []string{"de-CH"} }
 	w.boot()

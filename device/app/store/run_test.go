@@ -151,6 +151,7 @@ func TestBrokenState(t *testing.T) {
 // a delta, and switches the device off. After the next start what was there is
 // whole, and the same is done to its end.
 func TestCut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.release(spec{code: 1}, nil)
 	w.apks[2] = makeAPK(t, spec{code: 2})
@@ -218,6 +219,7 @@ func (w *world) cutAfter(n int) {
 
 // TestSocket asks a store over installd's socket, and waits while it is at work.
 func TestSocket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := w.release(spec{code: 1}, nil)
 	c := &Client{App: app.Client{Socket: filepath.Join(w.dir, "socket", "installd")}}

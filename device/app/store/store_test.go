@@ -19,6 +19,7 @@ import (
 
 // TestLife takes an app through all that can become of it.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := w.release(spec{code: 1}, nil)
 	found, err := w.store.Search(t.Context(), "tea", quiet)
@@ -107,6 +108,7 @@ func TestLife(t *testing.T) {
 
 // TestUnseen: of an app for another region nobody hears on this device.
 func TestUnseen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.release(spec{code: 1}, func(r *repo.AppRelease) { r.Regions = []string{"FR"} })
 	if found, err := w.store.Search(t.Context(), "tea", quiet); err != nil || len(found.Apps) != 0 {
@@ -127,6 +129,7 @@ func TestUnseen(t *testing.T) {
 
 // TestWithdrawn leaves a version that was taken back for good.
 func TestWithdrawn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.release(spec{code: 1}, nil)
 	w.release(spec{code: 2}, nil)
@@ -141,6 +144,7 @@ func TestWithdrawn(t *testing.T) {
 // TestSigners: a new signer is taken with a lineage and refused without, before
 // anything is fetched, and after it where the repository lied.
 func TestSigners(t *testing.T) {
+	t.Parallel()
 	lineage, err := apksig.NewLineage(signers()[0], apksig.DefaultCapabilities, signers()[1], apksig.DefaultCapabilities)
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +188,7 @@ func TestSigners(t *testing.T) {
 
 // TestPromise refuses what is not what the repository says of it.
 func TestPromise(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(w *world, r *repo.AppRelease)
@@ -222,6 +227,7 @@ func TestPromise(t *testing.T) {
 
 // TestBadDelta takes the whole package where its delta is no good, and says so.
 func TestBadDelta(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(w *world, d *repo.AppDelta) // of the release
@@ -292,6 +298,7 @@ func TestBadDelta(t *testing.T) {
 // TestBreaks breaks the line twenty times, with a restart in between: nothing is
 // fetched twice.
 func TestBreaks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := w.release(spec{code: 1}, nil)
 	step := one.Target.Length / 25
@@ -329,6 +336,7 @@ func TestBreaks(t *testing.T) {
 
 // TestSuperseded removes what came of a release when there is a newer one.
 func TestSuperseded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := w.release(spec{code: 1}, nil)
 	w.tamper(breaking(one.Target.File(), 50_000))
@@ -347,6 +355,7 @@ func TestSuperseded(t *testing.T) {
 // TestMirrors goes on to the next mirror when one has wrong bytes, and begins with
 // that after a restart.
 func TestMirrors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	other := newWorld(t) // its own server, in front of the same repository
 	one := w.release(spec{code: 1}, nil)
@@ -382,6 +391,7 @@ func TestMirrors(t *testing.T) {
 
 // TestOwner touches only what the store brought.
 func TestOwner(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.release(spec{code: 1}, nil)
 	w.release(spec{code: 2}, nil)
