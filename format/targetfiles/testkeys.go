@@ -48,6 +48,13 @@ func findTestKey(b []byte) (TestKey, bool) {
 	return k, ok
 }
 
+// TestDigest says which test key has that SHA-256, in hexadecimal: of its
+// certificate in AOSP, or of the public key in it, in DER.
+func TestDigest(digest string) (TestKey, bool) {
+	k, ok := testKeys()[digest]
+	return k, ok
+}
+
 // TestCertificate says which test key a certificate is of: the certificate in
 // AOSP, or another one of the same key.
 func TestCertificate(c *x509.Certificate) (TestKey, bool) {

@@ -13,6 +13,7 @@ var Rules = map[string]Severity{
 	"signature-old":      Refuse, // not on the old platforms that the app is for
 	"signature-v1":       Warn,   // JAR signatures alone
 	"debug-key":          Refuse, // signed by a key that every development machine has
+	"test-key":           Refuse, // signed by a key that AOSP has published
 	"weak-key":           Warn,   // RSA below 2048 bits, DSA
 	"set":                Refuse, // the files are no set
 	"package":            Refuse, // another package than before

@@ -41,6 +41,9 @@ func older() *Facts {
 	return f
 }
 
+// platformKey is the SHA-256 of AOSP's public test key "platform", in DER.
+const platformKey = "3d3df7dc9bf26e02d4cd76256d41d45e41a4dedebe7feb95c40e3697681be8a7"
+
 const camera = "android.permission.CAMERA"
 
 func permission(name string) report.Permission {
@@ -82,6 +85,7 @@ func TestJudge(t *testing.T) {
 		{"v1 alone", func(now, _ *Facts) { now.Files[0].Signature.Schemes = []string{"v1"} }, "warn signature-v1 clock.apk", "="},
 		{"debug key", func(now, _ *Facts) { now.Files[0].Signature.Signers[0].Subject = "C=US, O=Android, CN=Android Debug" },
 			"refuse debug-key C=US, O=Android, CN=Android Debug", "="},
+		{"test key", func(now, _ *Facts) { now.Files[0].Signature.Signers[0].KeyDigest = platformKey }, "refuse test-key CN=Ada", "="},
 		{"weak key", func(now, _ *Facts) { now.Files[0].Signature.Signers[0].Key = "rsa1024" }, "warn weak-key CN=Ada", "="},
 		{"set", func(now, _ *Facts) { now.Set = []string{"a split is missing"} }, "refuse set ", "="},
 		{"code", func(now, _ *Facts) { now.Code, now.Google = "classes.dex: dex: offset 0x0: x", nil }, "refuse code ", "="},

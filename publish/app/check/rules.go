@@ -1,12 +1,14 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"mios"
 	"mios/format/apk"
+	"mios/format/targetfiles"
 	"mios/internal/progress"
 	"mios/publish/app/google"
 	"mios/publish/app/report"
@@ -55,9 +57,16 @@ func (j *judge) keys() {
 			if !s.Current {
 				continue
 			}
-			name := cmpSubject(s.Certificate)
+			name := cmp.Or(s.Subject, s.Digest)
 			if strings.Contains(s.Subject, "CN=Android Debug") {
 				j.add("debug-key", name, f.Name+" is signed with a debug key.", "Sign it with a key of your own that you keep.")
+			}
+			test, public := targetfiles.TestDigest(s.Digest)
+			if !public {
+				test, public = targetfiles.TestDigest(s.KeyDigest)
+			}
+			if public {
+				j.add("test-key", name, f.Name+" is signed with "+test.Name()+", a test key of AOSP's, whose private half is public.", "Sign it with a key of your own that you keep.")
 			}
 			if weak := s.Key; strings.HasPrefix(weak, "dsa") || weak == "rsa512" || weak == "rsa768" || weak == "rsa1024" {
 				j.add("weak-key", name, fmt.Sprintf("%s is signed with a key of the kind %s, which can be broken.", f.Name, weak),
@@ -65,13 +74,6 @@ func (j *judge) keys() {
 			}
 		}
 	}
-}
-
-func cmpSubject(c report.Certificate) string {
-	if c.Subject != "" {
-		return c.Subject
-	}
-	return c.Digest
 }
 
 func (j *judge) set() {
