@@ -228,7 +228,8 @@ func race(t *testing.T, p place) {
 					var kill *time.Timer
 					if i == 1 && kills < 8 && j%2 == 0 {
 						kills++
-						kill = time.AfterFunc(rand.N(60*time.Millisecond), func() { pr.cmd.Process.Kill() })
+						victim := pr.cmd.Process // and not who takes its place
+						kill = time.AfterFunc(rand.N(60*time.Millisecond), func() { victim.Kill() })
 					}
 					for tries := 0; !pr.publish(pkg, n); tries++ {
 						pr.cmd.Wait()
