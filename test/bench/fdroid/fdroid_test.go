@@ -95,9 +95,9 @@ func (r *repository) add(b []byte) {
 }
 
 // publish writes the indexes.
-func (r *repository) publish() {
+func (r *repository) publish() *fdroid.Result {
 	r.config.Time = r.config.Time.Add(time.Minute)
-	_, err := fdroid.Publish(r.b.Context(), r.config, func(yield func(*fdroid.App, error) bool) {
+	res, err := fdroid.Publish(r.b.Context(), r.config, func(yield func(*fdroid.App, error) bool) {
 		for _, a := range r.apps {
 			if !yield(a, nil) {
 				return
@@ -107,6 +107,7 @@ func (r *repository) publish() {
 	if err != nil {
 		r.b.Fatal(err)
 	}
+	return res
 }
 
 func median(list []time.Duration) time.Duration {
@@ -201,13 +202,14 @@ func BenchmarkFDroidIndexes(b *testing.B) {
 				r.publish()
 			}
 			var took, busy []time.Duration
+			var size int64
 			for i := range runs {
 				r.apps[n/2] = kept(b, large(n/2, 2+i))
 				start, worked := time.Now(), cpu(b)
-				r.publish()
+				size = r.publish().Index.Size
 				took, busy = append(took, time.Since(start)), append(busy, cpu(b)-worked)
 			}
-			b.Logf("indexes of %d apps: %v, %v of processors", n, median(took).Round(time.Millisecond), median(busy).Round(time.Millisecond))
+			b.Logf("indexes of %d apps, index-v2 of %d MB: %v, %v of processors", n, size/1e6, median(took).Round(time.Millisecond), median(busy).Round(time.Millisecond))
 			b.ReportMetric(median(took).Seconds()*1000, "ms")
 			b.ReportMetric(median(busy).Seconds()*1000, "cpu-ms")
 		})
