@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -40,7 +41,11 @@ func (w *Worker) nameless(size int64) (*os.File, error) {
 			return os.NewFile(uintptr(fd), "memory"), nil
 		}
 	}
-	file, err := os.CreateTemp(w.Temp, ".worker-*")
+	dir := cmp.Or(w.Temp, os.TempDir())
+	if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
+		return os.NewFile(uintptr(fd), dir), nil
+	}
+	file, err := os.CreateTemp(dir, ".worker-*") // where the file system knows no nameless ones
 	if err != nil {
 		return nil, err
 	}

@@ -232,6 +232,35 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// TestNameless shows that large files which are no files are copied to one that
+// nobody finds, and that goes away.
+func TestNameless(t *testing.T) {
+	w := &Worker{Temp: t.TempDir()}
+	for _, size := range []int64{1, inMemory + 1} {
+		f, err := w.nameless(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("content"); err != nil {
+			t.Fatal(err)
+		}
+		again, err := reopen(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(again)
+		if _, werr := again.WriteString("x"); err != nil || string(b) != "content" || werr == nil {
+			t.Errorf("%d bytes: %q, %v, and writing says %v", size, b, err, werr)
+		}
+		list, err := os.ReadDir(w.Temp)
+		if err != nil || len(list) != 0 {
+			t.Errorf("%d bytes: %v is there, %v", size, list, err)
+		}
+		f.Close()
+		again.Close()
+	}
+}
+
 func TestInspect(t *testing.T) {
 	signer := apptest.Signer(t)
 	b := apptest.APK{Signers: []apksig.Signer{signer}}.Build(t)
