@@ -3,10 +3,13 @@ package record
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -61,8 +64,13 @@ func openPostgres(ctx context.Context, url string) (*postgresDB, error) {
 	return db, nil
 }
 
+// begin starts a transaction; one that reads only has one snapshot, and is never
+// in conflict with others.
 func (db *postgresDB) begin(ctx context.Context, readOnly bool) (*sql.Tx, error) {
-	return db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: readOnly})
+	if readOnly {
+		return db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	}
+	return db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
 }
 
 func (db *postgresDB) bind(query string) string { return numbered(query) }
@@ -84,9 +92,14 @@ func (db *postgresDB) define(statement []token) string {
 func (db *postgresDB) judge(err error) verdict {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
+		if lost(err) {
+			return broken
+		}
 		return failed
 	}
 	switch {
+	case strings.HasPrefix(e.Code, "08"), strings.HasPrefix(e.Code, "57P"): // connection; shut down, crashed, starting
+		return broken
 	case e.Code == "40001", e.Code == "40P01": // serialization failure, deadlock
 		return again
 	case e.Code == "0A000" && strings.Contains(e.Message, "cached plan"): // another process has migrated
@@ -99,16 +112,33 @@ func (db *postgresDB) judge(err error) verdict {
 	return failed
 }
 
-// lock takes an advisory lock, which belongs to the connection.
+// lost tells whether a connection broke, or could not be made.
+func lost(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.Is(err, net.ErrClosed) || errors.As(err, new(*net.OpError)) || errors.As(err, new(*pgconn.ConnectError)) || pgconn.SafeToRetry(err)
+}
+
+// lock takes an advisory lock, which belongs to the connection. One that was
+// kept may be gone since: then another is made.
 func (db *postgresDB) lock(ctx context.Context, name string) (func(), error) {
+	sum := mios.Sum([]byte("mios lock " + name))
+	key := int64(binary.BigEndian.Uint64(sum[:8]))
+	for try := 1; ; try++ {
+		unlock, err := db.lockOnce(ctx, key)
+		if err == nil || ctx.Err() != nil || try == 4 || db.judge(err) != broken {
+			return unlock, err
+		}
+	}
+}
+
+func (db *postgresDB) lockOnce(ctx context.Context, key int64) (func(), error) {
 	conn, err := db.locks.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sum := mios.Sum([]byte("mios lock " + name))
-	key := int64(binary.BigEndian.Uint64(sum[:8]))
 	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", key); err != nil {
-		return nil, errors.Join(err, discard(conn))
+		discard(conn)
+		return nil, err
 	}
 	return sync.OnceFunc(func() {
 		// The caller's context may be over; a connection that does not answer
@@ -124,12 +154,12 @@ func (db *postgresDB) lock(ctx context.Context, name string) (func(), error) {
 }
 
 // discard closes a connection for good, instead of giving it back.
-func discard(conn *sql.Conn) error {
+func discard(conn *sql.Conn) {
 	conn.Raw(func(c any) error {
 		c.(*stdlib.Conn).Conn().Close(context.Background())
-		return nil
+		return driver.ErrBadConn // database/sql forgets it
 	})
-	return conn.Close()
+	conn.Close()
 }
 
 func (db *postgresDB) close() error { return errors.Join(db.pool.Close(), db.locks.Close()) }

@@ -24,6 +24,7 @@ type verdict int
 const (
 	failed  verdict = iota // nothing that a caller may act on
 	again                  // another transaction was in the way
+	broken                 // the connection is gone, and what was not committed with it
 	taken                  // a key is there already, or rows depend on this one
 	refused                // a value is not what the column takes
 )
@@ -31,9 +32,10 @@ const (
 // Tx runs fn in one serializable transaction: all that fn does is done, durably,
 // if Tx returns nil, and nothing of it if it returns fn's error. On a conflict
 // with another transaction fn runs again, so it may have no other effects; when
-// conflicts do not end, the error wraps [mios.ErrConflict]. When the connection
-// breaks while PostgreSQL commits, nobody knows whether it has: the error says
-// so. fn must not begin another transaction.
+// conflicts do not end, the error wraps [mios.ErrConflict]. It runs again, too,
+// when the connection to PostgreSQL breaks, such as for a restart; but when that
+// is while it commits nobody knows whether it has, and the error says so. fn
+// must not begin another transaction.
 func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 	return db.run(ctx, false, fn)
 }
@@ -54,6 +56,9 @@ func (db *DB) run(ctx context.Context, readOnly bool, fn func(tx *Tx) error) err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case v == taken && try < 3: // PostgreSQL says so of some conflicts, too
+		case v == broken && errors.As(err, new(commitError)):
+			return fmt.Errorf("%w: nobody knows whether it was done: look before you try again", err)
+		case v == broken && try < tries:
 		case v != again:
 			return err
 		case try == tries:
@@ -81,8 +86,8 @@ func (db *DB) once(ctx context.Context, readOnly bool, fn func(tx *Tx) error) (e
 		}
 	}()
 	if err := fn(tx); err != nil {
-		if tx.err != nil && db.judge(err) != again && db.judge(tx.err) == again {
-			return tx.err // fn has hidden why
+		if v := db.judge(tx.err); v == again || v == broken {
+			return tx.err // whatever fn makes of it
 		}
 		return err
 	}
@@ -94,10 +99,16 @@ func (db *DB) once(ctx context.Context, readOnly bool, fn func(tx *Tx) error) (e
 	}
 	handle = nil
 	if err := tx.handle.Commit(); err != nil {
-		return fmt.Errorf("commit transaction: %w", err)
+		return commitError{err}
 	}
 	return nil
 }
+
+// A commitError is of a transaction that may have been done.
+type commitError struct{ error }
+
+func (e commitError) Error() string { return "commit transaction: " + e.error.Error() }
+func (e commitError) Unwrap() error { return e.error }
 
 // A Tx is a transaction, for the function that it is given to and no longer,
 // and for one goroutine. Placeholders are written ?. The values are integers,
