@@ -161,6 +161,9 @@ func (r *Repo) statusApps(ctx context.Context, s *Status, d *document) error {
 	return nil
 }
 
+// maxPackages is how many packages' highest releases are remembered.
+const maxPackages = 50_000
+
 // newestOf returns the highest release in a package's file. What was read once is
 // not read again.
 func (r *Repo) newestOf(ctx context.Context, name string, f *tuf.TargetFile) (repo.AppRelease, error) {
@@ -183,6 +186,9 @@ func (r *Repo) newestOf(ctx context.Context, name string, f *tuf.TargetFile) (re
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.packages) == maxPackages {
+		clear(r.packages)
+	}
 	r.packages[target.SHA256] = p.Releases[0]
 	return p.Releases[0], nil
 }
