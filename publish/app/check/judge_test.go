@@ -230,6 +230,18 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+func FuzzParsePolicy(f *testing.F) {
+	f.Add([]byte("target_sdk: 3\nseverities: {label: off}"))
+	f.Add([]byte(`{"sensitive": ["a.b"], "growth": 1.5}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if p, err := ParsePolicy(in); err == nil {
+			Judge(good(), older(), p)
+		} else if !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("error %v, want invalid", err)
+		}
+	})
+}
+
 // TestValid shows that facts from a process that is not trusted are looked at
 // before anything relies on them.
 func TestValid(t *testing.T) {

@@ -315,6 +315,18 @@ func TestMarkers(t *testing.T) {
 	}
 }
 
+func FuzzParseMarkers(f *testing.F) {
+	f.Add(markersYAML)
+	f.Add([]byte("version: 1\nservices:\n  - {id: a, name: A, says: S., instead: I., without: works, files: ['*']}"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if m, err := ParseMarkers(in); err == nil {
+			newScan(m)
+		} else if !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("error %v, want invalid", err)
+		}
+	})
+}
+
 // TestSame shows that a report is the same each time.
 func TestSame(t *testing.T) {
 	s := sample{manifest: mainActivity, classes: map[string]string{

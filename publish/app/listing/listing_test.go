@@ -267,6 +267,23 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
+// FuzzNormalize: what is a locale is one as it is written then, and a folder's
+// name.
+func FuzzNormalize(f *testing.F) {
+	for _, s := range []string{"en-US", "pt-rBR", "zh_hans_cn", "iw", "ca-ES-valencia", "de-1996"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		tag, ok := Normalize(in)
+		if !ok {
+			return
+		}
+		if again, ok := Normalize(tag); !ok || again != tag || strings.ContainsAny(tag, "/\\. _") {
+			t.Errorf("Normalize(%q) = %q, and of that %q, %v", in, tag, again, ok)
+		}
+	})
+}
+
 func TestHTML(t *testing.T) {
 	for in, want := range map[string]string{
 		"a < b & c\nd":                       "a &lt; b &amp; c<br>\nd",
@@ -396,6 +413,7 @@ func TestValid(t *testing.T) {
 		"size":   func(p *Picture) { p.Width = 100000 },
 		"none":   func(p *Picture) { p.Data = nil },
 		"digest": func(p *Picture) { p.SHA256[0]++ },
+		"length": func(p *Picture) { p.Size++ },
 	} {
 		p := list[0]
 		if change(&p); !errors.Is(p.Valid(), mios.ErrInvalid) {

@@ -170,7 +170,7 @@ func encode(img *image.RGBA, asJPEG bool) (*Picture, error) {
 			p.MIME, p.Data = mimeJPEG, lost.Bytes()
 		}
 	}
-	p.SHA256 = mios.Sum(p.Data)
+	p.SHA256, p.Size = mios.Sum(p.Data), int64(len(p.Data))
 	return p, nil
 }
 
@@ -202,8 +202,8 @@ func (p *Picture) Valid() error {
 		return invalid("picture of type %q: its bytes are of none", p.MIME)
 	case p.Width < 1 || p.Height < 1 || max(p.Width, p.Height) > 1600:
 		return invalid("picture of %dx%d pixels", p.Width, p.Height)
-	case p.SHA256 != mios.Sum(p.Data):
-		return invalid("picture %s: its bytes have another digest", p.SHA256)
+	case p.SHA256 != mios.Sum(p.Data) || p.Size != int64(len(p.Data)):
+		return invalid("picture %s: its bytes have another digest or size", p.SHA256)
 	}
 	return nil
 }
