@@ -1,14 +1,13 @@
 package migrate
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
+	"mios"
+	"mios/internal/strictyaml"
 	"mios/publish/app/fdroid"
 )
 
@@ -40,13 +39,14 @@ type build struct {
 	AntiFeatures any
 }
 
-// UnmarshalYAML reads fields as fdroidserver does: a number where a text
-// belongs is that text, whatever is written without quotes.
-func (m *metadata) UnmarshalYAML(b []byte) error {
+// parseMetadata reads fields as fdroidserver does: a number where a text belongs
+// is that text, whatever is written without quotes.
+func parseMetadata(b []byte) (*metadata, error) {
 	var raw map[string]any
-	if err := yaml.Unmarshal(b, &raw); err != nil {
-		return err
+	if err := strictyaml.Loose(b, &raw); err != nil {
+		return nil, err
 	}
+	m := new(metadata)
 	for name, to := range map[string]*string{
 		"Name": &m.Name, "AutoName": &m.AutoName, "Summary": &m.Summary, "Description": &m.Description, "AuthorName": &m.AuthorName,
 		"AuthorEmail": &m.AuthorEmail, "AuthorWebSite": &m.AuthorWebSite, "AuthorPhone": &m.AuthorPhone, "License": &m.License,
@@ -62,11 +62,11 @@ func (m *metadata) UnmarshalYAML(b []byte) error {
 	for _, one := range list {
 		fields, ok := one.(map[string]any)
 		if !ok {
-			return fmt.Errorf("builds: %v is no build", one)
+			return nil, fmt.Errorf("builds: %v is no build: %w", one, mios.ErrInvalid)
 		}
 		m.Builds = append(m.Builds, build{asText(fields["versionName"]), asNumber(fields["versionCode"]), fields["disable"], fields["antifeatures"]})
 	}
-	return nil
+	return m, nil
 }
 
 // asText is what a value was written as, as nearly as YAML tells.
@@ -185,20 +185,14 @@ func (r *reader) metadatas() (map[string]*metadata, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := new(metadata)
-		if err := yaml.Unmarshal(b, m); err != nil {
-			r.problem(name, fmt.Sprintf("it cannot be read: %v", yamlError(err)))
+		m, err := parseMetadata(b)
+		if err != nil {
+			r.problem(name, fmt.Sprintf("it cannot be read: %v", err))
 			continue
 		}
 		out[pkg] = m
 	}
 	return out, nil
-}
-
-// yamlError is an error's first line: the others show the source.
-func yamlError(err error) string {
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return first
 }
 
 // config reads config.yml, which may be missing.
@@ -213,8 +207,8 @@ func (r *reader) config() error {
 		Address     string `yaml:"repo_url"`
 		Mirrors     any    `yaml:"mirrors"`
 	}
-	if err := yaml.Unmarshal(b, &c); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("migrate: config.yml: %s", yamlError(err))
+	if err := strictyaml.Loose(b, &c); err != nil {
+		return fmt.Errorf("migrate: config.yml: %w", err)
 	}
 	r.out.Name, r.out.Description, r.out.Address = c.Name, c.Description, c.Address
 	list, ok := c.Mirrors.([]any)
