@@ -42,17 +42,19 @@ func (s *Store) change(ctx context.Context, who string, f func(c *change) error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var woken bool
+	var own error // of f, or nil
 	err := s.cfg.DB.Tx(ctx, func(tx *record.Tx) error {
 		c := &change{Tx: tx, who: who, at: s.now()}
 		if err := c.begin(); err != nil {
 			return err
 		}
-		if err := f(c); err != nil {
-			return err
-		}
+		own = f(c)
 		woken = c.woken
-		return nil
+		return own
 	})
+	if errors.Is(err, mios.ErrConflict) && !errors.Is(err, own) {
+		return fmt.Errorf("store: %v", err) // the database was busy: that refuses nothing
+	}
 	if err == nil && woken {
 		signal(s.wake)
 	}
