@@ -271,7 +271,9 @@ func (d *describer) tus(paths object) {
 		o := plainOperation(id, summary, status)
 		o["responses"].(object)["default"] = object{"$ref": "#/components/responses/problem"}
 		o["description"] = "The tus protocol " + tusVersion + " with " + tusExtensions + ": https://tus.io/protocols/resumable-upload. Needs a token with the scope upload."
-		o["parameters"] = params
+		if params != nil {
+			o["parameters"] = params
+		}
 		o["security"] = []any{object{"token": []any{}}}
 		item, ok := paths[Base+path].(object)
 		if !ok {

@@ -69,6 +69,8 @@ func (s *Service) tus(do func(w http.ResponseWriter, r *http.Request, t *Token) 
 			h.Set("Tus-Version", tusVersion)
 			return &Problem{Status: http.StatusPreconditionFailed, Title: "Other protocol", Detail: fmt.Sprintf("uploads speak tus %s and the header Tus-Resumable says %q: send %s", tusVersion, v, tusVersion)}
 		}
+		// What comes before a connection breaks is kept, whoever is quicker.
+		r = r.WithContext(context.WithoutCancel(r.Context()))
 		t, err := s.authenticate(r, Upload)
 		if err != nil {
 			return err
@@ -107,8 +109,12 @@ func (s *Service) tusCreate(w http.ResponseWriter, r *http.Request, t *Token) er
 	if err := s.quota(r.Context(), t, size); err != nil {
 		return err
 	}
+	want := ""
+	if up.want != (mios.Digest{}) {
+		want = up.want.String()
+	}
 	id, err := s.App.Blobs().Uploads().Create(r.Context(), blob.UploadOptions{Size: size, Max: size, Expires: up.Expires,
-		Meta: map[string]string{"who": t.Who, "name": up.Name, "sha256": meta["sha256"], "metadata": r.Header.Get("Upload-Metadata")}})
+		Meta: map[string]string{"who": t.Who, "name": up.Name, "sha256": want, "metadata": r.Header.Get("Upload-Metadata")}})
 	if err != nil {
 		return err
 	}
@@ -240,8 +246,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, up *upload, of
 		defer f.Close()
 		body = f
 	}
-	// What has come is kept, though the client may be gone.
-	ctx := context.WithoutCancel(r.Context())
+	ctx := r.Context()
 	offset, err := s.App.Blobs().Uploads().Append(ctx, up.ID, offset, body)
 	switch {
 	case over.over:
