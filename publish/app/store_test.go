@@ -45,8 +45,12 @@ var backends = map[string]func(t *testing.T) backend{
 
 // each runs a test on every backend.
 func each(t *testing.T, f func(d *desk)) {
+	t.Parallel()
 	for _, name := range slices.Sorted(maps.Keys(backends)) {
-		t.Run(name, func(t *testing.T) { f(newDesk(t, backends[name](t))) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(newDesk(t, backends[name](t)))
+		})
 	}
 }
 
