@@ -56,7 +56,13 @@ const maxFiles = 512
 // since, is the same submission: who did not hear the answer may ask again.
 func (s *Store) Submit(ctx context.Context, who string, u Upload) (*Submission, error) {
 	if err := checkUpload(who, &u); err != nil {
-		return nil, err
+		var named []mios.Digest
+		for _, f := range u.Files {
+			if f.Content == nil {
+				named = append(named, f.Digest)
+			}
+		}
+		return nil, s.refused(ctx, named, err)
 	}
 	files, err := s.ingest(ctx, u.Files)
 	var l *Listing
