@@ -417,5 +417,13 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		dump(files)
+		if p, err := NewProgram(files); err == nil {
+			all := func(string) bool { return true }
+			for u := range p.UsesOf(all, all) {
+				if u.Text != "" && u.Ref != (Ref{}) {
+					t.Errorf("%+v is of a string and of a class", u)
+				}
+			}
+		}
 	})
 }
