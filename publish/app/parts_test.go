@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -440,5 +441,47 @@ func testAudience(d *desk) {
 	d.compile()
 	if got := d.offer(apirepo.AppDevice{Place: api.Place{Region: "DE"}}); got != "1 1" {
 		d.Errorf("a phone is offered %q, want the release before the watch's", got)
+	}
+}
+
+// TestSplits releases a base package with splits, each for some devices.
+func TestSplits(t *testing.T) { each(t, testSplits) }
+
+func testSplits(d *desk) {
+	var apks [][]byte
+	for _, split := range []string{"config.de", "", "config.x86_64", "config.xxhdpi"} {
+		a := apptest.APK{Split: split, Signers: []apksig.Signer{d.ada}}
+		if split == "config.x86_64" {
+			a.Files = map[string]string{"lib/x86_64/libclock.so": "code"}
+		}
+		apks = append(apks, a.Build(d))
+	}
+	sub, err := d.Submit(d.Context(), "ada", upload(apks...))
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.approve(sub.ID)
+	if _, err := d.Release(d.Context(), "rex", sub.ID, app.ReleaseOptions{Share: apirepo.Everyone}); err != nil {
+		d.Fatal(err)
+	}
+	d.compile()
+	p, err := d.Repo().Package(d.Context(), clock)
+	if err != nil {
+		d.Fatal(err)
+	}
+	r := &p.Releases[0]
+	wholeRelease(d.T, d.Repo(), r)
+	if r.Target.SHA256 != mios.Sum(apks[1]) {
+		d.Error("the base package is another file")
+	}
+	got := map[string]string{}
+	for _, s := range r.Splits {
+		got[s.Name] = s.Locale + s.ABI + s.Density
+	}
+	if want := map[string]string{"config.de": "de", "config.x86_64": "x86_64", "config.xxhdpi": "480"}; !maps.Equal(got, want) {
+		d.Errorf("splits %v, want %v", got, want)
+	}
+	if d.compile(); d.rows()["fdroid"] != 0 {
+		d.Error("F-Droid's clients are told of a set, which they cannot install")
 	}
 }
