@@ -133,8 +133,8 @@ type Entries struct {
 // MaxHits is how many hits a node of the tree of words has before it is split.
 const MaxHits = 96
 
-// A WordNode is a node of the tree of words: the hits whose keys begin with the
-// node's prefix, or its children.
+// A WordNode is a node of the tree of words. Of the keys that begin with its
+// prefix, those that go on as a child does are below that child, all others here.
 type WordNode struct {
 	Hits     []Hit       `json:"hits,omitempty"` // by key
 	Children []WordChild `json:"children,omitempty"`
@@ -290,18 +290,28 @@ func Nearest[T any](locale string, m map[string]T) string {
 }
 
 // Words returns what the app is found by: the words of its names, its author and
-// its summary, at most [MaxWords].
-func (l *Listing) Words() []string {
-	var text []string
+// its summary, at most [MaxWords]. Keys are those that lead to it by themselves: short words of a
+// summary do not.
+func (l *Listing) Words() (all, keys []string) {
 	def := l.Locales[l.DefaultLocale()]
-	text = append(text, def.Name)
+	text := []string{def.Name}
 	for _, locale := range sortedLocales(l.Locales) {
 		text = append(text, l.Locales[locale].Name)
 	}
-	text = append(text, l.Author, def.Summary)
-	list := Words(strings.Join(text, "\n"))
-	return list[:min(len(list), MaxWords)]
+	keys = Words(strings.Join(append(text, l.Author), "\n"))
+	all = Words(strings.Join(append(text, l.Author, def.Summary), "\n"))
+	all = all[:min(len(all), MaxWords)]
+	for _, w := range all[min(len(keys), len(all)):] {
+		if significant(w) {
+			keys = append(keys, w)
+		}
+	}
+	return all, keys[:min(len(keys), MaxWords)]
 }
+
+// significant tells whether a word of a summary leads to its app: most shorter
+// ones are in half of all summaries.
+func significant(word string) bool { return len(word) > 3 }
 
 func sortedLocales(m map[string]LocaleListing) []string {
 	list := make([]string, 0, len(m))

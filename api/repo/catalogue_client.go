@@ -179,6 +179,9 @@ type search struct {
 // it, and what that node's keys begin with; nil if nothing does.
 func (w *search) begin(root Ref) (best *Ref, at string, err error) {
 	words := slices.Clone(w.words)
+	if slices.ContainsFunc(words, significant) { // the others lead to some apps alone
+		words = slices.DeleteFunc(words, func(word string) bool { return !significant(word) })
+	}
 	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for _, word := range words {
 		ref, prefix, few, err := w.descend(root, word)
@@ -203,15 +206,18 @@ func (w *search) descend(ref Ref, word string) (node *Ref, at string, few bool, 
 		if err := w.c.readFile(w.ctx, ref.Target("words"), &n); err != nil {
 			return nil, "", false, err
 		}
-		if len(n.Children) == 0 || len(at) >= len(word) {
+		if len(at) >= len(word) {
 			return &ref, at, len(n.Children) == 0, nil
 		}
 		i := slices.IndexFunc(n.Children, func(c WordChild) bool {
 			next := at + c.Next
 			return c.Next != "" && (strings.HasPrefix(word, next) || strings.HasPrefix(next, word))
 		})
-		if i < 0 {
-			return nil, "", false, nil
+		if i < 0 { // what there is of it is here
+			if !slices.ContainsFunc(n.Hits, func(h Hit) bool { return strings.HasPrefix(h.Key, word) }) {
+				return nil, "", false, nil
+			}
+			return &ref, at, true, nil
 		}
 		ref, at = n.Children[i].File, at+n.Children[i].Next
 	}

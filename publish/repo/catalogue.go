@@ -298,10 +298,10 @@ func hitsOf(l *repo.Listing) map[string]repo.Hit {
 		}
 		h.Names[locale] = t.Name
 	}
-	all := l.Words()
+	all, keys := l.Words()
 	h.Words = strings.Join(all, " ")
 	hits := map[string]repo.Hit{}
-	for _, w := range all {
+	for _, w := range keys {
 		h.Key = repo.HitKey(w, l.Package)
 		hits[h.Key] = h
 	}

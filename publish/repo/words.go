@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -9,8 +10,8 @@ import (
 	"mios/api/repo"
 )
 
-// words is a node of the tree of words: hits, or children by what their prefixes
-// have beyond this one's.
+// words is a node of the tree of words: hits, and children by what their prefixes
+// have beyond this one's. No hit goes on with the rune that a child begins with.
 type words struct {
 	ref      *repo.Ref // the file; nil if there is none
 	read     bool
@@ -46,23 +47,19 @@ func (c *catalogue) insert(n *words, rest string, hit repo.Hit) error {
 		return err
 	}
 	n.dirty = true
-	if len(n.children) > 0 {
-		for next, child := range n.children {
-			common := commonPrefix(next, rest)
-			switch common {
-			case "":
-				continue
-			case next:
-				return c.insert(child, rest[len(next):], hit)
-			}
-			// A node between, for what the two have in common.
-			between := &words{read: true, dirty: true, children: map[string]*words{next[len(common):]: child}}
-			delete(n.children, next)
-			n.children[common] = between
-			return c.insert(between, rest[len(common):], hit)
+	for next, child := range n.children {
+		common := commonPrefix(next, rest)
+		switch common {
+		case "":
+			continue
+		case next:
+			return c.insert(child, rest[len(next):], hit)
 		}
-		n.children[rest] = &words{read: true, dirty: true, children: map[string]*words{}, hits: []repo.Hit{hit}}
-		return nil
+		// A node between, for what the two have in common.
+		between := &words{read: true, dirty: true, children: map[string]*words{next[len(common):]: child}}
+		delete(n.children, next)
+		n.children[common] = between
+		return c.insert(between, rest[len(common):], hit)
 	}
 	i, there := slices.BinarySearchFunc(n.hits, hit.Key, func(h repo.Hit, key string) int { return strings.Compare(h.Key, key) })
 	if there {
@@ -76,19 +73,27 @@ func (c *catalogue) insert(n *words, rest string, hit repo.Hit) error {
 	return nil
 }
 
-// split makes children of a node's hits, by the rune at byte at of their keys.
+// split makes children of most of a node's hits, by the rune at byte at of their
+// keys: those that share it with the most others, so that few files hold few.
 func (n *words) split(at int) {
 	groups := map[rune][]repo.Hit{}
 	for _, h := range n.hits {
 		r, _ := utf8.DecodeRuneInString(h.Key[at:])
 		groups[r] = append(groups[r], h)
 	}
-	n.hits = nil
-	for _, hits := range groups {
+	large := slices.SortedFunc(maps.Keys(groups), func(a, b rune) int {
+		return cmp.Or(cmp.Compare(len(groups[b]), len(groups[a])), cmp.Compare(a, b))
+	})
+	for _, r := range large {
+		if len(n.hits) <= repo.MaxHits/2 {
+			return
+		}
+		hits := groups[r]
 		next := hits[0].Key[at:]
 		for _, h := range hits[1:] {
 			next = commonPrefix(next, h.Key[at:])
 		}
+		n.hits = slices.DeleteFunc(n.hits, func(h repo.Hit) bool { return strings.HasPrefix(h.Key[at:], string(r)) })
 		child := &words{read: true, dirty: true, children: map[string]*words{}, hits: hits}
 		n.children[next] = child
 		if len(hits) > repo.MaxHits {
