@@ -316,7 +316,6 @@ func TestMarkers(t *testing.T) {
 }
 
 func FuzzParseMarkers(f *testing.F) {
-	f.Add(markersYAML)
 	f.Add([]byte("version: 1\nservices:\n  - {id: a, name: A, says: S., instead: I., without: works, files: ['*']}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if m, err := ParseMarkers(in); err == nil {
