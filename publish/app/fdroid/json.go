@@ -1,7 +1,6 @@
 package fdroid
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +12,7 @@ import (
 // An encoder appends JSON. Objects get their commas by field: what is written
 // first after an opening brace has none.
 type encoder struct {
-	b    []byte
-	keys []string // scratch
+	b []byte
 }
 
 // field appends a member's name.
@@ -78,7 +76,7 @@ func (e *encoder) list(name string, values []string) {
 	e.open(name, '[')
 	for _, v := range values {
 		e.sep()
-		e.quote(v)
+		e.quote(line.clean(v))
 	}
 	e.close(']')
 }
@@ -123,15 +121,17 @@ func (e *encoder) quote(s string) {
 	e.b = append(b, '"')
 }
 
-// sorted returns a map's keys, sorted, in a slice that is good until the next
-// call.
-func sorted[V any](e *encoder, m map[string]V) []string {
-	e.keys = e.keys[:0]
+// keys returns a map's keys, sorted, without those that are no names: with
+// characters that [kind.clean] takes out.
+func keys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
 	for k := range m {
-		e.keys = append(e.keys, k)
+		if k != "" && line.clean(k) == k {
+			out = append(out, k)
+		}
 	}
-	slices.Sort(e.keys)
-	return e.keys
+	slices.Sort(out)
+	return out
 }
 
 // text appends a member that is a text by locale, unless it is empty.
@@ -146,13 +146,7 @@ func (e *encoder) text(name string, t Text, k kind) {
 
 // texts appends the members of a text.
 func (e *encoder) texts(t Text, k kind) {
-	if len(t) == 1 { // as most have
-		for locale, s := range t {
-			e.str(locale, k.clean(s))
-		}
-		return
-	}
-	for _, locale := range sorted(e, t) {
+	for _, locale := range keys(t) {
 		e.str(locale, k.clean(t[locale]))
 	}
 }
@@ -182,7 +176,7 @@ func (e *encoder) images(name string, m Images) {
 		return
 	}
 	e.open(name, '{')
-	for _, locale := range slices.Sorted(maps.Keys(m)) {
+	for _, locale := range keys(m) {
 		e.field(locale)
 		e.file(m[locale])
 	}

@@ -66,7 +66,7 @@ func (e *encoder) groups(name string, groups map[string]Group) {
 		return
 	}
 	e.open(name, '{')
-	for _, id := range slices.Sorted(maps.Keys(groups)) {
+	for _, id := range keys(groups) {
 		g := groups[id]
 		e.open(id, '{')
 		e.images("icon", g.Icon)

@@ -13,7 +13,7 @@ import (
 func (e *encoder) appV1(a *App) {
 	e.b = append(e.b, '{')
 	if len(a.AntiFeatures) > 0 {
-		e.list("antiFeatures", slices.Sorted(maps.Keys(a.AntiFeatures)))
+		e.list("antiFeatures", keys(a.AntiFeatures))
 	}
 	e.people(a)
 	e.list("categories", a.Categories)
@@ -135,7 +135,7 @@ func (e *encoder) localizedV1(a *App) {
 		return
 	}
 	e.open("localized", '{')
-	for _, locale := range slices.Sorted(maps.Keys(locales)) {
+	for _, locale := range keys(locales) {
 		e.open(locale, '{')
 		for _, t := range texts {
 			if !t.alone {
@@ -200,7 +200,7 @@ func (e *encoder) versionV1(a *App, v *Version) {
 	e.b = append(e.b, '{')
 	e.millis("added", v.Added)
 	if len(v.AntiFeatures) > 0 {
-		e.list("antiFeatures", slices.Sorted(maps.Keys(v.AntiFeatures)))
+		e.list("antiFeatures", keys(v.AntiFeatures))
 	}
 	e.str("apkName", v.File.Name)
 	if !slices.IsSorted(v.Features) {
@@ -222,7 +222,7 @@ func (e *encoder) versionV1(a *App, v *Version) {
 		e.digest("obbPatchFileSha256", v.OBBPatch.Digest)
 	}
 	e.str("packageName", a.Package)
-	e.str("sig", v.Sig)
+	e.str("sig", line.clean(v.Sig))
 	if len(v.Signers) > 0 {
 		e.digest("signer", v.Signers[0])
 	}
@@ -246,7 +246,7 @@ func (e *encoder) permissionsV1(name string, list []Permission) {
 	for _, p := range list {
 		e.sep()
 		e.b = append(e.b, '[')
-		e.quote(p.Name)
+		e.quote(line.clean(p.Name))
 		e.b = append(e.b, ',')
 		if p.MaxSDK == 0 {
 			e.b = append(e.b, "null"...)

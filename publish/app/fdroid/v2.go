@@ -2,7 +2,6 @@ package fdroid
 
 import (
 	"maps"
-	"slices"
 	"strconv"
 )
 
@@ -86,7 +85,7 @@ func (e *encoder) screenshotsV2(a *App) {
 			continue
 		}
 		e.open(k.name, '{')
-		for _, locale := range slices.Sorted(maps.Keys(k.files)) {
+		for _, locale := range keys(k.files) {
 			e.open(locale, '[')
 			for _, f := range k.files[locale] {
 				e.sep()
@@ -174,7 +173,7 @@ func (e *encoder) manifestV2(v *Version) {
 		for _, f := range v.Features {
 			e.sep()
 			e.b = append(e.b, '{')
-			e.str("name", f)
+			e.str("name", line.clean(f))
 			e.close('}')
 		}
 		e.close(']')
@@ -212,7 +211,7 @@ func (e *encoder) permissionsV2(name string, list []Permission) {
 	for _, p := range list {
 		e.sep()
 		e.b = append(e.b, '{')
-		e.str("name", p.Name)
+		e.str("name", line.clean(p.Name))
 		e.num("maxSdkVersion", int64(p.MaxSDK))
 		e.close('}')
 	}
@@ -232,7 +231,7 @@ func (e *encoder) antiFeaturesV2(a *App, v *Version) {
 		maps.Copy(all, v.AntiFeatures)
 	}
 	e.open("antiFeatures", '{')
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	for _, name := range keys(all) {
 		e.open(name, '{')
 		e.texts(all[name], text)
 		e.close('}')
