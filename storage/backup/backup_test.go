@@ -208,6 +208,24 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// goOn publishes from the n-th step on in bursts and pauses, as people do, until
+// ctx ends.
+func goOn(ctx context.Context, s backup.Set, n int) error {
+	for ; ctx.Err() == nil; n++ {
+		if n%4 == 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+		if err := publish(context.WithoutCancel(ctx), s, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestWhileItRuns backs up a store that goes on publishing, and wants what is
 // restored to be what it was at one moment.
 func TestWhileItRuns(t *testing.T) {
@@ -217,25 +235,7 @@ func TestWhileItRuns(t *testing.T) {
 			fill(t, old, 5)
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() {
-				for n := 6; ; n++ {
-					// Bursts and pauses, as people publish.
-					if n%4 == 0 {
-						select {
-						case <-ctx.Done():
-						case <-time.After(300 * time.Millisecond):
-						}
-					}
-					if ctx.Err() != nil {
-						done <- nil
-						return
-					}
-					if err := publish(context.WithoutCancel(ctx), old, n); err != nil {
-						done <- err
-						return
-					}
-				}
-			}()
+			go func() { done <- goOn(ctx, old, 6) }()
 			var b bytes.Buffer
 			_, err := backup.Write(t.Context(), &b, old, nil)
 			stop()

@@ -21,7 +21,7 @@ import (
 // Run tests databases whose URLs fresh makes, of empty ones.
 func Run(t *testing.T, fresh func(t *testing.T) string) {
 	for name, test := range map[string]func(t *testing.T, url string){
-		"Values": values, "Errors": failures, "Rows": openRows, "View": view, "Concurrent": concurrent,
+		"Values": values, "Changes": changes, "Errors": failures, "Hidden": hidden, "Rows": openRows, "View": view, "Concurrent": concurrent,
 		"Migrate": migrate, "MigrateAtOnce": migrateAtOnce, "Lock": lock, "Dump": dump, "Panic": panics, "Text": texts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
@@ -143,7 +143,15 @@ func values(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = db.Tx(t.Context(), func(tx *record.Tx) error {
+}
+
+// changes wants statements that say what they have done.
+func changes(t *testing.T, url string) {
+	db := migrated(t, url)
+	if err := do(t, db, "INSERT INTO things (id, name, note) VALUES (7, 'nothing', '')"); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Tx(t.Context(), func(tx *record.Tx) error {
 		n, err := tx.Exec(`INSERT INTO things (id, name) VALUES (7, 'again') ON CONFLICT (id) DO UPDATE SET name = excluded.name`)
 		if err != nil || n != 1 {
 			t.Errorf("upsert changed %d rows, %v", n, err)
@@ -195,7 +203,16 @@ func failures(t *testing.T, url string) {
 	if err := do(t, db, "SELEC"); err == nil || errors.Is(err, mios.ErrConflict) || errors.Is(err, mios.ErrInvalid) {
 		t.Errorf("no SQL: %v", err)
 	}
-	// What fn hides does not commit, and no statement works after one that failed.
+}
+
+// hidden wants what fn hides not to commit, and no statement to work after one
+// that failed.
+func hidden(t *testing.T, url string) {
+	db := migrated(t, url)
+	const insert = "INSERT INTO things (id, name, weight) VALUES (?, ?, ?)"
+	if err := do(t, db, insert, 1, "one", nil); err != nil {
+		t.Fatal(err)
+	}
 	err := db.Tx(t.Context(), func(tx *record.Tx) error {
 		if _, err := tx.Exec(insert, 3, "three", nil); err != nil {
 			return err
