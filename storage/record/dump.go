@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"mios"
+	"mios/storage/record/sqltext"
 )
 
 // A dump is lines of JSON: a header, the migrations, each table followed by its
@@ -187,17 +188,17 @@ func tables(list []migration) []string {
 		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
 	}
 	for _, m := range list {
-		for _, s := range statements(m.SQL) {
-			w := words(s, 6)
+		for _, s := range sqltext.Statements(m.SQL) {
+			w := sqltext.Words(s, 6)
 			clean := slices.DeleteFunc(w, func(s string) bool { return slices.Contains([]string{"IF", "NOT", "EXISTS"}, strings.ToUpper(s)) })
 			switch {
 			case len(clean) < 3:
-			case begins(s, "CREATE", "TABLE"):
+			case sqltext.Begins(s, "CREATE", "TABLE"):
 				remove(clean[2])
 				names = append(names, clean[2])
-			case begins(s, "DROP", "TABLE"):
+			case sqltext.Begins(s, "DROP", "TABLE"):
 				remove(clean[2])
-			case begins(s, "ALTER", "TABLE") && len(clean) == 6 && strings.EqualFold(clean[3]+clean[4], "RENAMETO"):
+			case sqltext.Begins(s, "ALTER", "TABLE") && len(clean) == 6 && strings.EqualFold(clean[3]+clean[4], "RENAMETO"):
 				if i := slices.Index(names, clean[2]); i >= 0 {
 					names[i] = clean[5]
 				}

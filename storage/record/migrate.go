@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/storage/record/sqltext"
 )
 
 // A migration is one step that the tables of a part of the program have taken.
@@ -96,12 +97,12 @@ func readMigrations(part string, migrations fs.FS) ([]migration, error) {
 
 // define runs the statements of a migration.
 func (tx *Tx) define(sql string) error {
-	for _, s := range statements(sql) {
+	for _, s := range sqltext.Statements(sql) {
 		if _, err := tx.prepare(nil); err != nil {
 			return err
 		}
 		if _, err := tx.handle.ExecContext(tx.ctx, tx.db.define(s)); err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(words(s, 3), " "), tx.fail(err))
+			return fmt.Errorf("%s: %w", strings.Join(sqltext.Words(s, 3), " "), tx.fail(err))
 		}
 	}
 	return nil

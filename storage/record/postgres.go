@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"mios"
+	"mios/storage/record/sqltext"
 )
 
 // postgresDB is a database of PostgreSQL's. Locks have connections of their
@@ -73,7 +74,7 @@ func (db *postgresDB) begin(ctx context.Context, readOnly bool) (*sql.Tx, error)
 	return db.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
 }
 
-func (db *postgresDB) bind(query string) string { return numbered(query) }
+func (db *postgresDB) bind(query string) string { return sqltext.Numbered(query) }
 
 // postgresTypes are PostgreSQL's names of the portable types. Text is sorted by
 // its bytes, as SQLite does.
@@ -81,11 +82,11 @@ var postgresTypes = map[string]string{
 	"INTEGER": "BIGINT", "BLOB": "BYTEA", "REAL": "DOUBLE PRECISION", "TEXT": `TEXT COLLATE "C"`,
 }
 
-func (db *postgresDB) define(statement []token) string {
-	if !defines(statement) {
-		return text(statement, nil)
+func (db *postgresDB) define(statement []sqltext.Token) string {
+	if !sqltext.Defines(statement) {
+		return sqltext.Text(statement, nil)
 	}
-	return text(statement, postgresTypes)
+	return sqltext.Text(statement, postgresTypes)
 }
 
 // judge reads the codes of PostgreSQL's manual, appendix A.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mios"
+	"mios/storage/record/sqltext"
 )
 
 // A DB is an open database. Its methods may be called concurrently.
@@ -24,7 +25,7 @@ type dialect interface {
 	// bind returns a query with the database's own placeholders.
 	bind(query string) string
 	// define returns a migration's statement with the database's own types.
-	define(statement []token) string
+	define(statement []sqltext.Token) string
 	// judge says what kind of error the database gave.
 	judge(err error) verdict
 	lock(ctx context.Context, name string) (func(), error)

@@ -16,6 +16,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"mios"
+	"mios/storage/record/sqltext"
 )
 
 // sqliteDB is a file of SQLite's. One connection writes, and those that read do
@@ -89,12 +90,12 @@ func (db *sqliteDB) bind(query string) string { return query }
 // STRICT, so that they take no other values than PostgreSQL's.
 var sqliteTypes = map[string]string{"BIGINT": "INTEGER", "BOOLEAN": "INTEGER"}
 
-func (db *sqliteDB) define(statement []token) string {
-	if !defines(statement) {
-		return text(statement, nil)
+func (db *sqliteDB) define(statement []sqltext.Token) string {
+	if !sqltext.Defines(statement) {
+		return sqltext.Text(statement, nil)
 	}
-	s := text(statement, sqliteTypes)
-	if begins(statement, "CREATE", "TABLE") {
+	s := sqltext.Text(statement, sqliteTypes)
+	if sqltext.Begins(statement, "CREATE", "TABLE") {
 		s += " STRICT"
 	}
 	return s
