@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -122,9 +123,24 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string) err
 	if s.serveKept(w, r, name) {
 		return nil
 	}
+	for try := 1; ; try++ {
+		written, err := s.serveOpened(w, r, name)
+		// A pointer that moves while it is read, in S3, is read again.
+		if err == nil || written || try == maxTries || r.Context().Err() != nil || errors.Is(err, mios.ErrNotFound) || errors.Is(err, mios.ErrInvalid) {
+			return err
+		}
+	}
+}
+
+// maxTries is how often a file is read that changes meanwhile.
+const maxTries = 5
+
+// serveOpened answers with a file that has to be opened. It tells whether a part
+// of the answer is written: then nothing can be mended.
+func (s *Service) serveOpened(w http.ResponseWriter, r *http.Request, name string) (written bool, err error) {
 	f, err := s.Tree.Open(r.Context(), name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if f.Size() > maxHot {
 		return s.serveLarge(w, r, name, f)
@@ -133,12 +149,12 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string) err
 	e := s.hot.get(name)
 	if e == nil || !e.stamp.same(stampOf(f)) {
 		if e, err = s.load(name, f); err != nil {
-			return err
+			return false, err
 		}
 		s.hot.put(e)
 	}
 	s.answer(w, r, e)
-	return nil
+	return true, nil
 }
 
 // Prepare makes the encodings of a file, unless they are there or it gains
@@ -255,15 +271,14 @@ func (s *Service) write(w http.ResponseWriter, r *http.Request, b []byte) {
 
 // serveLarge answers with a file that stays where it is, and closes it or keeps
 // it open.
-func (s *Service) serveLarge(w http.ResponseWriter, r *http.Request, name string, f tree.File) error {
+func (s *Service) serveLarge(w http.ResponseWriter, r *http.Request, name string, f tree.File) (written bool, err error) {
 	tag, immutable := s.immutable(name)
 	e := &entry{name: name, tag: tag, immutable: immutable, encodes: s.encodes(name, f.Size())}
 	kept := &openFile{File: f, name: name, refs: 1}
 	defer s.open.release(kept)
 	if tag == "" || e.encodes {
-		var err error
 		if e.digest, err = s.digest(r.Context(), name, f); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if tag == "" {
@@ -275,24 +290,24 @@ func (s *Service) serveLarge(w http.ResponseWriter, r *http.Request, name string
 			defer v.Close()
 			fi, err := v.Stat()
 			if err != nil {
-				return err
+				return false, err
 			}
 			e.headOf(e.tag+"-"+c.name, c.name, int(fi.Size())).set(h)
 			http.ServeContent(w, r, "", time.Time{}, v)
-			return nil
+			return true, nil
 		}
 	}
 	kept.head = e.headOf(e.tag, "", int(f.Size()))
 	if _, _, ok := smallSpan(r, f.Size()); ok && immutable {
 		s.open.put(kept)
 		if s.serveSpan(w, r, kept) {
-			return nil
+			return true, nil
 		}
 	}
 	kept.head.set(h)
 	delete(h, "Content-Length")
 	http.ServeContent(w, r, "", time.Time{}, f)
-	return nil
+	return true, nil
 }
 
 // openVariant opens the encoding of a large file that a client wants most, or

@@ -397,3 +397,42 @@ func TestHot(t *testing.T) {
 		t.Errorf("files were opened %d times, want none after the first", c.opens-before)
 	}
 }
+
+// torn is a tree whose files change while they are read, a few times.
+type torn struct {
+	tree.Tree
+	left int
+}
+
+type tornFile struct {
+	tree.File
+	t *torn
+}
+
+func (c *torn) Open(ctx context.Context, name string) (tree.File, error) {
+	f, err := c.Tree.Open(ctx, name)
+	return tornFile{f, c}, err
+}
+
+func (f tornFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.t.left > 0 {
+		f.t.left--
+		return 0, errors.New("it is another one now")
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestChangesWhileRead: a pointer of S3 that moves while it is read is read
+// again, and not for ever.
+func TestChangesWhileRead(t *testing.T) {
+	for _, size := range []int{100, 100_000} {
+		for left, want := range map[int]int{0: 200, 2: 200, 1000: 500} {
+			s := newSite(t)
+			s.point(t, "pointer", nil, text(1, size), 0)
+			s.service.Tree = &torn{s.tree, left}
+			if res, _ := s.get(t, "GET", "pointer"); res.StatusCode != want {
+				t.Errorf("%d bytes that change %d times: %s, want %d", size, left, res.Status, want)
+			}
+		}
+	}
+}
