@@ -161,6 +161,9 @@ func (p pair) keep(tx *record.Tx, digest string, size int64) error {
 	return err
 }
 
+// deltaMemory bounds what comparing two APKs takes beside them, in bytes.
+const deltaMemory = 512 << 20
+
 // compare writes the delta between the two.
 func (s *Store) compare(ctx context.Context, p pair, w io.Writer) error {
 	var files [2]blob.File
@@ -172,7 +175,7 @@ func (s *Store) compare(ctx context.Context, p pair, w io.Writer) error {
 		defer f.Close()
 		files[i] = f
 	}
-	_, err := apkdelta.Make(ctx, files[0], p.old.Length, files[1], p.new.Length, w, apkdelta.Options{})
+	_, err := apkdelta.Make(ctx, files[0], p.old.Length, files[1], p.new.Length, w, apkdelta.Options{Memory: deltaMemory})
 	return err
 }
 
