@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"mios/publish/app"
 	"mios/publish/app/apptest"
 	"mios/publish/app/history"
+	"mios/serve"
 	"mios/serve/store"
 	"mios/storage/record"
 )
@@ -333,11 +336,18 @@ func (d *desk) both(path string) string {
 	return d.rex
 }
 
-// TestSlow: who drips a body, or does not send one, is told to go.
+// TestSlow: who drips the head of a request loses the connection.
 func TestSlow(t *testing.T) {
 	d := newDesk(t)
-	d.Config.ReadHeaderTimeout = 50 * time.Millisecond
-	c, err := net.Dial("tcp", d.Listener.Addr().String())
+	slow := httptest.NewUnstartedServer(d.service.Handler())
+	slow.Config = serve.NewServer(slow.Config.Handler, slog.New(slog.DiscardHandler))
+	if slow.Config.ReadHeaderTimeout == 0 {
+		t.Error("the server waits for ever")
+	}
+	slow.Config.ReadHeaderTimeout = 50 * time.Millisecond
+	slow.Start()
+	t.Cleanup(slow.Close)
+	c, err := net.Dial("tcp", slow.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
