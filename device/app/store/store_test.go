@@ -22,7 +22,7 @@ func TestLife(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	one := w.release(spec{code: 1}, nil)
-	found, err := w.store.Search(t.Context(), "tea", quiet)
+	found, err := w.store.Search(t.Context(), "tee", quiet)
 	if err != nil || len(found.Apps) != 1 || found.Apps[0].Package != pkg || found.More {
 		t.Errorf("Search = %+v, %v", found, err)
 	}
@@ -111,7 +111,7 @@ func TestUnseen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.release(spec{code: 1}, func(r *repo.AppRelease) { r.Regions = []string{"FR"} })
-	if found, err := w.store.Search(t.Context(), "tea", quiet); err != nil || len(found.Apps) != 0 {
+	if found, err := w.store.Search(t.Context(), "tee", quiet); err != nil || len(found.Apps) != 0 {
 		t.Errorf("Search = %+v, %v", found, err)
 	}
 	if sh, err := w.store.Show(t.Context(), pkg, quiet); err == nil || !strings.Contains(err.Error(), "no release of it for this device") {
@@ -121,7 +121,7 @@ func TestUnseen(t *testing.T) {
 	w.has(0)
 	w.releases[0].Regions = []string{"FR", "DE"}
 	w.publish()
-	if found, err := w.store.Search(t.Context(), "tea", quiet); err != nil || len(found.Apps) != 1 {
+	if found, err := w.store.Search(t.Context(), "tee", quiet); err != nil || len(found.Apps) != 1 {
 		t.Errorf("Search = %+v, %v", found, err)
 	}
 	w.install(Installed, "")
