@@ -50,7 +50,7 @@ func printFlags(w io.Writer, fs *flag.FlagSet) {
 		}
 		fmt.Fprintf(w, "  %-22s  %s", name, help)
 		switch f.DefValue {
-		case "", "false", "0":
+		case "", "false", "0", "0s":
 			fmt.Fprintln(w)
 		default:
 			fmt.Fprintf(w, " (default: %s)\n", f.DefValue)

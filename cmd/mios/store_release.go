@@ -21,7 +21,7 @@ var storeRelease = command{"store release", "[flags] SUBMISSION", "release an ap
 		share := f.String("share", "", "`per cent` of the devices that it is for today (default: the first step on production, else 100)")
 		regions := f.String("regions", "", "`regions`, ISO 3166 with commas between: DE,AT (default: everywhere)")
 		classes := f.String("classes", "", "`classes` of devices, with commas between: phone, watch, iot, car (default: all)")
-		steps := f.String("steps", "1,5,20,100", "shares in per `cent` in which it grows")
+		steps := f.String("steps", "1,5,20,100", "`SHARES` in per cent, with commas between, in which it grows")
 		f.DurationVar(&o.Every, "every", 0, "`time` between two steps: 24h (default: it grows only when told)")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err

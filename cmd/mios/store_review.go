@@ -164,10 +164,10 @@ var storeStatus = command{"store status", "[flags]", "print what a store has, an
 		if f.json {
 			return printJSON(e, st)
 		}
-		fmt.Fprintf(e.stdout, "%d apps, %d events in the history\n", st.Apps, st.Events)
+		fmt.Fprintf(e.stdout, "%s, %s in the history\n", counted(st.Apps, "app"), counted(st.Events, "event"))
 		for _, state := range []app.State{app.Checking, app.Review, app.Approved, app.Rejected} {
 			if n := st.Submissions[state]; n > 0 {
-				fmt.Fprintf(e.stdout, "%d submissions: %s\n", n, stateOf(state))
+				fmt.Fprintf(e.stdout, "%s: %s\n", counted(n, "submission"), stateOf(state))
 			}
 		}
 		if len(st.Waiting) > 0 {
@@ -217,3 +217,11 @@ var storeCompile = command{"store compile", "[flags]", "bring what devices see t
 		}
 		return nil
 	}}
+
+// counted is so many of a thing, for people.
+func counted(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
