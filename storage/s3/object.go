@@ -68,16 +68,34 @@ func (b *Bucket) Put(ctx context.Context, name string, body *Body, c Condition, 
 		header["If-Match"] = c.ETag
 	}
 	res, err := b.do(ctx, request{op: http.MethodPut, name: name, header: header, body: body})
-	if e, ok := errors.AsType[*Error](err); ok && e.Retried && errors.Is(err, mios.ErrConflict) {
-		// The first request may have been done, and only its answer lost.
-		if o, errHead := b.Head(ctx, name); errHead == nil && o.writer == header[writerHeader] {
-			return nil
-		}
+	if err != nil && c != (Condition{}) {
+		return b.settle(ctx, name, header[writerHeader], c, err)
 	}
 	if err != nil {
 		return err
 	}
 	return res.Body.Close()
+}
+
+// settle finds out what became of a conditional request that failed. One that was
+// sent before may have been done then, and only its answer lost. Then the next is
+// refused, which a server may say before it has read all bytes, and close the
+// connection: who is still writing never sees that answer.
+func (b *Bucket) settle(ctx context.Context, name, writer string, c Condition, err error) error {
+	e, answered := errors.AsType[*Error](err)
+	if answered && !(e.Retried && errors.Is(err, mios.ErrConflict)) {
+		return err
+	}
+	o, errHead := b.Head(ctx, name)
+	switch {
+	case errHead != nil:
+		return err
+	case o.writer == writer:
+		return nil
+	case !answered && (c.Absent || o.ETag != c.ETag):
+		return &Error{Op: http.MethodPut, Name: b.String() + name, Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Retried: true}
+	}
+	return err
 }
 
 // Head returns what is known of an object. The error wraps [mios.ErrNotFound]
