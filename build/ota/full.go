@@ -25,6 +25,9 @@ type Options struct {
 	Timestamp     int64
 	SecurityPatch string
 	Signers       []crypto.Signer // RSA; none leaves the payload unsigned
+	// Chunk is how many bytes of a partition one operation writes, as
+	// [payload.Full] has it.
+	Chunk int64
 }
 
 // MinorPartial is the least minor version of payloads that an update_engine must
@@ -36,6 +39,7 @@ const MinorPartial = 7
 func Of(b *input.Build, o Options) (*payload.Full, error) {
 	f := &payload.Full{
 		MaxTimestamp: b.Timestamp, SecurityPatch: b.SecurityPatch, Dynamic: b.Dynamic, Apexes: b.Apexes, Signers: o.Signers,
+		Chunk: o.Chunk,
 	}
 	if o.Timestamp != 0 {
 		f.MaxTimestamp = o.Timestamp

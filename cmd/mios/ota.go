@@ -34,6 +34,8 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what BUILD says)")
 		fs.Int64Var(&o.Timestamp, "timestamp", 0, "the build's time in `seconds` since 1970 (default: what BUILD says)")
 		partitions := fs.String("partitions", "", "`names`, with commas: bring only these, a partial update")
+		chunk := fs.Int64("chunk-size", payload.ChunkSize>>20, "`MiB` of a partition that one operation writes, 1 to 64: more makes the payload smaller,\n"+
+			strings.Repeat(" ", 26)+"and devices need as much more memory")
 		fs.Func("image", "`NAME=FILE`: the image of a partition; may be there often", func(v string) error {
 			if name, file, ok := strings.Cut(v, "="); !ok || name == "" || file == "" {
 				return fmt.Errorf("want NAME=FILE")
@@ -49,6 +51,10 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		if (fs.NArg() == 0) == (len(o.images) == 0) {
 			return errUsage
 		}
+		if *chunk < 1 || *chunk > payload.MaxWindow>>20 {
+			return fmt.Errorf("%w: --chunk-size %d: want 1 to %d", errUsage, *chunk, payload.MaxWindow>>20)
+		}
+		o.Chunk = *chunk << 20
 		if *partitions != "" {
 			o.Partitions = strings.Split(*partitions, ",")
 		}

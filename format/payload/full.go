@@ -2,6 +2,7 @@ package payload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -14,7 +15,8 @@ import (
 )
 
 // ChunkSize is how many bytes of a partition one operation of a full payload
-// writes. It is also the window of the xz streams that are written.
+// writes, unless [Full.Chunk] says otherwise. It is also the window of the xz
+// streams that are written, for which a device needs as much memory.
 const ChunkSize = 2 << 20
 
 // An Image is what a partition is to hold.
@@ -46,6 +48,10 @@ type Full struct {
 	SecurityPatch string
 	Signers       []crypto.Signer // RSA; none leaves the payload unsigned
 
+	// Chunk is how many bytes of a partition one operation writes, a multiple of
+	// DefaultBlockSize up to MaxWindow; 0 means ChunkSize. Larger ones make a
+	// smaller payload.
+	Chunk int64
 	// Progress, if set, is told how many of the images' bytes are compressed.
 	Progress func(done, total int64)
 	// Workers is how many cores to use: 0 means all. The result does not depend
@@ -77,6 +83,9 @@ func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker)
 	if err := m.check(0); err != nil {
 		return Properties{}, err
 	}
+	if f.Chunk < 0 || f.Chunk > MaxWindow || f.Chunk%DefaultBlockSize != 0 {
+		return Properties{}, fmt.Errorf("operations of %d bytes: %w: want a multiple of %d up to %d", f.Chunk, mios.ErrInvalid, DefaultBlockSize, MaxWindow)
+	}
 	if err := f.compress(ctx, m, spool); err != nil {
 		return Properties{}, err
 	}
@@ -104,7 +113,7 @@ func (f *Full) compress(ctx context.Context, m *Manifest, data io.Writer) error 
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	work, order := make(chan *chunk), make(chan *chunk, 2*workers)
+	work, order := make(chan *chunk), make(chan *chunk, f.ahead(workers))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -132,12 +141,22 @@ func (f *Full) compress(ctx context.Context, m *Manifest, data io.Writer) error 
 	return context.Cause(ctx)
 }
 
+// ahead is how many chunks are read before those that are due are written:
+// fewer of large ones, which take memory.
+func (f *Full) ahead(workers int) int {
+	if f.Chunk > 4*ChunkSize {
+		return workers
+	}
+	return 2 * workers
+}
+
 // chunks reads the images and hands each chunk to a worker and to the one who
 // collects them.
 func (f *Full) chunks(ctx context.Context, work, order chan<- *chunk) error {
+	step := cmp.Or(f.Chunk, ChunkSize)
 	for i, img := range f.Images {
-		for off := int64(0); off < img.Size; off += ChunkSize {
-			c := &chunk{image: i, off: off, plain: make([]byte, min(ChunkSize, img.Size-off)), done: make(chan struct{})}
+		for off := int64(0); off < img.Size; off += step {
+			c := &chunk{image: i, off: off, plain: make([]byte, min(step, img.Size-off)), done: make(chan struct{})}
 			if n, err := img.Content.ReadAt(c.plain, off); n < len(c.plain) {
 				return fmt.Errorf("partition %s: image ends at %d, want %d bytes: %w", img.Name, off+int64(n), img.Size, err)
 			}

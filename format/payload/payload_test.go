@@ -132,6 +132,32 @@ var sample = sync.OnceValues(func() ([]byte, Properties) {
 	return b.Bytes(), p
 })
 
+// TestChunk makes operations of other sizes.
+func TestChunk(t *testing.T) {
+	for _, chunk := range []int64{4 * DefaultBlockSize, 4 * ChunkSize} {
+		b, _ := write(t, &Full{Images: images(), Chunk: chunk, Workers: 2})
+		disk, md, err := applyAll(t, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, img := range images() {
+			ops := md.Manifest.Partitions[i].Operations
+			if want := (img.Size + chunk - 1) / chunk; int64(len(ops)) != want {
+				t.Errorf("%s has %d operations of %d bytes, want %d", img.Name, len(ops), chunk, want)
+			}
+			want, err := io.ReadAll(io.NewSectionReader(img.Content, 0, img.Size))
+			if err != nil || !bytes.Equal(disk[img.Name].b, want) {
+				t.Errorf("%s is another image: %v", img.Name, err)
+			}
+		}
+	}
+	for _, chunk := range []int64{-DefaultBlockSize, DefaultBlockSize + 1, MaxWindow + DefaultBlockSize} {
+		if _, err := (&Full{Images: images(), Chunk: chunk}).Write(t.Context(), io.Discard, new(memorySpool)); !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("operations of %d bytes: %v, want %v", chunk, err, mios.ErrInvalid)
+		}
+	}
+}
+
 func TestFullRoundTrip(t *testing.T) {
 	b, p := sample()
 	disk, md, err := applyAll(t, b, public(testkit.RSA(0))...)
