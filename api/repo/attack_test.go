@@ -234,7 +234,6 @@ func TestAttacks(t *testing.T) {
 			w := base.copy(t, files, state)
 			before := w.newest().Version
 			tt.attack(w)
-			w.client.AskRoots()
 			err := w.client.Refresh(t.Context())
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("Refresh = %v, want %v", err, tt.want)

@@ -102,27 +102,18 @@ func (c *Client) now(s *state) time.Time {
 	return now
 }
 
-// rootsAge is for how long a client that has asked for newer roots takes the
-// timestamp's word for it that there is none. Whoever stole the timestamp's key can
-// hide a root for no longer than that.
-const rootsAge = 24 * time.Hour
-
 // Refresh brings the trusted state up to date: root, timestamp, snapshot,
 // targets, and the product's releases and rollout. A device that slept walks
 // every root from the one it knows. After an error what was trusted before
 // still is, with newer roots and a newer time if there were any. If nothing has
-// changed, the timestamp is all that is fetched, save once a day.
+// changed, the timestamp is all that is fetched, and the next root asked for.
 func (c *Client) Refresh(ctx context.Context) error {
 	c.working.Lock()
 	defer c.working.Unlock()
-	if c.refreshQuickly(ctx) {
-		return nil
-	}
 	s := c.current().clone()
 	if err := c.walkRoots(ctx, s); err != nil {
 		return err
 	}
-	s.raw.RootsAsked = c.now(s)
 	next := s.clone()
 	if err := c.refresh(ctx, next); err != nil {
 		// What the roots and the clock taught is kept.
@@ -130,23 +121,6 @@ func (c *Client) Refresh(ctx context.Context) error {
 		return errors.Join(err, c.commit(s))
 	}
 	return c.commit(next)
-}
-
-// refreshQuickly is [Client.Refresh] for who asked for newer roots lately, and
-// finds a good timestamp that says there is none. If that is not so, or anything is
-// wrong, it changes nothing, and all is asked for in order, roots first.
-func (c *Client) refreshQuickly(ctx context.Context) bool {
-	s := c.current().clone()
-	if age := c.now(s).Sub(s.raw.RootsAsked); age < 0 || age > rootsAge || s.timestamp == nil {
-		return false
-	}
-	if err := c.refreshTimestamp(ctx, s); err != nil {
-		return false
-	}
-	if n, ok := s.timestamp.Signed.Unrecognized[RootVersion].(int64); !ok || n != s.root.Signed.Version {
-		return false
-	}
-	return c.refreshBelow(ctx, s) == nil && c.commit(s) == nil
 }
 
 // walkRoots goes from the root that is known to the newest, and keeps each.
@@ -178,11 +152,6 @@ func (c *Client) refresh(ctx context.Context, s *state) error {
 	if err := c.refreshTimestamp(ctx, s); err != nil {
 		return err
 	}
-	return c.refreshBelow(ctx, s)
-}
-
-// refreshBelow fetches what the timestamp says is new.
-func (c *Client) refreshBelow(ctx context.Context, s *state) error {
 	if err := c.refreshSnapshot(ctx, s); err != nil {
 		return err
 	}

@@ -28,7 +28,6 @@ func TestGoTUFRepository(t *testing.T) {
 		w.forge(role, w.role(role), signer)
 	}
 	w.mirror.gets = nil
-	w.client.AskRoots()
 	w.refresh()
 	if r := w.newest(); r.Version != "2" {
 		t.Errorf("release %s, want 2", r.Version)

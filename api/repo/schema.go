@@ -35,10 +35,6 @@ func OSRole(product string) string { return "os-" + product }
 // lists of SHA-256 in hexadecimal, the signers, by package.
 const ClaimsField = "x-mios-claims"
 
-// RootVersion is the field of timestamp metadata with the version of the newest
-// root, so that a device does not have to ask for another every time.
-const RootVersion = "x-mios-root"
-
 // SignedAt is the field of timestamp and root metadata that says when they
 // were signed, in RFC 3339: what a device's clock learns from.
 const SignedAt = "x-mios-signed-at"

@@ -31,8 +31,6 @@ type saved struct {
 	Old       map[mios.Digest][]byte `json:"old,omitempty"` // files that nobody has asked for since the snapshot changed
 	Time      time.Time              `json:"time"`          // the newest signed time seen
 	TimeRoot  int64                  `json:"time_root"`     // version of the root whose keys signed it
-	// RootsAsked is when the repository was last asked for newer roots.
-	RootsAsked time.Time `json:"roots_asked,omitzero"`
 }
 
 // A state is one verified view of the repository. It does not change once a
@@ -171,7 +169,7 @@ func (s *state) restore(old *saved) {
 	bad := func(sum mios.Digest, b []byte) bool { return mios.Sum(b) != sum }
 	maps.DeleteFunc(old.Files, bad)
 	maps.DeleteFunc(old.Old, bad)
-	s.raw.Files, s.raw.Old, s.raw.RootsAsked = old.Files, old.Old, old.RootsAsked
+	s.raw.Files, s.raw.Old = old.Files, old.Old
 	if s.raw.Files == nil {
 		s.raw.Files = map[mios.Digest][]byte{}
 	}

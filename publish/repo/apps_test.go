@@ -243,13 +243,13 @@ func TestChanged(t *testing.T) {
 		t.Errorf("at first %q has changed", got)
 	}
 	count.opens = 0
-	if got, seen = look(seen, mine...); got != "" || count.opens != 1 {
+	if got, seen = look(seen, mine...); got != "" || count.opens != 2 { // the next root, and the timestamp
 		t.Errorf("with nothing new %q has changed, and %d files were asked for", got, count.opens)
 	}
 	d.must(d.repo.SetApps(ctx, app(2, 2)))
 	count.opens = 0
-	// timestamp, snapshot, the bin
-	if got, seen = look(seen, mine...); got != "org.example.app2" || count.opens != 3 {
+	// the next root, timestamp, snapshot, the bin
+	if got, seen = look(seen, mine...); got != "org.example.app2" || count.opens != 4 {
 		t.Errorf("%q has changed, want app2; %d files were asked for", got, count.opens)
 	}
 	d.must(d.repo.RemoveApps(ctx, "org.example.app1"))

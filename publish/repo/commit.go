@@ -184,7 +184,7 @@ func (t *tx) timestamp(root *rootMeta, snap *snapshotMeta, raw []byte) (*timesta
 		stamp.Signed.Version = t.view.timestamp.Signed.Version + 1
 	}
 	stamp.Signed.Meta = map[string]*tuf.MetaFile{"snapshot.json": metaFile(snap.Signed.Version, raw)}
-	stamp.Signed.Unrecognized = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339), repo.RootVersion: root.Signed.Version}
+	stamp.Signed.Unrecognized = map[string]any{repo.SignedAt: t.signed.Format(time.RFC3339)}
 	err := t.signOnline(root, tuf.RoleTimestamp, stamp)
 	if err != nil {
 		return nil, nil, err

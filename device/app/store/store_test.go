@@ -384,8 +384,9 @@ func TestMirrors(t *testing.T) {
 	other.asked = nil
 	other.mu.Unlock()
 	w.update(Current, "")
-	if len(other.asked) != 0 {
-		t.Errorf("after a restart the mirror that lies is asked for %q", other.asked)
+	// A root that one mirror has not may be on another.
+	if asked := slices.DeleteFunc(other.asked, func(name string) bool { return strings.HasSuffix(name, ".root.json@") }); len(asked) != 0 {
+		t.Errorf("after a restart the mirror that lies is asked for %q", asked)
 	}
 }
 
