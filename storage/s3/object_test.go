@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"mios"
@@ -24,8 +25,11 @@ func TestPutSettles(t *testing.T) {
 		{"somebody else's", "another", false, mios.ErrConflict},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			var mu sync.Mutex
 			writer, puts := tt.there, 0
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
 				if r.Method == http.MethodHead {
 					w.Header().Set(writerHeader, writer)
 					return
@@ -45,6 +49,8 @@ func TestPutSettles(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Errorf("Put = %v, want %v", err, tt.want)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if puts < 2 {
 				t.Errorf("%d requests: nothing was sent again", puts)
 			}
