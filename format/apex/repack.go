@@ -13,6 +13,7 @@ import (
 	"io"
 
 	"mios/format/apk"
+	"mios/internal/count"
 )
 
 // alignExtra is the id of the extra field that AOSP's tools pad with: two bytes
@@ -112,23 +113,12 @@ func capexHeader(name string) zip.FileHeader {
 // A writer writes entries whose headers say all, and aligns those that are
 // stored.
 type writer struct {
-	n   countWriter
+	n   count.Writer
 	zip *zip.Writer
 }
 
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
-}
-
 func newWriter(w io.Writer) *writer {
-	out := &writer{n: countWriter{w: w}}
+	out := &writer{n: count.Writer{W: w}}
 	out.zip = zip.NewWriter(&out.n)
 	return out
 }
@@ -163,8 +153,8 @@ func (w *writer) store(h zip.FileHeader, r io.ReadSeeker) error {
 // that the header in front can say what follows.
 func (w *writer) deflate(h zip.FileHeader, r io.ReadSeeker) error {
 	sum := crc32.NewIEEE()
-	count := countWriter{w: io.Discard}
-	n, err := squeeze(&count, io.TeeReader(r, sum))
+	packed := count.Writer{W: io.Discard}
+	n, err := squeeze(&packed, io.TeeReader(r, sum))
 	if err != nil {
 		return err
 	}
@@ -172,7 +162,7 @@ func (w *writer) deflate(h zip.FileHeader, r io.ReadSeeker) error {
 		return err
 	}
 	h.Method, h.CRC32 = zip.Deflate, sum.Sum32()
-	h.UncompressedSize64, h.CompressedSize64 = uint64(n), uint64(count.n)
+	h.UncompressedSize64, h.CompressedSize64 = uint64(n), uint64(packed.N)
 	out, err := w.create(h)
 	if err != nil {
 		return err
@@ -217,7 +207,7 @@ func (w *writer) create(h zip.FileHeader) (io.Writer, error) {
 		if h.Name == PayloadName {
 			a = PayloadAlign
 		}
-		h.Extra = alignedExtra(w.n.n+30+int64(len(h.Name)), a)
+		h.Extra = alignedExtra(w.n.N+30+int64(len(h.Name)), a)
 	}
 	return w.zip.CreateRaw(&h)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"mios/internal/bzip2"
+	"mios/internal/count"
 	"mios/internal/xz"
 )
 
@@ -65,10 +66,10 @@ func worth(n, faster int) bool { return n <= faster-faster/10 }
 
 // incompressible reports whether deflate makes nothing smaller of b.
 func incompressible(b []byte) (bool, error) {
-	n := &countWriter{w: io.Discard}
+	n := &count.Writer{W: io.Discard}
 	w, err := flate.NewWriter(n, flate.BestSpeed)
 	err = finish(w, err, b)
-	return n.n >= int64(len(b)), err
+	return n.N >= int64(len(b)), err
 }
 
 // finish writes plain to an encoder that was made with err, and ends it.

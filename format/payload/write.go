@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"mios"
+	"mios/internal/count"
 )
 
 // Properties is what payload_properties.txt says of a payload.
@@ -76,7 +77,7 @@ func assemble(w io.Writer, m *Manifest, data io.Reader, signers []crypto.Signer,
 		return p, err
 	}
 	file, all := sha256.New(), sha256.New()
-	out := &countWriter{w: io.MultiWriter(w, file)}
+	out := &count.Writer{W: io.MultiWriter(w, file)}
 	if _, err := out.Write(append(raw, metaSig...)); err != nil {
 		return p, err
 	}
@@ -91,7 +92,7 @@ func assemble(w io.Writer, m *Manifest, data io.Reader, signers []crypto.Signer,
 	if _, err := out.Write(sig); err != nil {
 		return p, err
 	}
-	p.FileHash, p.FileSize = [sha256.Size]byte(file.Sum(nil)), out.n
+	p.FileHash, p.FileSize = [sha256.Size]byte(file.Sum(nil)), out.N
 	return p, nil
 }
 
@@ -106,17 +107,6 @@ func signed(digest [sha256.Size]byte, signers []crypto.Signer, size int) ([]byte
 		return nil, fmt.Errorf("signatures of %d bytes, want %d", len(b), size)
 	}
 	return b, nil
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
 }
 
 type countReader struct {

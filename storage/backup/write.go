@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/internal/count"
 	"mios/internal/ctxio"
 	"mios/internal/progress"
 	"mios/storage/tree"
@@ -24,7 +25,7 @@ import (
 // before and after the records were read: then that is what the store was at
 // one moment.
 func Write(ctx context.Context, w io.Writer, from Set, task *progress.Task) (*Summary, error) {
-	out := &counter{w: w}
+	out := &count.Writer{W: w}
 	b := &writer{
 		ctx: ctx, from: from, task: task, out: out, tar: tar.NewWriter(out),
 		have: map[mios.Digest]bool{}, blobs: map[mios.Digest]int64{}, tree: map[string]seen{}, state: map[string]seen{},
@@ -32,7 +33,7 @@ func Write(ctx context.Context, w io.Writer, from Set, task *progress.Task) (*Su
 	if err := b.write(); err != nil {
 		return nil, fmt.Errorf("back up: %w", err)
 	}
-	return b.manifest.summary(out.n), nil
+	return b.manifest.summary(out.N), nil
 }
 
 // A writer collects what has been copied, and from what.
@@ -40,7 +41,7 @@ type writer struct {
 	ctx         context.Context
 	from        Set
 	task        *progress.Task
-	out         *counter
+	out         *count.Writer
 	tar         *tar.Writer
 	have        map[mios.Digest]bool // data that is written
 	blobs       map[mios.Digest]int64
@@ -198,7 +199,7 @@ func (b *writer) add(r io.Reader, c content) error {
 		err = fmt.Errorf("%s: it is damaged: its %d bytes have the digest %s", c.SHA256, n, h.sum())
 	}
 	b.have[c.SHA256] = true
-	b.task.Bytes(b.out.n, 0)
+	b.task.Bytes(b.out.N, 0)
 	return err
 }
 
@@ -260,18 +261,6 @@ func items(files map[string]seen) []fileItem {
 		list = append(list, fileItem{name, files[name].content})
 	}
 	return list
-}
-
-// counter counts what is written.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // hashed digests what is read through it.
