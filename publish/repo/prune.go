@@ -34,15 +34,11 @@ func (r *Repo) Prune(ctx context.Context, keep time.Duration) (*Pruned, error) {
 	if keep <= 0 {
 		return nil, fmt.Errorf("prune: keep what is %v old: %w: want more than nothing", keep, mios.ErrInvalid)
 	}
-	unlock, err := r.state.Lock(ctx)
+	t, unlock, err := r.beginLocked(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	t, err := r.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
 	if t.view.root() == nil {
 		return new(Pruned), nil
 	}

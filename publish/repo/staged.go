@@ -103,15 +103,11 @@ func ReadBundle(b []byte) (*Bundle, error) {
 // Export returns what waits for signatures. The error wraps
 // [mios.ErrNotFound] where nothing does.
 func (r *Repo) Export(ctx context.Context) (*Bundle, error) {
-	unlock, err := r.state.Lock(ctx)
+	t, unlock, err := r.beginLocked(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	t, err := r.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
 	t.docs = t.staged
 	bundle := new(Bundle)
 	for _, role := range slices.SortedFunc(maps.Keys(t.docs), byRank) {

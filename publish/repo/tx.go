@@ -93,15 +93,11 @@ func (r *Repo) change(ctx context.Context, f func(t *tx) error) (*Result, error)
 }
 
 func (r *Repo) changeOnce(ctx context.Context, f func(t *tx) error) (*Result, error) {
-	unlock, err := r.state.Lock(ctx)
+	t, unlock, err := r.beginLocked(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	t, err := r.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
 	maps.Copy(t.docs, t.staged)
 	err = f(t)
 	if err == nil {
@@ -117,6 +113,18 @@ func (r *Repo) changeOnce(ctx context.Context, f func(t *tx) error) (*Result, er
 		return nil, t.view.err
 	}
 	return t.commit()
+}
+
+// beginLocked is begin for who must be alone until unlock.
+func (r *Repo) beginLocked(ctx context.Context) (t *tx, unlock func(), err error) {
+	if unlock, err = r.state.Lock(ctx); err != nil {
+		return nil, nil, err
+	}
+	if t, err = r.begin(ctx); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return t, unlock, nil
 }
 
 // begin returns a transaction on what is there now. What waits for signatures is
