@@ -9,7 +9,8 @@ import (
 )
 
 var storeFDroid = command{"store fdroid", "[flags]", "print what people give F-Droid's clients to follow the store\n" +
-	"That is the repository's address with the SHA-256 of its certificate, as docs/fdroid.md tells.",
+	"That is the repository's address with the SHA-256 of its certificate, as docs/fdroid.md tells. If there are no\n" +
+	"indexes yet, as after the key was made or address was set, it writes them.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newChangeFlags(e)
 		if err := parse(f.FlagSet, args, 0, 0); err != nil {
@@ -25,6 +26,9 @@ var storeFDroid = command{"store fdroid", "[flags]", "print what people give F-D
 		}
 		address, err := fdroid.Address(s.FDroid)
 		if err != nil {
+			return err
+		}
+		if _, err := s.Compile(ctx); err != nil {
 			return err
 		}
 		if f.json {

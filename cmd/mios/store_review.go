@@ -205,6 +205,9 @@ var storeCompile = command{"store compile", "[flags]", "bring what devices see t
 		if err := f.finish(ctx, e, s); err != nil {
 			return err
 		}
+		if _, err := s.Compile(ctx); err != nil { // F-Droid's indexes may be missing though nothing has changed
+			return err
+		}
 		st, err := s.Status(ctx)
 		if err != nil {
 			return err

@@ -58,10 +58,13 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// compileFDroid writes F-Droid's indexes if one of their packages has changed.
+// compileFDroid writes F-Droid's indexes if one of their packages has changed, or
+// there are none yet: clients can follow a store that has nothing to offer, too.
 func (s *Store) compileFDroid(ctx context.Context) (*fdroid.Result, error) {
-	todo, err := s.jobs(ctx, workFDroid)
-	if err != nil || len(todo) == 0 || s.cfg.FDroid == nil {
+	if s.cfg.FDroid == nil {
+		return nil, nil
+	}
+	if _, due, err := s.fdroidDue(ctx); err != nil || !due {
 		return nil, err
 	}
 	unlock, err := s.cfg.DB.Lock(ctx, fdroidLock)
@@ -69,7 +72,8 @@ func (s *Store) compileFDroid(ctx context.Context) (*fdroid.Result, error) {
 		return nil, err
 	}
 	defer unlock()
-	if todo, err = s.jobs(ctx, workFDroid); err != nil || len(todo) == 0 {
+	todo, due, err := s.fdroidDue(ctx) // others have written them meanwhile
+	if err != nil || !due {
 		return nil, err
 	}
 	c := *s.cfg.FDroid
@@ -82,10 +86,24 @@ func (s *Store) compileFDroid(ctx context.Context) (*fdroid.Result, error) {
 	if errors.Is(err, mios.ErrConflict) { // another process's are newer
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || len(todo) == 0 {
+		return res, err
 	}
 	return res, s.cfg.DB.Tx(ctx, func(tx *record.Tx) error { return todo[0].done(tx) })
+}
+
+// fdroidDue tells whether F-Droid's indexes are to be written, with the job that
+// says so if there is one.
+func (s *Store) fdroidDue(ctx context.Context) (todo []job, due bool, err error) {
+	if todo, err = s.jobs(ctx, workFDroid); err != nil || len(todo) > 0 {
+		return todo, true, err
+	}
+	if s.fdroidThere.Load() {
+		return nil, false, nil
+	}
+	there, err := fdroid.Published(ctx, s.cfg.Repo.Tree())
+	s.fdroidThere.Store(there)
+	return nil, !there, err
 }
 
 // fdroidApps reads what F-Droid's indexes say, in the order of packages.

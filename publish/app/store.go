@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mios"
@@ -76,6 +77,8 @@ type Store struct {
 	mu     sync.Mutex    // this process's changes come one after the other
 	wake   chan struct{} // something has to be compiled
 	deltas chan struct{} // or compared
+
+	fdroidThere atomic.Bool // F-Droid's indexes have been seen in the tree
 }
 
 //go:embed migrations/*.sql

@@ -127,34 +127,7 @@ func TestFDroidCL(t *testing.T) {
 	program := look(t, "fdroidcl")
 	w := newWorld(t)
 	w.publish(w.app("org.example.clock", "Clock <b>& more", 1, 2), w.app("org.example.radio", "Radio \u202etfarD", 7))
-	home := t.TempDir()
-	settings, err := json.Marshal(map[string]any{"repos": []any{map[string]any{"id": "local", "url": w.config.Address, "enabled": true}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(home, "config", "fdroidcl")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), settings, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run := func(args ...string) string {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, program, args...)
-		// It asks adb, which must not be somebody's here: there is none on PATH, and
-		// nobody listens where it would look.
-		cmd.Env = []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, "config"), "XDG_CACHE_HOME=" + filepath.Join(home, "cache"),
-			"PATH=" + filepath.Join(home, "bin"), "ANDROID_ADB_SERVER_PORT=" + freePort(t)}
-		cmd.Dir = home
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("fdroidcl %q: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
+	run, home := client(t, program, w.config.Address)
 	run("update")
 	wants(t, run("search"), "org.example.clock", "org.example.radio", "Clock <b>& more", "Summary of Clock")
 	wants(t, run("search", "tfard"), "org.example.radio", "Radio tfarD")
@@ -175,6 +148,40 @@ func TestFDroidCL(t *testing.T) {
 	w.publish(w.app("org.example.clock", "Clock", 3))
 	run("update")
 	wants(t, run("show", "org.example.clock"), "1.3 (3)")
+}
+
+// client returns fdroidcl as somebody uses it who follows one repository. What it
+// downloads is below the folder that its words name.
+func client(t *testing.T, program, address string) (run func(args ...string) string, home string) {
+	t.Helper()
+	home = t.TempDir()
+	settings, err := json.Marshal(map[string]any{"repos": []any{map[string]any{"id": "local", "url": address, "enabled": true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(home, "config", "fdroidcl")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), settings, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(args ...string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program, args...)
+		// It asks adb, which must not be somebody's here: there is none on PATH, and
+		// nobody listens where it would look.
+		cmd.Env = []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, "config"), "XDG_CACHE_HOME=" + filepath.Join(home, "cache"),
+			"PATH=" + filepath.Join(home, "bin"), "ANDROID_ADB_SERVER_PORT=" + freePort(t)}
+		cmd.Dir = home
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("fdroidcl %q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}, home
 }
 
 // freePort returns a port that nobody listens on.

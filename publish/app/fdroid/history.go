@@ -81,6 +81,12 @@ func readHistory(ctx context.Context, t tree.Tree) (*history, []byte, error) {
 	return h, b, nil
 }
 
+// Published tells whether there are indexes in a tree.
+func Published(ctx context.Context, t tree.Tree) (bool, error) {
+	h, _, err := readHistory(ctx, t)
+	return err == nil && len(h.Records) > 0, err
+}
+
 // newest returns the time of the newest index, 0 if there is none.
 func (h *history) newest() int64 {
 	if len(h.Records) == 0 {

@@ -231,7 +231,8 @@ type InitOptions struct {
 	AppBits int // of the repository: see [repo.InitOptions]
 }
 
-// Init makes a store in the folder dir, and its repository unless there is one.
+// Init makes a store in the folder dir, its repository unless there is one, and,
+// with an address and the key for them, F-Droid's indexes of nothing.
 // It can be run again after a kill.
 func Init(ctx context.Context, dir string, keys *key.Set, o InitOptions) error {
 	file := filepath.Join(dir, File)
@@ -265,7 +266,15 @@ func Init(ctx context.Context, dir string, keys *key.Set, o InitOptions) error {
 	if err != nil {
 		return err
 	}
-	if _, err := app.Open(ctx, app.Config{DB: db, Blobs: blobs, Repo: r}); err != nil {
+	followers, err := c.fdroid(keys)
+	if err != nil {
+		return err
+	}
+	s, err := app.Open(ctx, app.Config{DB: db, Blobs: blobs, Repo: r, FDroid: followers})
+	if err != nil {
+		return err
+	}
+	if _, err := s.Compile(ctx); err != nil { // F-Droid's clients can follow it at once
 		return err
 	}
 	// The configuration makes it a store.
