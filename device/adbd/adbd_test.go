@@ -102,8 +102,8 @@ func (d *desk) start() {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
-			d.t.Error("Serve has not returned 10 s after its context was done")
+		case <-time.After(testkit.Patience):
+			d.t.Error("Serve has not returned after its context was done")
 		}
 		if d.t.Failed() {
 			d.t.Logf("device's log:\n%s", d.log)
@@ -248,12 +248,12 @@ func TestExecInDelivers(t *testing.T) {
 	}
 }
 
-// waitFor polls for what another process does, for at most ten seconds.
+// waitFor polls for what another process does.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
+	for end := time.Now().Add(testkit.Patience); !ok(); {
 		if time.Now().After(end) {
-			t.Fatal("waited 10 s in vain")
+			t.Fatal("waited in vain")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mios/internal/testkit"
 )
 
 // TestForward sends more than the sockets' buffers both ways at once, through
@@ -91,7 +93,7 @@ func testEchoOn(t *testing.T, network, address string) {
 	defer c.Close()
 	want := noise(t, 8<<20)
 	go c.Write(want)
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(testkit.Patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%s: %d of %d bytes came back, right: %v, %v", address, n, len(want), bytes.Equal(got, want), err)

@@ -17,6 +17,7 @@ import (
 
 	"mios/device/adbd"
 	"mios/format/adb"
+	"mios/internal/testkit"
 )
 
 // A host is the other end of the wire, for what stock adb does not do.
@@ -48,7 +49,7 @@ func dial(t *testing.T, addr string) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(testkit.Patience))
 	return &host{t, c, adb.Reader{R: c, Max: adb.MaxPayload}}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/creack/pty"
 
 	"mios/device/shell"
+	"mios/internal/testkit"
 )
 
 // TestMain lets the test's binary be the device's shell and commands, by the
@@ -90,7 +91,7 @@ func (term *terminal) Write(p []byte) (int, error) {
 // expect waits for text on the screen, clears it, and returns what was before it.
 func (term *terminal) expect(text string) string {
 	term.t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(testkit.Patience)
 	for {
 		term.mu.Lock()
 		s := term.screen.String()

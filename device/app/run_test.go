@@ -234,7 +234,7 @@ func TestDeafClient(t *testing.T) {
 	io.WriteString(conn, `{"op":"flood"}`+"\n")
 	select {
 	case <-flooded:
-	case <-time.After(30 * time.Second):
+	case <-time.After(testkit.Patience):
 		t.Error("who does not read holds up what it asked for")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mios/format/gpt"
+	"mios/internal/testkit"
 )
 
 // memPartition is a partition that can tear a write.
@@ -198,7 +199,7 @@ func TestWaitDisk(t *testing.T) {
 			os.Rename(tmp, filepath.Join(dev, "late"))
 		}
 	}()
-	d, err := waitDisk(sys, dev, 10*time.Second, log)
+	d, err := waitDisk(sys, dev, testkit.Patience, log)
 	if err != nil {
 		t.Fatal(err)
 	}

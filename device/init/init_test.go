@@ -19,6 +19,7 @@ import (
 	"mios/device/property"
 	"mios/format/bootctl"
 	"mios/format/initrc"
+	"mios/internal/testkit"
 )
 
 // newDevice returns a device in a folder of its own whose processes are the
@@ -46,10 +47,10 @@ func write(t *testing.T, d *Device, name, text string) {
 	}
 }
 
-// waitFor waits for a property, ten seconds at most.
+// waitFor waits for a property.
 func waitFor(t *testing.T, d *Device, name, value string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	if _, err := d.Props.Wait(ctx, name, value); err != nil {
 		t.Fatalf("%s is %q, want %q; log:\n%s", name, d.Props.Get(name), value, logOf(d))

@@ -11,6 +11,7 @@ import (
 
 	"mios"
 	"mios/format/initrc"
+	"mios/internal/testkit"
 )
 
 func parseService(t *testing.T, text string) *initrc.Service {
@@ -72,7 +73,7 @@ func TestServiceStartsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, d, "restarted", "yes")
-	if err := until(t.Context(), 10*time.Second, "third run", func() bool {
+	if err := until(t.Context(), testkit.Patience, "third run", func() bool {
 		b, _ := os.ReadFile(count)
 		return len(b) >= 6
 	}); err != nil {
@@ -136,7 +137,7 @@ func TestClasses(t *testing.T) {
 	if err := d.classRestart(t.Context(), []string{"main"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := until(t.Context(), 10*time.Second, "restart", func() bool {
+	if err := until(t.Context(), testkit.Patience, "restart", func() bool {
 		now := d.Props.Get("init.svc_debug_pid.a")
 		return now != "" && now != pid
 	}); err != nil {
@@ -159,7 +160,7 @@ func TestServiceGetsItsSurroundings(t *testing.T) {
 	if err := d.execStart(t.Context(), []string{"s"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := until(t.Context(), 5*time.Second, "lines", func() bool { return strings.Contains(logOf(d), "I s: nice") }); err != nil {
+	if err := until(t.Context(), testkit.Patience, "lines", func() bool { return strings.Contains(logOf(d), "I s: nice") }); err != nil {
 		t.Error(err)
 	}
 	log := logOf(d)
@@ -190,7 +191,7 @@ func TestUserAndCapabilities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := until(t.Context(), 5*time.Second, "lines", func() bool { return strings.Contains(logOf(d), "CapAmb") }); err != nil {
+	if err := until(t.Context(), testkit.Patience, "lines", func() bool { return strings.Contains(logOf(d), "CapAmb") }); err != nil {
 		t.Error(err)
 	}
 	log := logOf(d)
@@ -225,7 +226,7 @@ func TestTimeoutPeriodAndGentleKill(t *testing.T) {
 	if err := d.services.start("gentle"); err != nil {
 		t.Fatal(err)
 	}
-	if err := until(t.Context(), 5*time.Second, "line", func() bool { return strings.Contains(logOf(d), "gentle: ready") }); err != nil {
+	if err := until(t.Context(), testkit.Patience, "line", func() bool { return strings.Contains(logOf(d), "gentle: ready") }); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.services.stop("gentle"); err != nil {
@@ -263,7 +264,7 @@ func TestShutdownKillsWhatDoesNotListen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := until(t.Context(), 5*time.Second, "line", func() bool { return strings.Contains(logOf(d), "ready") }); err != nil {
+	if err := until(t.Context(), testkit.Patience, "line", func() bool { return strings.Contains(logOf(d), "ready") }); err != nil {
 		t.Fatal(err)
 	}
 	d.services.shutdown(100 * time.Millisecond)

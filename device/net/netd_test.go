@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mios/internal/testkit"
+
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
@@ -225,7 +227,7 @@ func FuzzConfigOf(f *testing.F) {
 
 // TestNetlink holds that the kernel's loopback is seen; it changes nothing.
 func TestNetlink(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	links, err := Netlink{}.Watch(ctx)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"mios"
 	"mios/device/socket"
+	"mios/internal/testkit"
 )
 
 // serve starts an engine that waits to be asked, on a socket of its own.
@@ -51,7 +52,7 @@ func serve(t *testing.T, edit func(w *world)) (Client, *world, context.Context) 
 // call runs update_engine_client, again while the engine is not ready for it.
 func call(t *testing.T, ctx context.Context, c Client, args ...string) (string, error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testkit.Patience); ; time.Sleep(time.Millisecond) {
 		var out bytes.Buffer
 		err := ClientMain(ctx, c, args, &out)
 		if err != nil && strings.Contains(err.Error(), "the updater is at work") && time.Now().Before(deadline) {

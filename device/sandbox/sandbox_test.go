@@ -19,6 +19,7 @@ import (
 
 	"mios"
 	"mios/device/sandbox"
+	"mios/internal/testkit"
 )
 
 // TestMain lets the test's own program be the helper, and a supervisor that
@@ -231,7 +232,7 @@ func TestParentDeath(t *testing.T) {
 	go func() { _, err := r.ReadByte(); ended <- err }()
 	select {
 	case <-ended: // the program held the other end
-	case <-time.After(10 * time.Second):
+	case <-time.After(testkit.Patience):
 		t.Error("the program outlived its supervisor")
 	}
 	cmd.Wait()

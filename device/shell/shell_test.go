@@ -258,7 +258,7 @@ func TestEndWithContext(t *testing.T) {
 		start := time.Now()
 		e := &shell.Env{Stdin: r, Stdout: io.Discard, Stderr: io.Discard, Dir: "/", Vars: []string{"PATH=/bin"}}
 		command("sh").Run(ctx, e, []string{"-c", script})
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > testkit.Patience {
 			t.Errorf("sh -c %q ended %v after its context", script, d)
 		}
 		cancel()
@@ -341,7 +341,7 @@ func TestDevice(t *testing.T) {
 		t.Errorf("init was asked for %q", got)
 	}
 	mu.Unlock()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); ; time.Sleep(time.Millisecond) {
 		list, _ := ring.From(0, 10)
 		if len(list) == 1 {
 			if e := list[0]; e.Tag != "me" || e.Message != "hello there" || e.Priority != logd.Warn {

@@ -168,7 +168,7 @@ func client(t *testing.T, program, address string) (run func(args ...string) str
 	}
 	return func(args ...string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*testkit.Patience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)
 		// It asks adb, which must not be somebody's here: there is none on PATH, and

@@ -22,6 +22,7 @@ import (
 	"mios"
 	"mios/format/apksig"
 	"mios/internal/readat"
+	"mios/internal/testkit"
 	"mios/publish/app/apptest"
 	"mios/publish/app/check"
 	"mios/publish/app/listing"
@@ -174,7 +175,7 @@ func TestCancel(t *testing.T) {
 	if err := new(Worker).run(ctx, "sleep", "", nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
-	if took := time.Since(begin); took > 30*time.Second {
+	if took := time.Since(begin); took > testkit.Patience {
 		t.Errorf("it took %v to be cancelled", took)
 	}
 }
