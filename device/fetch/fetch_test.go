@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -295,9 +296,9 @@ func TestPaths(t *testing.T) {
 
 // TestRealServer goes through a socket, with a server that cuts connections.
 func TestRealServer(t *testing.T) {
-	cuts := 0
+	var cuts atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cuts++; cuts < 4 {
+		if cuts.Add(1) < 4 {
 			w = &cutter{w, 20_000}
 		}
 		good(w, r)
@@ -310,8 +311,8 @@ func TestRealServer(t *testing.T) {
 	}
 	defer r.Close()
 	b, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(b, content[10:]) || cuts != 4 {
-		t.Errorf("read %d bytes in %d connections, %v", len(b), cuts, err)
+	if err != nil || !bytes.Equal(b, content[10:]) || cuts.Load() != 4 {
+		t.Errorf("read %d bytes in %d connections, %v", len(b), cuts.Load(), err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -361,11 +362,11 @@ func TestMirrors(t *testing.T) {
 	one := w.release(spec{code: 1}, nil)
 	bad := bytes.Clone(w.apks[1])
 	bad[len(bad)/2] ^= 1
-	var lied int
+	var lied atomic.Int32
 	other.tamper(func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if strings.TrimPrefix(r.URL.Path, "/") == one.Target.File() {
-				lied++
+				lied.Add(1)
 				http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(bad))
 				return
 			}
@@ -376,14 +377,16 @@ func TestMirrors(t *testing.T) {
 	w.boot()
 	w.install(Installed, "")
 	w.has(1)
-	if lied != 1 {
-		t.Errorf("the mirror that lies was asked %d times, want once", lied)
+	if n := lied.Load(); n != 1 {
+		t.Errorf("the mirror that lies was asked %d times, want once", n)
 	}
 	w.boot()
 	other.mu.Lock()
 	other.asked = nil
 	other.mu.Unlock()
 	w.update(Current, "")
+	other.mu.Lock()
+	defer other.mu.Unlock()
 	// A root that one mirror has not may be on another.
 	if asked := slices.DeleteFunc(other.asked, func(name string) bool { return strings.HasSuffix(name, ".root.json@") }); len(asked) != 0 {
 		t.Errorf("after a restart the mirror that lies is asked for %q", asked)
