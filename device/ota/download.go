@@ -13,6 +13,7 @@ import (
 
 // download writes the other slot, by the way that was chosen.
 func (j *job) download(ctx context.Context) error {
+	j.planned.digest = mios.Digest{}
 	switch j.rec.Install.way() {
 	case Adaptive:
 		return j.assemble(ctx)

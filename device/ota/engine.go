@@ -44,6 +44,13 @@ type Engine struct {
 		spent   int64
 		tooMuch error
 	}
+	weighed mios.Digest // the release whose ways this boot has compared
+	// planned is what the chunks of a release would fetch, if the slot is as it was
+	// then.
+	planned struct {
+		digest mios.Digest
+		cost   int64
+	}
 
 	mu      sync.Mutex
 	status  Status

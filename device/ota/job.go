@@ -141,7 +141,7 @@ func (j *job) prepare(ctx context.Context) error {
 		j.budget.Set(in.Spent)
 		var err error
 		if j.md, err = j.kept(metadataFile, in.Metadata); err == nil {
-			if err := j.affordable(); err != nil {
+			if err := j.resume(ctx); err != nil {
 				return err
 			}
 			return j.claim()
@@ -149,6 +149,14 @@ func (j *job) prepare(ctx context.Context) error {
 		j.log.Error("the payload's metadata is gone: begin again", "err", err)
 	}
 	return j.begin(ctx)
+}
+
+// resume goes on by the way that costs least from here.
+func (j *job) resume(ctx context.Context) error {
+	if j.weigh() {
+		return errors.Join(j.choose(ctx), j.save())
+	}
+	return j.affordable()
 }
 
 // begin begins the update, on one budget for all attempts of a boot.
@@ -163,7 +171,7 @@ func (j *job) begin(ctx context.Context) error {
 	if err != nil {
 		j.begun.digest, j.begun.spent, j.begun.tooMuch = j.rel.Target.SHA256, j.budget.Spent(), nil
 	}
-	if errors.Is(err, ErrBudget) {
+	if errors.Is(err, ErrBudget) && j.rec.Install == nil {
 		j.begun.tooMuch = err
 	}
 	return err
@@ -198,8 +206,12 @@ func (j *job) first(ctx context.Context) error {
 	}
 	j.rec.Install = in
 	if err := j.choose(ctx); err != nil {
-		j.rec.Install = nil
-		return err
+		if len(in.Away) == 0 {
+			j.rec.Install = nil
+			return err
+		}
+		j.rec.State = Downloading // what was asked in vain is remembered
+		return errors.Join(err, j.save())
 	}
 	j.rec.State = Downloading
 	if err := j.save(); err != nil {

@@ -68,6 +68,8 @@ type Install struct {
 	Why string `json:"why,omitempty"`
 	// Failed are the ways that did not fit, and why.
 	Failed map[Way]string `json:"failed,omitempty"`
+	// Away are the ways whose files no mirror had.
+	Away map[Way]Absence `json:"away,omitempty"`
 	// Spent is how many bytes were fetched, by whatever way.
 	Spent int64 `json:"spent,omitempty"`
 	// Delta is the SHA-256 of deltaFile's content, once it is there.

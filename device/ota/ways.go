@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"mios"
 	"mios/api/repo"
@@ -38,46 +39,104 @@ type option struct {
 	cost int64
 }
 
-// choose picks the way that fetches least, of those that have not failed, and
-// says why. The error wraps [ErrBudget] if that is more than the update
-// may fetch.
+// choose picks the way that fetches least, of those that are open, and says why.
+// The error wraps [ErrBudget] if that is more than the update may fetch.
 func (j *job) choose(ctx context.Context) error {
-	in := j.rec.Install
-	options := []option{{Full, j.rel.Target.Length - j.md.Size()}}
-	d, err := j.delta()
+	j.weighed = j.rel.Target.SHA256
+	options, err := j.options(ctx)
 	if err != nil {
 		return err
 	}
-	if d != nil && in.Failed[Delta] == "" {
-		options = append(options, option{Delta, d.Target.Length})
+	in := j.rec.Install
+	if len(options) == 0 {
+		return fmt.Errorf("no way to it is open now%s: %w: it is tried again later", j.closed(), mios.ErrNotFound)
 	}
-	if a := j.rel.Adaptive; a != nil && in.Failed[Adaptive] == "" && (len(options) == 1 || d.Target.Length > planWorth*a.Index.Length) {
-		err := j.adaptive(ctx)
-		switch {
-		case err == nil:
-			options = append(options, option{Adaptive, j.plan.Fetch})
-		case misfit(err):
-			j.failed(Adaptive, err)
-		default:
-			return err
+	best := options[0]
+	in.Why = because(options) + j.closed()
+	if best.way != in.way() || in.Size == 0 {
+		// The delta's metadata is read again, for it says where its data begins.
+		in.Way, in.Size, in.Checkpoint, in.Delta, in.reached = best.way, best.cost, j.md.Start(), mios.Digest{}, 0
+		if best.way == Full {
+			in.Size = j.rel.Target.Length // with the metadata, which is there
 		}
 	}
-	slices.SortStableFunc(options, func(a, b option) int { return cmp.Compare(a.cost, b.cost) })
-	best := options[0]
-	in.Way, in.Why = best.way, because(options, in.Failed)
-	in.Size, in.Checkpoint = best.cost, j.md.Start()
-	if in.Way == Full {
-		in.Size = j.rel.Target.Length // with the metadata, which is there
-	}
-	if in.Way != Adaptive {
+	if best.way == Adaptive {
+		in.Size, in.reached = best.cost, 0 // what is there is not fetched again
+	} else {
 		j.plan = nil
 	}
 	if left, limited := j.budget.Left(); limited && best.cost > left {
-		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s: %w",
-			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.budget.Limit), ErrBudget)
+		return fmt.Errorf("the cheapest way to it, %s, fetches %s, and %s are left of the update's budget of %s%s: %w",
+			best.way, progress.Size(best.cost), progress.Size(left), progress.Size(j.budget.Limit), j.closed(), ErrBudget)
 	}
 	j.log.Info("way to the release", "way", in.Way, "bytes", best.cost, "why", in.Why)
 	return nil
+}
+
+// options lists the ways that are open, the cheapest first, and of the same cost
+// the one that was begun.
+func (j *job) options(ctx context.Context) (options []option, err error) {
+	in := j.rec.Install
+	add := func(w Way, whole int64) {
+		if in.Size > 0 && in.way() == w && w != Adaptive {
+			whole = in.Size - in.Checkpoint.Offset
+			options = slices.Insert(options, 0, option{w, whole})
+			return
+		}
+		options = append(options, option{w, whole})
+	}
+	if j.isOpen(Full) {
+		add(Full, j.rel.Target.Length-j.md.Size())
+	}
+	d, err := j.delta()
+	if err != nil {
+		return nil, err
+	}
+	if d != nil && j.isOpen(Delta) {
+		add(Delta, d.Target.Length)
+	}
+	cost, err := j.adaptiveCost(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	if cost >= 0 {
+		add(Adaptive, cost)
+	}
+	slices.SortStableFunc(options, func(a, b option) int { return cmp.Compare(a.cost, b.cost) })
+	return options, nil
+}
+
+// adaptiveCost returns what the chunks would fetch, or -1: the way is not open,
+// or to ask costs more than it may gain on the other options.
+func (j *job) adaptiveCost(ctx context.Context, others []option) (int64, error) {
+	a, in := j.rel.Adaptive, j.rec.Install
+	if a == nil || !j.isOpen(Adaptive) {
+		return -1, nil
+	}
+	worth := len(others) == 0 || in.Size > 0 && in.way() == Adaptive
+	if !worth {
+		least := slices.MinFunc(others, func(a, b option) int { return cmp.Compare(a.cost, b.cost) })
+		worth = least.cost > planWorth*a.Index.Length
+	}
+	switch {
+	case !worth:
+		return -1, nil
+	case j.planned.digest == j.rel.Target.SHA256:
+		return j.planned.cost, nil
+	}
+	err := j.adaptive(ctx)
+	switch {
+	case err == nil:
+		j.planned.digest, j.planned.cost = j.rel.Target.SHA256, j.plan.Fetch
+		return j.plan.Fetch, nil
+	case isAway(err):
+		j.absent(Adaptive, err)
+	case misfit(err):
+		j.failed(Adaptive, err)
+	default:
+		return -1, err
+	}
+	return -1, nil
 }
 
 // affordable refuses to go on by a way that was found to fetch more than the
@@ -92,15 +151,24 @@ func (j *job) affordable() error {
 }
 
 // because says why the first of the options is taken.
-func because(options []option, failed map[Way]string) string {
+func because(options []option) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s fetches %s", options[0].way, progress.Size(options[0].cost))
 	for _, o := range options[1:] {
 		fmt.Fprintf(&b, ", %s would fetch %s", o.way, progress.Size(o.cost))
 	}
-	for _, w := range []Way{Delta, Adaptive} {
-		if why := failed[w]; why != "" {
+	return b.String()
+}
+
+// closed says which ways are not open, and why.
+func (j *job) closed() string {
+	in := j.rec.Install
+	var b strings.Builder
+	for _, w := range []Way{Delta, Adaptive, Full} {
+		if why := in.Failed[w]; why != "" {
 			fmt.Fprintf(&b, "; %s did not fit: %s", w, why)
+		} else if a := in.Away[w]; !j.isOpen(w) {
+			fmt.Fprintf(&b, "; %s is not reachable now, and is tried again after %s: %s", w, a.Again.Format(time.TimeOnly), a.Why)
 		}
 	}
 	return b.String()
@@ -126,18 +194,22 @@ func (j *job) failed(w Way, err error) {
 	j.log.Warn("this way does not lead to the release", "way", w, "err", err)
 }
 
-// next goes over to the next cheapest way after one that did not fit. Full is
-// the last: its error is the update's.
+// next goes over to the next cheapest way after one that did not fit, or whose
+// files no mirror has now. A full payload that does not fit is the update's error.
 func (j *job) next(ctx context.Context, cause error) error {
 	in := j.rec.Install
-	if in.way() == Full || !misfit(cause) {
+	switch {
+	case isAway(cause):
+		j.absent(in.way(), cause)
+	case in.way() == Full || !misfit(cause):
 		return cause
+	default:
+		j.failed(in.Way, cause)
 	}
 	if j.body != nil {
 		j.body.Close()
 		j.body = nil
 	}
-	j.failed(in.Way, cause)
 	j.payload, j.plan = nil, nil
 	if err := j.choose(ctx); err != nil {
 		return errors.Join(fmt.Errorf("%w (after %w)", err, cause), j.save())
@@ -181,9 +253,9 @@ func (j *job) fetch(ctx context.Context, t repo.Target, offset, length int64) (i
 	}
 	body, err := j.cfg.Fetcher.Open(ctx, t.File(), offset, length)
 	if err != nil {
-		return nil, err
+		return nil, away(err)
 	}
-	return j.budget.Body(body), nil
+	return j.budget.Body(awayBody{body}), nil
 }
 
 // save makes the record durable, with what the update has fetched.

@@ -134,13 +134,13 @@ func TestWays(t *testing.T) {
 		{"no payload as delta", func(w *world, r *repo.OSRelease) {
 			w.ways[r.Deltas[0].Target.File()] = bytes.Repeat([]byte("x"), int(r.Deltas[0].Target.Length))
 		}, Adaptive, 400 << 10, "delta did not fit: payload: offset 0x0: magic is"},
-		{"no such delta", func(w *world, r *repo.OSRelease) { delete(w.ways, r.Deltas[0].Target.File()) }, Adaptive, 400 << 10, "delta did not fit: "},
+		{"no such delta", func(w *world, r *repo.OSRelease) { delete(w.ways, r.Deltas[0].Target.File()) }, Adaptive, 400 << 10, "; delta is not reachable now, and is tried again after 00:00:30: os/iot/"},
 		{"delta to another build", func(w *world, r *repo.OSRelease) {
 			w.ways[r.Deltas[0].Target.File()] = near().delta(one(), 2001)
 			r.Deltas[0].Target.Length = int64(len(w.ways[r.Deltas[0].Target.File()]))
 		}, Adaptive, 400 << 10, "is to the build of 2001"},
 		{"another delta", func(w *world, r *repo.OSRelease) {
-			b := two().delta(one(), 2000)
+			b := newBuild("2", 2000, func(b *build) { b.like, b.rollback = near(), 2 }).delta(one(), 2000)
 			w.ways[r.Deltas[0].Target.File()] = b
 			r.Deltas[0].Target.Length = int64(len(b))
 			r.Adaptive = nil
@@ -162,6 +162,10 @@ func TestWays(t *testing.T) {
 			w.spoil(r.Deltas[0].Target)
 			delete(w.ways, r.Adaptive.Pack.File())
 		}, Full, 4 << 20, "delta did not fit"},
+		{"no such chunks", func(w *world, r *repo.OSRelease) {
+			r.Deltas = nil
+			delete(w.ways, r.Adaptive.Index.File())
+		}, Full, 4 << 20, "; adaptive is not reachable now"},
 		{"within the budget", func(w *world, _ *repo.OSRelease) { w.device.Update.Budget = 100 << 10 }, Delta, 100 << 10, "delta fetches"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
