@@ -18,6 +18,9 @@ import (
 // TestSignTargetFiles signs a build as a person does: a look at what is missing,
 // its keys, the result, and what is said of one that keeps a test key.
 func TestSignTargetFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a build of AOSP, signed three times")
+	}
 	target := signtest.New(t, signtest.Options{})
 	keys, dir := t.TempDir(), t.TempDir()
 	mios := func(want int, args ...string) (stdout, stderr string) {
