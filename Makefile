@@ -19,6 +19,10 @@ BUILD := CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= go build -trimpath 
 # Packages whose tests boot QEMU run by themselves, one after the other.
 VM := ./emulator $(patsubst %,./%/...,$(wildcard test/qemu))
 REST = $(filter-out $(shell go list $(VM)),$(shell go list ./...))
+# Packages that have goroutines, in their code or their tests, run once more with
+# the race detector: what is large there is short, and all of it runs without.
+RACE = ./storage/... $(addprefix ./,$(sort $(dir $(shell grep -rlE --include=*.go \
+	'^\s*go |[.]Go\>|"sync|"net/http"' api build cmd desk device format internal key publish serve))))
 
 .PHONY: help build run check lint test soak bench fuzz vuln clean
 
@@ -61,13 +65,15 @@ check: lint
 	@go test -short ./...
 
 # A program with the race detector in it would sleep for a second as it ends, and
-# the tests start more than a thousand; hence GORACE.
+# the tests start hundreds; hence GORACE.
 test: build
 	@scripts/install.sh --tests
 	@mkdir -p out && rm -f out/conformance.txt
 	@export MIOS_TALLY=$(CURDIR)/out/conformance.txt; status=0; \
-		echo "go test -race, without QEMU"; \
-		GORACE=atexit_sleep_ms=10 go test -race -count=1 -timeout 20m $(REST) || status=1; \
+		echo "go test, without QEMU"; \
+		go test -count=1 -timeout 20m $(REST) || status=1; \
+		echo "go test -race -short, of what has goroutines"; \
+		MIOS_CONFORMANCE= MIOS_TALLY= GORACE=atexit_sleep_ms=10 go test -race -short -vet=off -count=1 -timeout 20m $(RACE) || status=1; \
 		echo "go test, with QEMU"; \
 		scripts/vm-tests.sh $(VM) || status=1; \
 		[ ! -f out/conformance.txt ] || sort out/conformance.txt; \
