@@ -12,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"mios/build/sign/signtest"
+	"mios/internal/tool"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts compare with")
@@ -27,7 +28,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"targetfiles": targetFiles(t), "apk": makeAPK(t)},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"targetfiles": targetFiles(t), "apk": makeAPK(t), "need": need},
 		Setup: func(e *testscript.Env) error { // for what calls Go
 			cache, err := exec.Command("go", "env", "GOCACHE").Output()
 			e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
@@ -36,6 +37,15 @@ func TestScript(t *testing.T) {
 			return err
 		},
 	})
+}
+
+// need is the command "need PROGRAM...", which says what to install where one of
+// other people's programs is missing.
+func need(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		_, err := tool.Look(name)
+		ts.Check(err)
+	}
 }
 
 // targetFiles is the command "targetfiles NAME", which puts a build of AOSP there:

@@ -18,7 +18,7 @@ import (
 // storeCommands are a store's, on its folder: they need no server.
 var storeCommands = []command{
 	storeInit, storeSubmit, storeList, storeShow, storeReview, storeRelease, storeShare, storeHalt, storeResume, storeRollback,
-	storeListing, storeDevelopers, storeHistory, storeAudit, storeStatus, storeCompile, storeFDroid,
+	storeListing, storeDevelopers, storeHistory, storeAudit, storeStatus, storeCompile, storeFDroid, storeImportFDroid,
 }
 
 // storeFlags are what the commands on a store share.

@@ -161,6 +161,7 @@ func (v *view) fdroid() *fdroid.App {
 		return nil
 	}
 	slices.SortStableFunc(a.Versions, func(x, y fdroid.Version) int { return int(y.Code - x.Code) })
+	v.app.Project.fdroid(a)
 	v.fdroidTexts(a)
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -63,20 +64,34 @@ func pictures(list []listing.Picture) []mios.Digest {
 // readListing reads a folder in fastlane's layout and makes its pictures blobs.
 // What cannot be shown is refused.
 func (s *Store) readListing(ctx context.Context, dir fs.FS) (*Listing, error) {
+	l, why, err := s.readSome(ctx, dir)
+	if err == nil && len(why) > 0 {
+		err = fmt.Errorf("listing: %s: %w: mend it, and submit again", strings.Join(why, "; "), mios.ErrInvalid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.putPictures(ctx, l)
+}
+
+// readSome reads what can be shown of a folder in fastlane's layout, and says what
+// cannot, file by file.
+func (s *Store) readSome(ctx context.Context, dir fs.FS) (l *Listing, why []string, err error) {
 	in, problems, err := listing.Read(ctx, dir, s.cfg.Parser.Convert)
 	if err != nil {
-		return nil, fmt.Errorf("listing: %w", err)
+		return nil, nil, fmt.Errorf("listing: %w", err)
 	}
-	var why []string
 	for _, p := range problems {
 		if p.Refuse {
 			why = append(why, fmt.Sprintf("%s: %s", p.File, strings.TrimSuffix(p.Detail, ".")))
 		}
 	}
-	if len(why) > 0 {
-		return nil, fmt.Errorf("listing: %s: %w: mend it, and submit again", strings.Join(why, "; "), mios.ErrInvalid)
-	}
-	l := (*Listing)(in)
+	return (*Listing)(in), why, nil
+}
+
+// putPictures makes a listing's pictures blobs. After an error it returns the
+// listing too, for what is there to be dropped.
+func (s *Store) putPictures(ctx context.Context, l *Listing) (*Listing, error) {
 	for p := range l.pictures() {
 		if _, err := s.putPicture(ctx, p); err != nil {
 			return l, err
@@ -138,6 +153,50 @@ func (s *Store) SetListing(ctx context.Context, who, pkg string, dir fs.FS, why 
 		return nil, err
 	}
 	return s.App(ctx, pkg)
+}
+
+// TakeListing is [Store.SetListing] of a folder that nobody made for this store:
+// what cannot be shown is left out, and said. It tells whether the listing is
+// another one than before; one without anything changes nothing.
+func (s *Store) TakeListing(ctx context.Context, who, pkg string, dir fs.FS, why string) (changed bool, left []string, err error) {
+	l, left, err := s.readSome(ctx, dir)
+	if err != nil {
+		return false, nil, err
+	}
+	maps.DeleteFunc(l.Locales, func(_ string, loc *listing.Locale) bool { return reflect.DeepEqual(loc, new(listing.Locale)) })
+	if len(l.Locales) == 0 {
+		return false, left, nil
+	}
+	if _, err := s.putPictures(ctx, l); err != nil {
+		return false, left, s.refused(ctx, l.blobs(), err)
+	}
+	var before *Listing
+	if err := s.cfg.DB.View(ctx, func(tx *record.Tx) (err error) {
+		if _, err = wantApp(tx, pkg); err == nil {
+			before, err = loadListing(tx, pkg)
+		}
+		return err
+	}); err != nil {
+		return false, left, s.refused(ctx, l.blobs(), err)
+	}
+	if same, err := sameJSON(before, l); err != nil || same {
+		return false, left, err
+	}
+	free, err := s.replaceListing(ctx, who, pkg, l, why)
+	if err != nil {
+		return false, left, s.refused(ctx, l.blobs(), err)
+	}
+	return true, left, s.drop(ctx, free)
+}
+
+// sameJSON compares rows as the database would keep them.
+func sameJSON(a, b any) (bool, error) {
+	x, err := encode(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := encode(b)
+	return x == y, err
 }
 
 func (s *Store) replaceListing(ctx context.Context, who, pkg string, l *Listing, why string) (before []mios.Digest, err error) {

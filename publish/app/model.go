@@ -126,8 +126,9 @@ type App struct {
 	Owner      []mios.Digest `json:"owner"`   // certificates that the claim names
 	Signers    []mios.Digest `json:"signers"` // of the newest approved version
 	Releases   []Release     `json:"releases"`
-	Added      time.Time     `json:"added"`          // when its first version was approved
-	Base       int64         `json:"base,omitempty"` // number of the newest release that the repository had before
+	Added      time.Time     `json:"added"`             // when its first version was approved
+	Base       int64         `json:"base,omitempty"`    // number of the newest release that the repository had before
+	Project    *Project      `json:"project,omitempty"` // nil: nothing is known of it
 	// Pending tells that devices do not see the newest state yet.
 	Pending bool `json:"pending,omitempty"`
 }

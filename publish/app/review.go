@@ -9,6 +9,7 @@ import (
 	"mios"
 	api "mios/api/repo"
 	"mios/publish/app/check"
+	"mios/publish/app/worker"
 	"mios/storage/record"
 )
 
@@ -36,6 +37,11 @@ func (s *Store) Facts(ctx context.Context, id string) (f *check.Facts, err error
 		return err
 	})
 	return f, err
+}
+
+// Inspect reads a package as a submission's are read, and keeps nothing.
+func (s *Store) Inspect(ctx context.Context, f worker.File) (*check.Facts, error) {
+	return s.cfg.Parser.Inspect(ctx, []worker.File{f})
 }
 
 // A Filter chooses submissions. Empty fields choose all.

@@ -41,7 +41,7 @@ var documented = []struct{ path, why string }{
 // the indexes are fdroidserver's, value by value, but for what is documented.
 func TestConformance(t *testing.T) {
 	root := conformance.Dir(t, "fdroid")
-	r, err := migrate.Read(t.Context(), os.DirFS(root))
+	r, err := migrate.Read(t.Context(), os.DirFS(root), migrate.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

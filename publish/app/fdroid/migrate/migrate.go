@@ -20,6 +20,7 @@ import (
 
 	"mios"
 	"mios/publish/app/fdroid"
+	"mios/publish/app/report"
 )
 
 // A Repository is what fdroidserver keeps.
@@ -43,29 +44,53 @@ type Source struct {
 	Entry string // of the ZIP file there; "": the file itself
 }
 
+// Options say how a repository is read. The zero value reads its packages here,
+// which is for those that one trusts.
+type Options struct {
+	// Inspect tells what is in a package; nil: [report.Describe] does, and what the
+	// packages say of name and icon is taken where there is nothing else. Several calls run at once. What is wrong with
+	// the package wraps mios.ErrInvalid or mios.ErrDenied, any other error ends the
+	// reading.
+	Inspect func(ctx context.Context, p Package) (*report.App, error)
+	// Progress hears how many packages are read; nil: nobody does.
+	Progress func(done, total int)
+}
+
+// A Package is one file of repo/.
+type Package struct {
+	io.ReaderAt
+	Name   string
+	Size   int64 // bytes
+	Digest mios.Digest
+}
+
 // reader is one reading of a folder.
 type reader struct {
 	ctx context.Context
 	fs  fs.FS
 	out *Repository
 	obb []obb
+	opt Options
 }
 
 // Read reads the repository in a folder. An error is of a folder that holds
 // none; what is wrong with single apps stands in [Repository.Problems], and
 // they are left out.
-func Read(ctx context.Context, fsys fs.FS) (*Repository, error) {
-	r := &reader{ctx: ctx, fs: fsys, out: &Repository{Files: map[string]Source{}, fs: fsys}}
+func Read(ctx context.Context, fsys fs.FS, o Options) (*Repository, error) {
+	r := &reader{ctx: ctx, fs: fsys, out: &Repository{Files: map[string]Source{}, fs: fsys}, opt: o}
 	if err := r.config(); err != nil {
 		return nil, err
-	}
-	found, err := r.packages()
-	if err != nil {
-		return nil, fmt.Errorf("migrate: %w: name the folder that holds fdroidserver's repo and metadata", err)
 	}
 	metas, err := r.metadatas()
 	if err != nil {
 		return nil, fmt.Errorf("migrate: %w: name the folder that holds fdroidserver's repo and metadata", err)
+	}
+	found, err := r.packages()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("migrate: %w: name the folder that holds fdroidserver's repo and metadata", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
 	}
 	for _, pkg := range slices.Sorted(maps.Keys(found)) {
 		m := metas[pkg]
@@ -123,7 +148,7 @@ func (r *reader) app(pkg string, m *metadata, list []found) *fdroid.App {
 		}
 	}
 	newest := slices.MaxFunc(list, func(a, b found) int { return cmp.Compare(a.Code, b.Code) })
-	if m.Name == "" && a.Name[fdroid.DefaultLocale] == "" && newest.label != "" {
+	if r.opt.Inspect == nil && m.Name == "" && a.Name[fdroid.DefaultLocale] == "" && newest.label != "" {
 		if a.Name == nil {
 			a.Name = fdroid.Text{}
 		}

@@ -99,7 +99,7 @@ Builds:
 }
 
 func TestRead(t *testing.T) {
-	r, err := migrate.Read(t.Context(), newFolder(t))
+	r, err := migrate.Read(t.Context(), newFolder(t), migrate.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,13 +167,13 @@ func checkApp(t *testing.T, a *fdroid.App) {
 
 func TestNoRepository(t *testing.T) {
 	empty := t.TempDir()
-	if _, err := migrate.Read(t.Context(), os.DirFS(empty)); err == nil || !strings.Contains(err.Error(), "name the folder that holds") {
+	if _, err := migrate.Read(t.Context(), os.DirFS(empty), migrate.Options{}); err == nil || !strings.Contains(err.Error(), "name the folder that holds") {
 		t.Errorf("an empty folder: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(empty, "config.yml"), []byte("a: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := migrate.Read(t.Context(), os.DirFS(empty)); err == nil || !strings.Contains(err.Error(), "config.yml") {
+	if _, err := migrate.Read(t.Context(), os.DirFS(empty), migrate.Options{}); err == nil || !strings.Contains(err.Error(), "config.yml") {
 		t.Errorf("a broken config.yml: %v", err)
 	}
 }

@@ -2,14 +2,18 @@ package migrate
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"mios"
 	"mios/format/apk"
@@ -39,23 +43,14 @@ func (r *reader) packages() (map[string][]found, error) {
 		return nil, err
 	}
 	out := map[string][]found{}
+	var apks []fs.DirEntry
 	for _, e := range list {
-		if err := r.ctx.Err(); err != nil {
-			return nil, err
-		}
-		if e.IsDir() {
-			continue
-		}
 		name := e.Name()
 		base, extension := ext(name)
 		switch {
+		case e.IsDir():
 		case extension == "apk":
-			pkg, f, err := r.apk(e)
-			if err != nil {
-				r.problem("repo/"+name, err.Error())
-				continue
-			}
-			out[pkg] = append(out[pkg], f)
+			apks = append(apks, e)
 		case extension == "obb":
 			r.expansion(name, base)
 		case strings.HasSuffix(name, "_src.tar.gz") || generated[name] || extension == "html" || extension == "css" || strings.HasSuffix(name, ".asc"):
@@ -65,7 +60,98 @@ func (r *reader) packages() (map[string][]found, error) {
 			}
 		}
 	}
+	described, err := r.describeAll(apks)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range apks {
+		pkg, f, err := r.apk(e, described[i])
+		if err != nil {
+			r.problem("repo/"+e.Name(), err.Error())
+			continue
+		}
+		out[pkg] = append(out[pkg], f)
+	}
 	return out, nil
+}
+
+// A description is what is in a package, or why it cannot be taken.
+type description struct {
+	app     *report.App
+	sum     mios.Digest
+	size    int64
+	signers []mios.Digest // nil: those of app
+	sig     string        // as [fdroid.Sig] gives it
+	entry   string        // of the icon
+	icon    []byte
+	err     error
+	here    bool // the error is not the package's fault
+}
+
+// describeAll looks into packages, some at once.
+func (r *reader) describeAll(list []fs.DirEntry) ([]description, error) {
+	out := make([]description, len(list))
+	ctx, stop := context.WithCancelCause(r.ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, e := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if out[i] = r.describe(ctx, "repo/"+e.Name()); out[i].here {
+				stop(fmt.Errorf("repo/%s: %w", e.Name(), out[i].err))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; r.opt.Progress != nil {
+				r.opt.Progress(done, len(list))
+			}
+		})
+	}
+	wg.Wait()
+	return out, context.Cause(ctx)
+}
+
+// describe looks into one package.
+func (r *reader) describe(ctx context.Context, name string) (d description) {
+	at, size, closeFile, err := r.open(name)
+	if err != nil {
+		return description{err: err}
+	}
+	defer closeFile()
+	d.size = size
+	if d.sum, d.err = digest(at, size); d.err != nil {
+		return d
+	}
+	if r.opt.Inspect != nil {
+		d.app, d.err = r.opt.Inspect(ctx, Package{ReaderAt: at, Name: path.Base(name), Size: size, Digest: d.sum})
+		d.here = d.err != nil && !errors.Is(d.err, mios.ErrInvalid) && !errors.Is(d.err, mios.ErrDenied)
+		return d
+	}
+	if d.app, d.err = report.Describe(ctx, at, size, report.Options{}); d.err != nil {
+		return d
+	}
+	res, err := apksig.Verify(ctx, at, size, apksig.Options{})
+	if err != nil {
+		d.err = err
+		return d
+	}
+	if signers := res.Signers(); len(signers) == 0 {
+		d.err = fmt.Errorf("its signature does not verify: %w", mios.ErrDenied)
+	} else if len(signers[0].Certificates) > 0 {
+		for _, s := range signers {
+			d.signers = append(d.signers, s.Digest())
+		}
+		d.sig = fdroid.Sig(signers[0].Certificates[0])
+	}
+	d.entry, d.icon = icon(d.app, at, size)
+	return d
 }
 
 // generated are the files of repo/ that fdroidserver writes there.
@@ -75,45 +161,28 @@ var generated = map[string]bool{
 	"categories.txt": true, "latestapps.dat": true, "status": true, "buildserver": true,
 }
 
-// apk reads a package.
-func (r *reader) apk(e fs.DirEntry) (string, found, error) {
-	name := "repo/" + e.Name()
-	at, size, closeFile, err := r.open(name)
-	if err != nil {
-		return "", found{}, err
-	}
-	defer closeFile()
-	d := digest(at, size)
+// apk is the version that a package is.
+func (r *reader) apk(e fs.DirEntry, d description) (string, found, error) {
 	if d.err != nil {
 		return "", found{}, d.err
 	}
-	a, err := report.Describe(r.ctx, at, size, report.Options{})
-	if err != nil {
-		return "", found{}, err
-	}
-	f := found{Version: fdroid.NewVersion(a, fdroid.File{Name: e.Name(), Digest: d.sum, Size: size}), label: a.Label}
-	res, err := apksig.Verify(r.ctx, at, size, apksig.Options{})
-	if err != nil {
-		return "", found{}, err
-	}
-	if signers := res.Signers(); len(signers) == 0 {
-		return "", found{}, fmt.Errorf("its signature does not verify: %w", mios.ErrDenied)
-	} else if len(signers[0].Certificates) > 0 {
-		f.Signers = f.Signers[:0]
-		for _, s := range signers {
-			f.Signers = append(f.Signers, s.Digest())
-		}
-		f.Sig = fdroid.Sig(signers[0].Certificates[0])
+	f := found{Version: fdroid.NewVersion(d.app, fdroid.File{Name: e.Name(), Digest: d.sum, Size: d.size}), label: d.app.Label}
+	if f.Sig = d.sig; d.signers != nil {
+		f.Signers = d.signers
 	}
 	r.date(e, &f)
+	name := "repo/" + e.Name()
 	r.out.Files[e.Name()] = Source{Path: name}
-	f.icon = r.icon(a, name, at, size)
+	if d.icon != nil {
+		f.icon = r.remember(fmt.Sprintf("icons/%s.%d.png", d.app.Package, d.app.VersionCode), Source{name, d.entry}, d.icon)
+	}
 	if src := strings.TrimSuffix(e.Name(), ".apk") + "_src.tar.gz"; slices.Contains(r.names("repo"), src) {
+		var err error
 		if f.Source, err = r.file(src, "repo/"+src); err != nil {
 			return "", found{}, err
 		}
 	}
-	return a.Package, f, nil
+	return d.app.Package, f, nil
 }
 
 // date takes a file's for the date on which it was added.
@@ -123,15 +192,10 @@ func (r *reader) date(e fs.DirEntry, f *found) {
 	}
 }
 
-type summed struct {
-	sum mios.Digest
-	err error
-}
-
-func digest(at io.ReaderAt, size int64) summed {
+func digest(at io.ReaderAt, size int64) (mios.Digest, error) {
 	h := sha256.New()
 	_, err := io.Copy(h, io.NewSectionReader(at, 0, size))
-	return summed{mios.Digest(h.Sum(nil)), err}
+	return mios.Digest(h.Sum(nil)), err
 }
 
 // open opens a file for reading by places.
@@ -153,32 +217,29 @@ func (r *reader) open(name string) (io.ReaderAt, int64, func() error, error) {
 	return bytes.NewReader(b), int64(len(b)), func() error { return nil }, err
 }
 
-// icon returns the icon of a package, if it is a picture: clients of F-Droid do
-// not draw Android's vectors.
-func (r *reader) icon(a *report.App, name string, at io.ReaderAt, size int64) fdroid.File {
+// icon returns the icon of a package and where in it that is, if it is a picture:
+// clients of F-Droid do not draw Android's vectors.
+func icon(a *report.App, at io.ReaderAt, size int64) (entry string, data []byte) {
 	f, err := apk.Open(at, size)
 	if err != nil {
-		return fdroid.File{}
+		return "", nil
 	}
 	b, err := f.Badging()
 	if err != nil {
-		return fdroid.File{}
+		return "", nil
 	}
-	entry := b.Icons[apk.DensityMedium]
-	if entry == "" {
+	if entry = b.Icons[apk.DensityMedium]; entry == "" {
 		entry = a.Icon
 	}
 	switch _, extension := ext(entry); extension {
 	case "png", "jpg", "jpeg", "webp":
 	default:
-		return fdroid.File{}
+		return "", nil
 	}
-	data, err := f.ReadFile(entry, maxPicture)
-	if err != nil {
-		return fdroid.File{}
+	if data, err = f.ReadFile(entry, maxPicture); err != nil {
+		return "", nil
 	}
-	icon := fmt.Sprintf("icons/%s.%d.png", a.Package, a.VersionCode)
-	return r.remember(icon, Source{name, entry}, data)
+	return entry, data
 }
 
 // other reads a file that is no package: PACKAGE_CODE.EXTENSION.
