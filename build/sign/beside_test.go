@@ -21,6 +21,9 @@ import (
 // TestBeside signs what lies beside packages and in trees: v4 signatures,
 // fs-verity metadata, packed packages, images in trees, keys in files.
 func TestBeside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("another signing of a build")
+	}
 	target := signtest.New(t, signtest.Options{})
 	in, keys := target.Dir, vendorKeys(t)
 	read := func(dir, name string) []byte {

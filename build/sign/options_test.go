@@ -31,6 +31,9 @@ import (
 
 // TestRefusals has what is refused refused, with nothing left behind.
 func TestRefusals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many signings of a build")
+	}
 	target := signtest.New(t, signtest.Options{})
 	t.Run("missing keys", func(t *testing.T) { testMissing(t, target) })
 	t.Run("unknown package", func(t *testing.T) { testUnknown(t, target) })
@@ -298,6 +301,9 @@ func testHostile(t *testing.T, target *signtest.Target) {
 
 // TestOptions signs with options that change what is done.
 func TestOptions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many signings of a build")
+	}
 	target := signtest.New(t, signtest.Options{})
 	keys := vendorKeys(t, "platform", "avb-boot")
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -350,6 +356,9 @@ func TestOptions(t *testing.T) {
 // TestImages signs a folder of images alone, with sparse ones and a super
 // partition of them.
 func TestImages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two signings of images")
+	}
 	target := signtest.New(t, signtest.Options{})
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(target.Dir, "IMAGES"))); err != nil {
