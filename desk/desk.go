@@ -5,6 +5,7 @@ package desk
 
 import (
 	"context"
+	"crypto"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
@@ -235,16 +236,11 @@ func (d *Desk) Payload(ctx context.Context, build string, progress func(done, to
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return "", false, err
 	}
-	f, _, err := ota.FromBuild(build)
-	if err != nil {
-		return "", false, err
-	}
 	signer, err := d.keys.Signer(key.OTA)
 	if err != nil {
 		return "", false, err
 	}
-	f.Signers, f.Progress = append(f.Signers, signer), progress
-	_, err = f.WriteDir(ctx, dir)
+	_, err = ota.WriteBuild(ctx, build, dir, ota.Options{Signers: []crypto.Signer{signer}, Progress: progress})
 	return dir, false, err
 }
 

@@ -1,3 +1,5 @@
+// Package ota makes update payloads from builds, in update_engine's format, and
+// the packages around them.
 package ota
 
 import (
@@ -10,9 +12,16 @@ import (
 	"slices"
 
 	"mios"
+	"mios/build/ota/cow"
 	"mios/build/ota/input"
 	"mios/format/payload"
 	"mios/internal/atomicfile"
+)
+
+// Names of what [WriteFull] writes.
+const (
+	PayloadFile    = "payload.bin"
+	PropertiesFile = "payload_properties.txt"
 )
 
 // Options say how a full payload of a build is made.
@@ -28,6 +37,8 @@ type Options struct {
 	// Chunk is how many bytes of a partition one operation writes, as
 	// [payload.Full] has it.
 	Chunk int64
+	// Progress, if set, is told how many of the images' bytes are compressed.
+	Progress func(done, total int64)
 }
 
 // MinorPartial is the least minor version of payloads that an update_engine must
@@ -39,7 +50,7 @@ const MinorPartial = 7
 func Of(b *input.Build, o Options) (*payload.Full, error) {
 	f := &payload.Full{
 		MaxTimestamp: b.Timestamp, SecurityPatch: b.SecurityPatch, Dynamic: b.Dynamic, Apexes: b.Apexes, Signers: o.Signers,
-		Chunk: o.Chunk,
+		Chunk: o.Chunk, Progress: o.Progress,
 	}
 	if o.Timestamp != 0 {
 		f.MaxTimestamp = o.Timestamp
@@ -111,6 +122,20 @@ func fits(f *payload.Full) error {
 	return nil
 }
 
+// WriteBuild writes the full payload of the build at a path as [WriteFull] does.
+func WriteBuild(ctx context.Context, build, dir string, o Options) (payload.Properties, error) {
+	b, err := input.Open(build, "")
+	if err != nil {
+		return payload.Properties{}, err
+	}
+	defer b.Close()
+	f, err := Of(b, o)
+	if err != nil {
+		return payload.Properties{}, err
+	}
+	return WriteFull(ctx, dir, f)
+}
+
 // WriteFull writes a payload's payload.bin and payload_properties.txt into the
 // folder dir, which it makes if it is missing. A payload.bin there is whole or
 // the one of before.
@@ -131,6 +156,10 @@ func WriteFull(ctx context.Context, dir string, f *payload.Full) (props payload.
 // write writes the payload to w; its data waits in a nameless file in the folder
 // tmp.
 func write(ctx context.Context, w io.Writer, tmp string, f *payload.Full) (payload.Properties, error) {
+	sized, err := snapshots(ctx, f)
+	if err != nil {
+		return payload.Properties{}, err
+	}
 	spool, err := os.CreateTemp(tmp, ".payload-*")
 	if err != nil {
 		return payload.Properties{}, err
@@ -139,5 +168,26 @@ func write(ctx context.Context, w io.Writer, tmp string, f *payload.Full) (paylo
 	if err := os.Remove(spool.Name()); err != nil {
 		return payload.Properties{}, err
 	}
-	return f.Write(ctx, w, spool)
+	return sized.Write(ctx, w, spool)
+}
+
+// snapshots says of each partition of a build with compressed Virtual A/B how
+// large its COW gets.
+func snapshots(ctx context.Context, f *payload.Full) (*payload.Full, error) {
+	out := *f
+	out.Images = slices.Clone(f.Images)
+	for i := range out.Images {
+		img := &out.Images[i]
+		if !cow.Wanted(f.Dynamic, img.Name) {
+			continue
+		}
+		size, err := cow.Estimate(ctx, f.Dynamic, &payload.Partition{
+			NewInfo: &payload.PartitionInfo{Size: uint64(img.Size)}, Operations: f.Extents(img.Size),
+		}, img.Content)
+		if err != nil {
+			return nil, fmt.Errorf("partition %s: %w", img.Name, err)
+		}
+		img.Header.EstimateCowSize, img.Header.EstimateOpCountMax = size.Bytes, size.Ops
+	}
+	return &out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,16 +53,8 @@ func TestWriteDir(t *testing.T) {
 	dir, images := build(t)
 	var outs [2][]byte
 	for i := range outs {
-		f, m, err := FromBuild(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Version != "2" {
-			t.Errorf("version is %q", m.Version)
-		}
-		f.Signers, f.Workers = []crypto.Signer{testkit.RSA(0)}, i+1
 		out := filepath.Join(t.TempDir(), "new")
-		props, err := f.WriteDir(context.Background(), out)
+		props, err := WriteBuild(t.Context(), dir, out, Options{Signers: []crypto.Signer{testkit.RSA(0)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,34 +104,84 @@ func TestWriteDir(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		edit func(f *Full)
+		edit func(dir string) error
 		want string
 	}{
-		{"no signer", func(f *Full) { f.Signers = nil }, "no signer"},
-		{"no timestamp", func(f *Full) { f.Timestamp = 0 }, "build timestamp 0"},
-		{"no partition", func(f *Full) { f.Partitions = nil }, "no partition"},
-		{"missing image", func(f *Full) { f.Partitions[1].Path += "x" }, "partition vbmeta: open"},
-		{"changed image", func(f *Full) { f.Partitions[0].SHA256[0] ^= 1 }, "boot.img is not what was built"},
-		{"too large", func(f *Full) { f.GroupSize = 4096 }, "logical partitions: 491520 bytes, and group mios of super has 4096"},
+		{"no timestamp", edit(`"build_time": 1700000000`, `"build_time": 0`), "build"},
+		{"missing image", func(dir string) error { return os.Remove(filepath.Join(dir, "vbmeta.img")) }, "vbmeta.img: no such file"},
+		{"changed image", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "boot.img"), []byte("another"), 0o644)
+		}, "boot.img is not what was built"},
+		{"changed image of whole blocks", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "system.img"), make([]byte, 40960*12), 0o644)
+		}, "partition system: its image is not what was built"},
+		{"too large", edit(`"super_size": 3145728`, `"super_size": 1056768`), "logical partitions: 491520 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir, _ := build(t)
-			f, _, err := FromBuild(dir)
-			if err != nil {
+			if err := tc.edit(dir); err != nil {
 				t.Fatal(err)
 			}
-			f.Signers = []crypto.Signer{testkit.RSA(0)}
-			tc.edit(f)
 			out := t.TempDir()
-			if _, err := f.WriteDir(context.Background(), out); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("WriteDir = %v, want %q", err, tc.want)
+			if _, err := WriteBuild(t.Context(), dir, out, Options{Signers: []crypto.Signer{testkit.RSA(0)}}); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("WriteBuild = %v, want %q", err, tc.want)
 			}
 			if names, _ := os.ReadDir(out); len(names) != 0 {
 				t.Errorf("folder holds %v after a failure", names)
 			}
 		})
 	}
-	if _, _, err := FromBuild(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("FromBuild of an empty folder = %v", err)
+	if _, err := WriteBuild(t.Context(), t.TempDir(), t.TempDir(), Options{}); err == nil || !strings.Contains(err.Error(), "no build") {
+		t.Errorf("WriteBuild of an empty folder = %v", err)
+	}
+}
+
+// edit changes a build's manifest.
+func edit(from, to string) func(dir string) error {
+	return func(dir string) error {
+		name := filepath.Join(dir, "build.json")
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(name, bytes.Replace(b, []byte(from), []byte(to), 1), 0o644)
+	}
+}
+
+// TestCOW wants an estimate of each logical partition of a build with compressed
+// Virtual A/B: what noise and zeros take.
+func TestCOW(t *testing.T) {
+	noise := make([]byte, 5<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	for _, version := range []uint32{2, 3} {
+		f := &payload.Full{MaxTimestamp: 1, Dynamic: &payload.DynamicPartitions{SnapshotEnabled: true, VABCEnabled: true, VABCCompressionParam: "lz4",
+			CowVersion: version, CompressionFactor: 65536, Groups: []payload.Group{{Name: "g", Size: 1 << 30, Partitions: []string{"system", "vendor"}}}}}
+		for name, b := range map[string][]byte{"system": noise, "vendor": make([]byte, 5<<20), "boot": noise} {
+			f.Images = append(f.Images, payload.Image{Name: name, Content: bytes.NewReader(b), Size: int64(len(b))})
+		}
+		var out bytes.Buffer
+		if _, err := write(t.Context(), &out, t.TempDir(), f); err != nil {
+			t.Fatal(err)
+		}
+		md, err := payload.ReadMetadata(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Zeros become 23 bytes a block in LZ4, and 264 of 64 KiB.
+		want := map[string][2]uint64{"system": {5<<20 + 2<<20, 80}, "vendor": {2<<20 + 80*273, 80}, "boot": {}}
+		if version == 2 {
+			want["system"] = [2]uint64{5<<20 + 2<<20 + 1280*20, 0}
+			want["vendor"] = [2]uint64{2<<20 + 1280*(20+23), 0}
+		}
+		for name, w := range want {
+			p := md.Manifest.Partition(name)
+			if p.EstimateOpCountMax != w[1] || p.EstimateCowSize < w[0] || p.EstimateCowSize > w[0]+w[0]/40 {
+				t.Errorf("version %d: %s: estimate of %d bytes, %d operations; want %d", version, name, p.EstimateCowSize, p.EstimateOpCountMax, w)
+			}
+		}
+		f.Dynamic.VABCCompressionParam = "tar"
+		if _, err := write(t.Context(), io.Discard, t.TempDir(), f); !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("compression tar: %v, want invalid", err)
+		}
 	}
 }

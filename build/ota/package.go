@@ -85,17 +85,33 @@ func (p *Package) writer(ctx context.Context, f *os.File) (*otazip.Writer, error
 	return w, nil
 }
 
-// describe fills in what the package says of the builds.
-func (p *Package) describe(w *otazip.Writer, m *payload.Manifest) error {
+// Ready returns an error if the builds do not say what the package must. To be
+// asked before the payload is made, which may take long.
+func (p *Package) Ready() error {
+	_, err := p.state()
+	return err
+}
+
+// state is what the package says of the new build.
+func (p *Package) state() (otazip.DeviceState, error) {
 	if err := p.New.ReadState(); err != nil {
-		return err
+		return otazip.DeviceState{}, err
 	}
 	post := p.New.State
 	if len(post.Device) == 0 && p.Device != "" {
 		post.Device = []string{p.Device}
 	}
 	if len(post.Device) == 0 {
-		return fmt.Errorf("the build does not say what device it is for (ro.product.device): %w: say it with --device", mios.ErrInvalid)
+		return post, fmt.Errorf("the build does not say what device it is for (ro.product.device): %w: say it with --device", mios.ErrInvalid)
+	}
+	return post, nil
+}
+
+// describe fills in what the package says of the builds.
+func (p *Package) describe(w *otazip.Writer, m *payload.Manifest) error {
+	post, err := p.state()
+	if err != nil {
+		return err
 	}
 	post.Timestamp = m.MaxTimestamp
 	if post.SecurityPatch == "" {

@@ -95,6 +95,16 @@ func (f *Full) Write(ctx context.Context, w io.Writer, spool io.ReadWriteSeeker)
 	return Write(w, m, spool, f.Signers)
 }
 
+// Extents returns the operations that write an image of that many bytes, as far
+// as they are known before it is compressed: what each of them writes.
+func (f *Full) Extents(size int64) (ops []Operation) {
+	step := cmp.Or(f.Chunk, ChunkSize)
+	for off := int64(0); off < size && step > 0; off += step {
+		ops = append(ops, Operation{Type: Replace, DstExtents: []Extent{{uint64(off) / DefaultBlockSize, uint64(min(step, size-off)) / DefaultBlockSize}}})
+	}
+	return ops
+}
+
 // A chunk is one operation to be.
 type chunk struct {
 	image int

@@ -29,12 +29,13 @@ func BenchmarkDelta(b *testing.B) {
 	} {
 		b.Run(p.kind, func(b *testing.B) {
 			old, new := p.images(b, b.TempDir())
-			t := &deltaTable{b: b, old: old, new: new, full: fullSize(b, new)}
+			t := &deltaTable{b: b, old: old, new: new}
 			t.delta()
-			t.adaptive()
 			t.other("xdelta3", "-9", "-e", "-f", "-s", old, new)
 			t.other("bsdiff", old, new)
 			t.other("zstd", "-q", "-f", "-19", "--long=31", "--patch-from", old, new, "-o")
+			t.full = fullSize(b, new)
+			t.adaptive()
 			t.print(p.kind)
 		})
 	}
@@ -65,6 +66,7 @@ func (t *deltaTable) add(name string, size int64, took time.Duration, memory int
 		row = append(row, fmt.Sprintf("%.2f of the delta", float64(size)/float64(t.size)))
 	}
 	t.rows = append(t.rows, row)
+	fmt.Println(strings.Join(row, ", ")) // the others take long
 }
 
 // delta makes a payload, unsigned (a signature is 267 bytes, twice), and applies

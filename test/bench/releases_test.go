@@ -20,7 +20,7 @@ import (
 var (
 	somePackages = []string{"libssl3", "openssl", "libcurl4", "libtomcat10-java", "php8.2-cli", "python3.11-minimal", "libpython3.11-stdlib",
 		"postgresql-15", "systemd", "perl-base", "openjdk-17-jre-headless"}
-	morePackages = append([]string{"mariadb-server-core", "samba-libs", "libgs10", "git", "libnode108", "libreoffice-core"}, somePackages...)
+	morePackages = append([]string{"mariadb-server-core", "samba-libs", "libgs10", "git", "libnode108", "libreoffice-core", "libwebkit2gtk-4.0-37"}, somePackages...)
 
 	// apks are consecutive versions of npm packages, which have real APKs.
 	apks = [][2]string{{"io.appium.settings@8.0.9", "io.appium.settings@8.0.10"}, {"appium-uiautomator2-server@10.6.4", "appium-uiautomator2-server@10.6.6"}}

@@ -19,6 +19,7 @@ import (
 	"mios"
 	api "mios/api/repo"
 	buildota "mios/build/ota"
+	"mios/build/ota/input"
 	"mios/format/avb"
 	"mios/format/bootctl"
 	"mios/format/payload"
@@ -300,8 +301,16 @@ func (s *siege) payload(build string, signer crypto.Signer, change func(m *avb.V
 	if built == 0 {
 		built = manifest(t, build).BuildTime
 	}
-	f := buildota.Full{Partitions: []buildota.Partition{{Name: "vbmeta", Path: img}}, Timestamp: built, Signers: []crypto.Signer{signer}}
-	if _, err := f.WriteDir(t.Context(), dir); err != nil {
+	in, err := input.OpenImage(img, "vbmeta")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	f, err := buildota.Of(in, buildota.Options{Timestamp: built, Signers: []crypto.Signer{signer}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := buildota.WriteFull(t.Context(), dir, f); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, buildota.PayloadFile)
