@@ -117,9 +117,24 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s", errUsage, oneDash.ReplaceAllString(err.Error(), " -$1"))
+		msg := oneDash.ReplaceAllString(err.Error(), " -$1")
+		if name, ok := strings.CutPrefix(msg, "flag provided but not defined: "); ok {
+			msg += likeFlag(fs, strings.TrimLeft(name, "-"))
+		}
+		return fmt.Errorf("%w: %s", errUsage, msg)
 	}
 	return nil
+}
+
+// likeFlag names the flag that may have been meant: one that begins with name,
+// or that name begins with.
+func likeFlag(fs *flag.FlagSet, name string) (like string) {
+	fs.VisitAll(func(f *flag.Flag) {
+		if len(name) > 1 && len(f.Name) > 1 && (strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name)) {
+			like = ": there is " + dashed(f.Name)
+		}
+	})
+	return like
 }
 
 // oneDash finds the flags in what package flag says.

@@ -46,7 +46,7 @@ var commands = []struct {
 	title string
 	list  []command
 }{
-	{"The whole thing", []command{up, doctor}},
+	{"The whole thing", []command{up, doctor, versionCmd}},
 	{"Keys", []command{keysInit, keysList, keysHelper}},
 	{"Make signed artifacts", []command{buildCmd, endpoints, kernelPin}},
 	{"A build of AOSP", signCommands},
@@ -104,6 +104,9 @@ func (o *output) Write(b []byte) (int, error) {
 func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
 
 func run(ctx context.Context, e env, args []string) int {
+	if len(args) > 0 && args[0] == "--version" {
+		args = append([]string{versionCmd.name}, args[1:]...)
+	}
 	help := len(args) > 0 && slices.Contains([]string{"help", "-h", "--help"}, args[0])
 	if help {
 		args = args[1:]
@@ -153,11 +156,27 @@ func noCommand(e env, args []string) int {
 	case family != "":
 		fmt.Fprintf(e.stderr, "mios: no command %q\n", strings.Join(args, " "))
 	default:
-		fmt.Fprintf(e.stderr, "mios: no command %q: mios help lists those there are\n", args[0])
+		fmt.Fprintf(e.stderr, "mios: no command %q: %s\n", args[0], meant(args[0]))
 		return 2
 	}
 	usage(e.stderr, family)
 	return 2
+}
+
+// meant says which commands have word in their names, or begin with it.
+func meant(word string) string {
+	var names []string
+	for _, group := range commands {
+		for _, c := range group.list {
+			if slices.Contains(strings.Fields(c.name), word) || strings.HasPrefix(c.name, word) {
+				names = append(names, "mios "+c.name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "mios help lists those there are"
+	}
+	return "there is " + strings.Join(names, ", ")
 }
 
 // familyOf returns the longest beginning of args that commands begin with, and

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"mios"
 	"mios/publish/app/setup"
 	"mios/publish/repo"
 	"mios/serve"
@@ -27,7 +29,7 @@ var serveCmd = command{"serve", "[flags]", "serve a repository, or a store with 
 		fs := flags(e)
 		fs.StringVar(&o.repo, "repo", "repo", "`folder` of the repository")
 		fs.StringVar(&o.store, "store", "", "`folder` of a store: serve its repository, and its API at /api/")
-		addr := fs.String("addr", "127.0.0.1:8480", "`address` to listen on; a taken port is replaced by a free one")
+		addr := fs.String("addr", "127.0.0.1:8480", "`address` to listen on; unless it is given, a taken port is replaced by a free one")
 		fs.StringVar(&o.keys, "keys", "", "`folder` of the online keys: sign freshness again in time (default: store.yaml's, or somebody else does)")
 		fs.DurationVar(&o.every, "refresh", time.Hour, "with keys: `duration` between two signings")
 		cert := fs.String("tls-cert", "", "`file` with the certificate, in PEM: speak TLS; it may be renewed meanwhile")
@@ -36,6 +38,8 @@ var serveCmd = command{"serve", "[flags]", "serve a repository, or a store with 
 		if err := parse(fs, args, 0, 0); err != nil {
 			return err
 		}
+		given := false // whoever names a port has told others of it
+		fs.Visit(func(f *flag.Flag) { given = given || f.Name == "addr" })
 		if (*cert == "") != (*key == "") {
 			return fmt.Errorf("%w: --tls-cert and --tls-key go together", errUsage)
 		}
@@ -56,7 +60,10 @@ var serveCmd = command{"serve", "[flags]", "serve a repository, or a store with 
 		if err != nil {
 			return err
 		}
-		if moved {
+		if moved && given {
+			l.Close()
+			return fmt.Errorf("address %s: %w: something listens there already: end it, or give another --addr", *addr, mios.ErrConflict)
+		} else if moved {
 			fmt.Fprintf(e.stderr, "mios: %s is taken: using %s\n", *addr, l.Addr())
 		}
 		fmt.Fprintf(e.stdout, "serving %s at %s://%s/\n", served.name, scheme, l.Addr())

@@ -15,8 +15,8 @@ import (
 	"mios/publish/repotest"
 )
 
-// TestServe serves with the keys, on a port that is taken, until it is told to
-// stop.
+// TestServe serves with the keys, until it is told to stop. A port that is taken
+// is no reason to take another one that nobody knows of.
 func TestServe(t *testing.T) {
 	keys := repotest.Keys(t)
 	r := repotest.New(t, keys, "iot")
@@ -27,11 +27,16 @@ func TestServe(t *testing.T) {
 	defer taken.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	stdout, w := io.Pipe()
 	var stderr bytes.Buffer
+	e := env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr}
+	if code := run(ctx, e, []string{"serve", "--repo", r.Dir(), "--addr", taken.Addr().String()}); code != 1 || !strings.Contains(stderr.String(), taken.Addr().String()+": conflict: something listens there") {
+		t.Fatalf("on a port that is taken: status %d, %s", code, stderr.String())
+	}
+	stdout, w := io.Pipe()
+	stderr.Reset()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, env{stdin: strings.NewReader(""), stdout: w, stderr: &stderr}, []string{"serve", "--repo", r.Dir(), "--keys", keys.Dir(), "--addr", taken.Addr().String()})
+		done <- run(ctx, env{stdin: strings.NewReader(""), stdout: w, stderr: &stderr}, []string{"serve", "--repo", r.Dir(), "--keys", keys.Dir(), "--addr", "127.0.0.1:0"})
 		w.Close()
 	}()
 	line, err := bufio.NewReader(stdout).ReadString('\n')
@@ -57,7 +62,7 @@ func TestServe(t *testing.T) {
 	cancel()
 	select {
 	case code := <-done:
-		if code != 0 || !strings.Contains(stderr.String(), "is taken: using 127.0.0.1:") {
+		if code != 0 {
 			t.Errorf("status %d, %s", code, stderr.String())
 		}
 	case <-time.After(20 * time.Second):
