@@ -129,6 +129,11 @@ func (o *fullOptions) run(ctx context.Context, e env) error {
 		}
 		full.Signers = []crypto.Signer{k}
 	}
+	file := filepath.Join(o.out, ota.PayloadFile)
+	pack := &ota.Package{Payload: file, New: b, Key: k}
+	if err := o.ready(pack); err != nil {
+		return err
+	}
 	story, what := e.story(o.json), "payload of "+strings.Join(append(o.images, o.build), " ")
 	var p payload.Properties
 	err = story.Step(ctx, what, func(ctx context.Context, t *progress.Task) (err error) {
@@ -142,8 +147,7 @@ func (o *fullOptions) run(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(o.out, ota.PayloadFile)
-	if err := o.write(ctx, e, &ota.Package{Payload: file, New: b, Key: k}, o.json); err != nil || !o.json {
+	if err := o.write(ctx, e, pack, o.json); err != nil || !o.json {
 		return err
 	}
 	return printJSON(e, struct {
@@ -177,8 +181,9 @@ func (p *packageFlags) add(text func(p *string, name, value, usage string), yes 
 	yes(&p.wipe, "wipe", false, "the package's update erases user data")
 }
 
-// write writes the package, if one is wanted.
-func (p *packageFlags) write(ctx context.Context, e env, pack *ota.Package, asJSON bool) error {
+// ready completes pack, if a package is wanted, and refuses what none can be
+// made of, before hours may have gone into its payload.
+func (p *packageFlags) ready(pack *ota.Package) error {
 	if p.zip == "" {
 		return nil
 	}
@@ -189,6 +194,19 @@ func (p *packageFlags) write(ctx context.Context, e env, pack *ota.Package, asJS
 			return err
 		}
 		pack.Certificate = certs[0]
+	}
+	if fi, err := os.Stat(filepath.Dir(p.zip)); err != nil {
+		return err
+	} else if !fi.IsDir() {
+		return fmt.Errorf("%s: it is no folder", filepath.Dir(p.zip))
+	}
+	return pack.Ready()
+}
+
+// write writes the package, if one is wanted.
+func (p *packageFlags) write(ctx context.Context, e env, pack *ota.Package, asJSON bool) error {
+	if p.zip == "" {
+		return nil
 	}
 	return e.story(asJSON).Step(ctx, "package "+p.zip, func(ctx context.Context, t *progress.Task) error {
 		return pack.WriteFile(ctx, p.zip)

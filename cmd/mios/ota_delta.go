@@ -93,11 +93,18 @@ func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) 
 	if err != nil {
 		return err
 	}
+	name := filepath.Join(o.out, ota.PayloadFile)
+	pack := &ota.Package{Payload: name, New: new, Old: old, Key: k, Downgrade: o.Downgrade && new.Timestamp < old.Timestamp}
+	if err := o.ready(pack); err != nil {
+		return err
+	}
+	if d.Header.MaxTimestamp == 0 && !d.Header.PartialUpdate {
+		fmt.Fprintln(e.stderr, "mios: warning: the payload does not say when NEW was built, and devices that know their build's time refuse it: say it with --timestamp")
+	}
 	d.NoVerity, d.Memory = o.noVerity, deltaMemory
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(deltaMemory + deltaMemory/2) // what is freed is used again before that
 	}
-	name := filepath.Join(o.out, ota.PayloadFile)
 	var props payload.Properties
 	var stats *delta.Stats
 	err = e.story(o.json).Step(ctx, "delta of "+oldName+" and "+newName, func(ctx context.Context, t *progress.Task) (err error) {
@@ -118,7 +125,6 @@ func (o *deltaOptions) run(ctx context.Context, e env, oldName, newName string) 
 	if err := atomicfile.WriteBytes(filepath.Join(o.out, ota.PropertiesFile), []byte(props.String()), 0o644); err != nil {
 		return err
 	}
-	pack := &ota.Package{Payload: name, New: new, Old: old, Key: k, Downgrade: o.Downgrade && new.Timestamp < old.Timestamp}
 	if err := o.write(ctx, e, pack, o.json); err != nil {
 		return err
 	}

@@ -254,7 +254,11 @@ func (d *updatePage) print(p *page) {
 		kind += " of some partitions"
 	}
 	p.line("%s: %s, %s", d.File, kind, progress.Size(d.Size))
-	p.fact("build of", "%s", time.Unix(d.MaxTimestamp, 0).UTC().Format("2006-01-02 15:04:05 UTC"))
+	if built := time.Unix(d.MaxTimestamp, 0).UTC(); d.MaxTimestamp != 0 {
+		p.fact("build of", "%s", built.Format("2006-01-02 15:04:05 UTC"))
+	} else {
+		p.fact("build of", "a time that it does not say")
+	}
 	if d.SecurityPatch != "" {
 		p.fact("security patch", "%s", d.SecurityPatch)
 	}

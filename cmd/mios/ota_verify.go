@@ -46,7 +46,9 @@ type trusted struct {
 func (o *otaVerifyOptions) trust(e env) (list []trusted, err error) {
 	if o.key == "" {
 		set, err := openKeys(e, o.keys)
-		if err != nil {
+		if errors.Is(err, mios.ErrNotFound) {
+			return nil, fmt.Errorf("keys %s: %w: name with --keys, or --key, whose signature is right; mios inspect takes the update's own key", o.keys, mios.ErrNotFound)
+		} else if err != nil {
 			return nil, err
 		}
 		names, err := set.Names(key.OTA)
