@@ -153,7 +153,7 @@ func (f *storeFlags) tellWaiting(e env, s *setup.Opened, pkgs []string) {
 	if f.json {
 		out = e.stderr
 	}
-	dir := s.Repo().Dir()
+	dir := joinWords([]string{s.Repo().Dir()})
 	fmt.Fprintf(out, "%s: no device sees it until the claims role's key has signed whose the package is\n", strings.Join(pkgs, ", "))
 	fmt.Fprintf(out, "next: mios repo export -o bundle.json %s; where that key is: mios repo sign bundle.json; here: mios repo import %s bundle.json, then mios store compile%s\n",
 		dir, dir, f.storeArg())
@@ -164,7 +164,7 @@ func (f *storeFlags) storeArg() string {
 	if f.dir == "store" {
 		return ""
 	}
-	return " --store " + f.dir
+	return " --store " + joinWords([]string{f.dir})
 }
 
 // table is a table on standard output.

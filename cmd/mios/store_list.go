@@ -44,7 +44,7 @@ var storeList = command{"store list", "[flags]", "print submissions, or apps\n" 
 		if f.json {
 			return printJSON(e, list)
 		}
-		w := table(e, "ID\tPACKAGE\tVERSION\tSTATE\tBY\tSINCE")
+		w := table(e, "ID\tPACKAGE\tVERSION\tSTATE\tBY\tSINCE (UTC)")
 		for _, sub := range list {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", sub.ID, orDash(sub.Package), versionOf(printable(sub.VersionName), sub.VersionCode), sub.State, printable(sub.By), sub.At.Format(time.DateTime))
 		}
@@ -93,7 +93,7 @@ func releaseState(r *app.Release) string {
 	}
 	state := "to " + r.Share.String()
 	if r.Schedule != nil {
-		state += ", next step " + r.Schedule.Next.UTC().Format(time.DateTime)
+		state += ", next step " + r.Schedule.Next.UTC().Format(time.DateTime) + " UTC"
 	}
 	return state
 }
@@ -143,7 +143,7 @@ func (f *storeFlags) showSubmission(ctx context.Context, e env, s *setup.Opened,
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(printable(sub.VersionName), sub.VersionCode), stateOf(sub.State))
-	fmt.Fprintf(&b, "  %s, by %s on %s, signed by %s\n", printable(sub.Label), printable(sub.By), sub.At.Format(time.DateTime), signersOf(sub.Signers))
+	fmt.Fprintf(&b, "  %s, by %s on %s UTC, signed by %s\n", printable(sub.Label), printable(sub.By), sub.At.Format(time.DateTime), signersOf(sub.Signers))
 	for _, file := range sub.Files {
 		name := "base package"
 		if file.Split != "" {
@@ -160,7 +160,7 @@ func (f *storeFlags) showSubmission(ctx context.Context, e env, s *setup.Opened,
 		if v.Approved {
 			what = "approved"
 		}
-		fmt.Fprintf(&b, "  %s by %s on %s %s\n", what, printable(v.By), v.At.Format(time.DateTime), printable(v.Why))
+		fmt.Fprintf(&b, "  %s by %s on %s UTC %s\n", what, printable(v.By), v.At.Format(time.DateTime), printable(v.Why))
 	}
 	fmt.Fprint(e.stdout, b.String())
 	return nil
@@ -174,7 +174,7 @@ func (f *storeFlags) showApp(e env, s *setup.Opened, a *app.App) error {
 	} else if a.Pending {
 		fmt.Fprintf(e.stdout, "devices do not see the newest state yet: mios store compile%s\n", f.storeArg())
 	}
-	w := table(e, "RELEASE\tVERSION\tTRACK\tSTATE\tFOR\tSUBMISSION\tBY\tSINCE")
+	w := table(e, "RELEASE\tVERSION\tTRACK\tSTATE\tFOR\tSUBMISSION\tBY\tSINCE (UTC)")
 	for _, r := range a.Releases {
 		state := releaseState(&r)
 		if r.Rollback {

@@ -85,7 +85,7 @@ var storeHistory = command{"store history", "[flags] PACKAGE", "print what was d
 		if f.json {
 			return printJSON(e, list)
 		}
-		w := table(e, "EVENT\tWHEN\tWHO\tWHAT\tWHY\tEXACTLY")
+		w := table(e, "EVENT\tWHEN (UTC)\tWHO\tWHAT\tWHY\tEXACTLY")
 		for _, ev := range list {
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", ev.Seq, ev.Time.Format("2006-01-02 15:04:05"), printable(ev.Who), ev.What, orDash(printable(ev.Why)), exactly(ev.Data))
 		}

@@ -52,17 +52,26 @@ func (f *storeFlags) submit(ctx context.Context, e env, s *setup.Opened, u app.U
 	if err != nil {
 		return nil, "", err
 	}
-	next := fmt.Sprintf("next: mios store review %s --approve%s", sub.ID, f.storeArg())
-	if approve {
+	if approve && sub.State == app.Review {
 		if sub, err = s.Review(ctx, f.who, sub.ID, true, f.why); err != nil {
 			return nil, "", err
 		}
-		next = fmt.Sprintf("next: mios store release %s%s", sub.ID, f.storeArg())
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(sub.VersionName, sub.VersionCode), stateOf(sub.State))
 	describeFindings(&b, sub)
-	return sub, b.String() + next, nil
+	return sub, b.String() + f.nextOf(sub), nil
+}
+
+// nextOf says what there is to do with a submission.
+func (f *storeFlags) nextOf(sub *app.Submission) string {
+	switch sub.State {
+	case app.Review:
+		return fmt.Sprintf("next: mios store review %s --approve%s", sub.ID, f.storeArg())
+	case app.Approved:
+		return fmt.Sprintf("next: mios store release %s%s", sub.ID, f.storeArg())
+	}
+	return "next: raise the version code, and hand it in anew"
 }
 
 // stateOf is what a person calls a submission's state.
