@@ -18,12 +18,13 @@ import (
 type FormatError struct {
 	Off int64  // in bytes from the start of the file, or of the entry that Msg begins with
 	Msg string // what is wrong there
+	Odd bool   // Android reads the package all the same, in one way: as its central directory says
 }
 
 func (e *FormatError) Error() string { return fmt.Sprintf("apk: offset %#x: %s", e.Off, e.Msg) }
 
 func bad(off int64, format string, args ...any) error {
-	return &FormatError{off, fmt.Sprintf(format, args...)}
+	return &FormatError{Off: off, Msg: fmt.Sprintf(format, args...)}
 }
 
 // Info is what a package says of itself. Nothing of it is proven: see

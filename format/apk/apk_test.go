@@ -217,6 +217,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"other name", put(cdh(5)+46, "emptY"), "another name in the local header"},
 		{"other local name", put(lfh(5)+30, "emptY"), "another name in the local header"},
 		{"other method", put(lfh(2)+8, "\x08"), "method 8 in the local header, 0 in the directory"},
+		{"other method, and worse", func(b []byte) []byte { return put(lfh(5)+30, "emptY")(put(lfh(2)+8, "\x08")(b)) }, "another name in the local header"},
 		{"other CRC", put(lfh(2)+14, "\x00"), "CRC-32 and sizes"},
 		{"other flags", put(lfh(2)+6, "\x08"), "flags 0x8"},
 		{"no local header", put(lfh(2), "PK\x03\x05"), "no local header"},

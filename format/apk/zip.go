@@ -37,6 +37,7 @@ type File struct {
 
 	r     io.ReaderAt
 	index nameIndex
+	odd   *FormatError // the first thing that Android does not mind; nil: none
 
 	resOnce, infoOnce sync.Once
 	res               *Resources
@@ -95,6 +96,9 @@ func (l *Layout) Open(r io.ReaderAt) (*File, error) {
 	}
 	if err := f.readHeaders(); err != nil {
 		return nil, err
+	}
+	if f.odd != nil {
+		return nil, f.odd
 	}
 	return f, nil
 }

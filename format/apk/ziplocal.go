@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -165,13 +166,14 @@ func (f *File) readHeader(w *window, e *Entry) error {
 		return bad(e.HeaderOff, "%s: no local header", e.Name)
 	case int(le.Uint16(b[26:])) != len(e.Name) || string(b[fileHeaderSize:]) != e.Name:
 		return bad(e.HeaderOff+26, "%s: another name in the local header", e.Name)
-	case Method(le.Uint16(b[8:])) != e.Method:
-		return bad(e.HeaderOff+8, "%s: method %d in the local header, %d in the directory", e.Name, le.Uint16(b[8:]), e.Method)
 	case (flags^e.flags)&(flagsRefused|flagDescriptor) != 0:
 		return bad(e.HeaderOff+6, "%s: flags %#x in the local header, %#x in the directory", e.Name, flags, e.flags)
 	case !same && (e.flags&flagDescriptor == 0 || !unset):
 		return bad(e.HeaderOff+14, "%s: CRC-32 and sizes %#x %d %d in the local header, %#x %d %d in the directory",
 			e.Name, crc, csize, size, e.CRC32, e.CompressedSize, e.Size)
+	}
+	if m := Method(le.Uint16(b[8:])); m != e.Method && f.odd == nil {
+		f.odd = &FormatError{e.HeaderOff + 8, fmt.Sprintf("%s: method %d in the local header, %d in the directory", e.Name, m, e.Method), true}
 	}
 	e.DataOff = e.HeaderOff + int64(len(b)) + int64(le.Uint16(b[28:]))
 	e.end = e.DataOff + e.CompressedSize

@@ -29,6 +29,16 @@ func (v *verifier) sandbox(context.Context) error {
 	return nil
 }
 
+// jarScheme verifies v1, and wants more than that of packages that ask for the
+// second sandbox. Errors of the one do not hide those of the other.
+func (v *verifier) jarScheme(ctx context.Context) error {
+	if err := v.v1(ctx); err != nil {
+		return err
+	}
+	v.scheme = 0
+	return v.sandbox(ctx)
+}
+
 // targetSDK wants a signature of a newer scheme than v1 on packages for newer
 // platforms.
 func (v *verifier) targetSDK(context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/elliptic"
 	"encoding/pem"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -38,6 +39,15 @@ func contents(tb testing.TB, b []byte) map[string]string {
 		out[e.Name] = string(data)
 	}
 	return out
+}
+
+// odd reports whether package apk refuses the package for nothing but a method
+// that is not the other header's. What was verified is what the directory's
+// stands for, and any that is not zero stands for deflate.
+func odd(b []byte) bool {
+	_, err := apk.Open(bytes.NewReader(b), int64(len(b)))
+	e, ok := errors.AsType[*apk.FormatError](err)
+	return ok && e.Odd
 }
 
 // TestTampered flips every third byte of packages that are signed in several ways.
@@ -83,7 +93,7 @@ func TestTampered(t *testing.T) {
 					if whole != "" && covered(b) != whole {
 						t.Errorf("byte %#x changed, and the package verifies", i)
 					}
-					if whole == "" && !maps.Equal(contents(t, b), want) {
+					if whole == "" && !odd(b) && !maps.Equal(contents(t, b), want) {
 						t.Errorf("byte %#x changed, another entry is read, and the package verifies", i)
 					}
 				}

@@ -45,7 +45,7 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 	if err := v.open(r, &badZip); err != nil {
 		return nil, err
 	}
-	steps := []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.sandbox, v.v1, v.stamp, v.sameSigners, v.v4Match, v.targetSDK}
+	steps := []func(context.Context) error{v.v31, v.v3, v.v2, v.v4, v.jarScheme, v.stamp, v.sameSigners, v.v4Match, v.targetSDK}
 	for _, step := range steps {
 		v.scheme = 0
 		if err := step(ctx); err != nil {
@@ -54,6 +54,9 @@ func verify(ctx context.Context, r io.ReaderAt, size int64, o Options) (*verifie
 		if len(v.res.Errors) > 0 {
 			return v, nil
 		}
+	}
+	if e, ok := errors.AsType[*apk.FormatError](badZip); ok && e.Odd && !v.keep {
+		return v, nil // devices install it
 	}
 	return v, badZip
 }
