@@ -120,9 +120,9 @@ var tries = map[string]func() error{
 		return fmt.Errorf("%d MiB", len(all))
 	},
 	"spin": func() error {
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
 		}
-		return errors.New("it ran for a minute")
+		return errors.New("it ran for ten minutes")
 	},
 }
 

@@ -151,9 +151,9 @@ func TestMisbehaviour(t *testing.T) {
 	} {
 		t.Run(tt.task, func(t *testing.T) {
 			t.Parallel()
-			w := Worker{Memory: 256 << 20, Timeout: 2 * time.Second}
-			if tt.task == "endless" || tt.task == "eat" {
-				w.Timeout = time.Minute
+			w := Worker{Memory: 256 << 20, Timeout: testkit.Patience}
+			if strings.Contains(tt.want, "longer than 2s") {
+				w.Timeout = 2 * time.Second
 			}
 			var out int
 			err := w.run(t.Context(), tt.task, "", nil, &out)
