@@ -72,13 +72,7 @@ func newDeskOf(tb testing.TB, n int, o publish.InitOptions) *desk {
 func TestManyBins(t *testing.T) {
 	d := newDeskOf(t, 120, publish.InitOptions{AppBits: 3})
 	d.now = start.Add(20 * 24 * time.Hour) // so that every bin is signed again
-	began := time.Now()
 	if res := d.must(d.repo.Refresh(t.Context())); len(res.Roles) < 10 {
 		t.Errorf("%d roles signed again, want all 8 bins and more", len(res.Roles))
-	}
-	if took := time.Since(began); took > time.Minute {
-		t.Errorf("it took %v", took)
-	} else {
-		t.Logf("8 bins signed again in %v", took)
 	}
 }
