@@ -41,7 +41,7 @@ func (s *Store) Install(ctx context.Context, pkg string, say Say) (*Result, erro
 // A job is what bring is told.
 type job struct {
 	Options
-	asked bool // by a person, for this package: try again what was refused, and take it over
+	asked bool // by a person, for this package: try again what was refused or no good, and take it over
 }
 
 // bring brings a package to the release that is for this device.
@@ -63,6 +63,9 @@ func (s *Store) bring(ctx context.Context, pkg string, j job, say Say) *Result {
 	r.To, r.ToName, r.Release = rel.VersionCode, rel.VersionName, rel.Release
 	if rel.Label != "" {
 		r.Label = rel.Label
+	}
+	if j.asked {
+		s.forgetDeltas(rel)
 	}
 	p, err := s.plan(rel, old)
 	if err != nil {
@@ -115,6 +118,9 @@ func (s *Store) take(ctx context.Context, p *plan, r *Result, j job, say Say) er
 		r.Fetched += max(0, s.cfg.Meter.Usage().Spent-before)
 		if errors.Is(err, errDelta) && ctx.Err() == nil {
 			r.Delta = err.Error()
+			if !errors.Is(err, mios.ErrNotFound) && !errors.Is(err, mios.ErrDenied) { // what is not there costs nothing
+				s.badDelta(p.delta.Target.SHA256)
+			}
 			s.cfg.Log.Warn("fetching the whole package", "package", p.rel.Package, "err", err)
 			whole := *p.rel
 			whole.Deltas = nil

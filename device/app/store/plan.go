@@ -25,7 +25,8 @@ type plan struct {
 	total  int64          // cost and what is there already
 }
 
-// plan chooses the way to a release that fetches least.
+// plan chooses the way to a release that fetches least, without deltas that were
+// found to be no good.
 func (s *Store) plan(rel *repo.AppRelease, old *app.Status) (*plan, error) {
 	splits, err := s.cfg.fitting(rel)
 	if err != nil {
@@ -36,7 +37,7 @@ func (s *Store) plan(rel *repo.AppRelease, old *app.Status) (*plan, error) {
 	base := rel.Target
 	if old != nil && missing(rel.Target) > 0 {
 		for i := range rel.Deltas {
-			if d := &rel.Deltas[i]; d.From == old.SHA256 && missing(d.Target) < missing(rel.Target) {
+			if d := &rel.Deltas[i]; d.From == old.SHA256 && missing(d.Target) < missing(rel.Target) && s.goodDelta(d.Target.SHA256) {
 				p.delta, base = d, d.Target
 			}
 		}

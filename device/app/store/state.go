@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mios"
@@ -30,7 +31,11 @@ type state struct {
 	Failures int                      `json:"failures,omitempty"` // in a row
 	Wanted   map[string][]mios.Digest `json:"wanted,omitempty"`   // files, by package
 	Bad      map[string]bad           `json:"bad,omitempty"`      // by package
+	Deltas   []mios.Digest            `json:"deltas,omitempty"`   // that were fetched and are no good, the newest last
 }
+
+// maxDeltas is how many deltas that are no good are remembered.
+const maxDeltas = 100
 
 // bad is a release that was fetched and refused.
 type bad struct {
@@ -57,6 +62,7 @@ func (s *Store) load() error {
 	if s.rep.Apps == nil {
 		s.rep.Apps = make(map[string]*Result)
 	}
+	s.state.Deltas = s.state.Deltas[max(0, len(s.state.Deltas)-maxDeltas):]
 	maps.DeleteFunc(s.rep.Apps, func(pkg string, r *Result) bool { return r == nil || r.Package != pkg })
 	return nil
 }
@@ -139,6 +145,34 @@ func (s *Store) badBefore(pkg string, rel *repo.AppRelease, j job) string {
 		return b.Why
 	}
 	return ""
+}
+
+// badDelta remembers that a delta was fetched for nothing: another look, after
+// the whole package did not come either, does not fetch it again.
+func (s *Store) badDelta(d mios.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Deltas = append(slices.DeleteFunc(s.state.Deltas, func(o mios.Digest) bool { return o == d }), d)
+	s.state.Deltas = s.state.Deltas[max(0, len(s.state.Deltas)-maxDeltas):]
+	if err := s.write(stateFile, &s.state); err != nil {
+		s.cfg.Log.Warn("a delta that is no good will be tried again", "err", err)
+	}
+}
+
+// goodDelta tells whether a delta was not found to be no good before.
+func (s *Store) goodDelta(d mios.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.Contains(s.state.Deltas, d)
+}
+
+// forgetDeltas lets a release's deltas be tried again.
+func (s *Store) forgetDeltas(rel *repo.AppRelease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Deltas = slices.DeleteFunc(s.state.Deltas, func(d mios.Digest) bool {
+		return slices.ContainsFunc(rel.Deltas, func(o repo.AppDelta) bool { return o.Target.SHA256 == d })
+	})
 }
 
 func (s *Store) now() time.Time { return s.cfg.Now() }
