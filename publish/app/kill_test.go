@@ -246,9 +246,7 @@ func testKill(t *testing.T, c setup.Config, moments int) {
 	s := newShop(t, c, 3*moments, clock)
 	begin := time.Now()
 	d := s.start(clock)
-	for s.done(clock, "compiled") < 2 { // how long a version takes
-		time.Sleep(time.Millisecond)
-	}
+	s.await(d, clock, 2) // how long a version takes
 	cycle := time.Since(begin) / 2
 	for range moments {
 		time.Sleep(time.Duration(rnd.Int64N(int64(cycle))))
@@ -265,6 +263,19 @@ func testKill(t *testing.T, c setup.Config, moments int) {
 	s.check(clock)
 	s.checkFiles()
 	t.Logf("killed %d times: %d versions were submitted, %d released", moments, s.done(clock, "submitted"), s.done(clock, "released"))
+}
+
+// await waits until a developer at work has said of n versions that they are
+// compiled.
+func (s *shop) await(d *developer, pkg string, n int64) {
+	s.Helper()
+	for s.done(pkg, "compiled") < n {
+		select {
+		case err := <-d.ends:
+			s.Fatalf("a developer of %s ended: %v: %s", pkg, err, d.log.String())
+		case <-time.After(time.Millisecond): // between two looks
+		}
+	}
 }
 
 func (s *shop) done(pkg, what string) int64 {
@@ -400,9 +411,7 @@ func TestProcesses(t *testing.T) {
 	s := newShop(t, shared(t), 4*moments, one, other)
 	killed, steady := s.start(one), s.start(other)
 	for range moments {
-		for s.done(one, "compiled") == 0 { // each package is there first
-			time.Sleep(time.Millisecond)
-		}
+		s.await(killed, one, 1) // each package is there first
 		time.Sleep(time.Duration(rnd.Int64N(int64(500 * time.Millisecond))))
 		killed.cmd.Process.Kill()
 		<-killed.ends
