@@ -125,6 +125,9 @@ func TestOfRefuses(t *testing.T) {
 
 // TestExtractGoesOn interrupts an extraction again and again.
 func TestExtractGoesOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one worker, many times")
+	}
 	files := sampleImages()
 	b := images(t, files)
 	full, err := Of(b, Options{Timestamp: 1700000000})
@@ -184,6 +187,9 @@ func TestExtractGoesOn(t *testing.T) {
 // TestExtractBeside does not go on in an image that somebody put where one of an
 // extraction would get its name, and goes on where images begin to get them.
 func TestExtractBeside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one worker, many times")
+	}
 	files := sampleImages()
 	full, err := Of(images(t, files), Options{Timestamp: 1700000000})
 	if err != nil {

@@ -121,6 +121,9 @@ func TestRaw(t *testing.T) {
 
 // TestNewPartition brings a partition that the device does not have.
 func TestNewPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two blocks of 2 MiB, packed in every way")
+	}
 	r := rand.New(rand.NewPCG(3, 4))
 	got := generate(t, &Delta{Partitions: []Partition{partition(Image{}, image(bytes.Repeat(text(r, 10*block), 70)))}, Header: header(MaxMinor)})
 	p := got.m.Partitions[0]
