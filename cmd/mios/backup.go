@@ -72,7 +72,7 @@ var backupCmd = command{"backup", "[flags]", "copy a store, or a repository, int
 	"The store may be running: the file has what it was at one moment. Private keys are not in it.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newBackupFlags(e)
-		to := f.String("to", ".", "`file` to write, or a folder: a file in it that is named by the time")
+		to := f.String("to", ".", "`file` to write, NAME.tar, or a folder: a file in it that is named by the time")
 		if err := parse(f.FlagSet, args, 0, 0); err != nil {
 			return err
 		}
@@ -115,8 +115,10 @@ var backupCmd = command{"backup", "[flags]", "copy a store, or a repository, int
 func backupFile(to string) (string, error) {
 	fi, err := os.Stat(to)
 	switch {
-	case err != nil:
+	case err != nil && filepath.Ext(to) == ".tar":
 		return to, nil
+	case err != nil: // of a folder whose disk is not there, no file becomes
+		return "", fmt.Errorf("folder %s: %w: make it, or name a file that ends in .tar", to, mios.ErrNotFound)
 	case fi.IsDir():
 		return filepath.Join(to, "mios-"+time.Now().UTC().Format("20060102-150405")+".tar"), nil
 	}

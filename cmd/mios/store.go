@@ -111,7 +111,17 @@ func (f *storeFlags) finish(ctx context.Context, e env, s *setup.Opened) error {
 		return fmt.Errorf("the store has it, and not all devices see it yet: %w: when that is mended, run mios store compile%s", err, f.storeArg())
 	}
 	f.tell(e, s, c)
-	if st, err = s.Status(ctx); err != nil || st.Outbox["delta"] == 0 {
+	err = f.compare(ctx, e, s)
+	if err != nil && ctx.Err() != nil {
+		fmt.Fprintf(e.stderr, "mios: it is published, without all deltas: mios store compile%s goes on, and so does mios serve\n", f.storeArg())
+	}
+	return err
+}
+
+// compare makes the deltas that a change has left to make.
+func (f *storeFlags) compare(ctx context.Context, e env, s *setup.Opened) error {
+	st, err := s.Status(ctx)
+	if err != nil || st.Outbox["delta"] == 0 {
 		return err
 	}
 	err = step(ctx, e, "compare with the versions that devices have", func(ctx context.Context, t *progress.Task) error {
@@ -120,7 +130,8 @@ func (f *storeFlags) finish(ctx context.Context, e env, s *setup.Opened) error {
 	if err != nil {
 		return fmt.Errorf("it is published, without all deltas: %w: mios store compile%s tries again", err, f.storeArg())
 	}
-	if c, err = s.Compile(ctx); err != nil {
+	c, err := s.Compile(ctx)
+	if err != nil {
 		return err
 	}
 	if len(c.Packages) > 0 && !f.json {

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -35,5 +40,56 @@ func makeAPK(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			}
 		}
 		ts.Check(os.WriteFile(ts.MkAbs(args[0]), a.Build(t), 0o644))
+	}
+}
+
+// until calls end once what is written has the word.
+type until struct {
+	word string
+	end  func()
+	all  bytes.Buffer
+}
+
+func (u *until) Write(b []byte) (int, error) {
+	u.all.Write(b)
+	if strings.Contains(u.all.String(), u.word) {
+		u.end()
+	}
+	return len(b), nil
+}
+
+// TestReleaseInterrupted says that a release is out where only its deltas are
+// not made.
+func TestReleaseInterrupted(t *testing.T) {
+	dir, signer := t.TempDir(), apptest.Signer(t)
+	t.Chdir(dir)
+	mios := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("mios", args...).CombinedOutput(); err != nil {
+			t.Fatalf("mios %q: %v\n%s", args, err, out)
+		}
+	}
+	mios("keys", "init", "--dev", "--roles", "root,targets,os,claims,apps,rollout,snapshot,timestamp", "keys")
+	mios("store", "init", "--app-bits", "1")
+	for i, name := range []string{"1.apk", "2.apk"} {
+		a := apptest.APK{VersionCode: i + 1, Signers: []apksig.Signer{signer}}
+		if err := os.WriteFile(filepath.Join(dir, name), a.Build(t), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		mios("store", "submit", "--as", "ada", "--approve", name)
+	}
+	mios("store", "release", "--share", "100", "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stderr bytes.Buffer
+	stdout := &until{word: "published", end: cancel}
+	code := run(ctx, env{stdin: strings.NewReader(""), stdout: stdout, stderr: &stderr}, []string{"store", "release", "--share", "100", "2"})
+	if code != 130 || !strings.Contains(stderr.String(), "it is published, without all deltas: mios store compile goes on") {
+		t.Fatalf("status %d, %s%s", code, &stdout.all, &stderr)
+	}
+	mios("store", "compile")
+	out, err := exec.Command("mios", "store", "status").Output()
+	if err != nil || strings.Contains(string(out), "mios store compile") {
+		t.Errorf("after mios store compile: %v, %s", err, out)
 	}
 }
