@@ -21,7 +21,8 @@ func TestUnmarshal(t *testing.T) {
 		{"name: a\nother: b\n", "2:1: "},
 		{"name: a\nname: b\n", "2:1: "},
 		{"name: a\nlist: b\n", "2:7: "},
-		{"name: a\nlist: !x\n", "1:1: "},
+		{"name: a\nlist: !x\n", "2:7: "},
+		{"name: &a b\nlist: [*a]\n", "1:7: "},
 		{"name: [a\n", ":"},
 	} {
 		if err := Unmarshal([]byte(tt.in), new(doc)); !errors.Is(err, mios.ErrInvalid) || !strings.HasPrefix(err.Error(), tt.want) && tt.want != ":" {
