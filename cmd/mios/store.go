@@ -27,6 +27,7 @@ type storeFlags struct {
 	dir, keys string
 	who, why  string
 	json      bool
+	urgent    bool // no deltas are made after it: it has none to make, and others' may take minutes
 }
 
 // newStoreFlags returns the flags of a command that looks.
@@ -110,7 +111,9 @@ func (f *storeFlags) finish(ctx context.Context, e env, s *setup.Opened) error {
 	if err != nil {
 		return fmt.Errorf("the store has it, and not all devices see it yet: %w: when that is mended, run mios store compile%s", err, f.storeArg())
 	}
-	f.tell(e, s, c)
+	if f.tell(e, s, c); f.urgent {
+		return nil
+	}
 	err = f.compare(ctx, e, s)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintf(e.stderr, "mios: it is published, without all deltas: mios store compile%s goes on, and so does mios serve\n", f.storeArg())

@@ -123,6 +123,7 @@ type releaseChoice struct {
 // newReleaseFlags returns the flags of a command that changes a release.
 func newReleaseFlags(e env) (*storeFlags, *releaseChoice) {
 	f, which := newChangeFlags(e), new(releaseChoice)
+	f.urgent = true
 	f.StringVar(&which.track, "track", api.TrackProduction, "`track` whose current release is meant")
 	f.Int64Var(&which.number, "release", 0, "`number` of the release that is meant")
 	return f, which

@@ -59,7 +59,7 @@ func (u *until) Write(b []byte) (int, error) {
 }
 
 // TestReleaseInterrupted says that a release is out where only its deltas are
-// not made.
+// not made, which a halt does not wait for.
 func TestReleaseInterrupted(t *testing.T) {
 	dir, signer := t.TempDir(), apptest.Signer(t)
 	t.Chdir(dir)
@@ -87,8 +87,12 @@ func TestReleaseInterrupted(t *testing.T) {
 	if code != 130 || !strings.Contains(stderr.String(), "it is published, without all deltas: mios store compile goes on") {
 		t.Fatalf("status %d, %s%s", code, &stdout.all, &stderr)
 	}
+	out, err := exec.Command("mios", "store", "halt", "org.example.clock").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "published org.example.clock") || strings.Contains(string(out), "compare") {
+		t.Errorf("mios store halt: %v, %s: want it published, and no deltas made before it ends", err, out)
+	}
 	mios("store", "compile")
-	out, err := exec.Command("mios", "store", "status").Output()
+	out, err = exec.Command("mios", "store", "status").Output()
 	if err != nil || strings.Contains(string(out), "mios store compile") {
 		t.Errorf("after mios store compile: %v, %s", err, out)
 	}
