@@ -24,7 +24,7 @@ type Options struct {
 }
 
 // Diff returns a patch that makes new of old, which are the files' blocks as
-// stored, one after the other, without gaps, of at most 1 GiB when expanded. A
+// stored, one after the other, without gaps, of at most 256 MiB when expanded. A
 // block that liblz4 compresses otherwise gets a patch of its own. For levels 1
 // and 2 of LZ4HC, which versions of liblz4 differ in, level 3 is taken, so that
 // most blocks do.

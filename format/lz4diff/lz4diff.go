@@ -60,9 +60,9 @@ type Layout struct {
 
 // limits, in bytes.
 const (
-	maxFile  = 1 << 30 // of an expanded file, which is in memory
-	maxRatio = 255     // of LZ4
-	padding  = 4096    // so many zeros may come before a block's data
+	maxFile  = 256 << 20 // of an expanded file, which is in memory, and twice while the new one grows
+	maxRatio = 255       // of LZ4
+	padding  = 4096      // so many zeros may come before a block's data
 )
 
 // sizes checks the blocks, and returns how many bytes the file has as stored,
@@ -77,10 +77,10 @@ func (l *Layout) sizes() (stored, expanded uint64, err error) {
 			return 0, 0, bad("is at %d, want %d", b.Offset, expanded)
 		case b.Length == 0 || b.Compressed == 0 || b.Compressed > b.Length:
 			return 0, 0, bad("%d bytes are stored as %d", b.Length, b.Compressed)
-		case b.Length > maxFile-expanded:
-			return 0, 0, bad("the file expands to more than %d MiB", maxFile>>20)
 		case b.compressed() && b.Length/maxRatio > b.Compressed:
 			return 0, 0, bad("%d bytes are stored as %d, which LZ4 cannot", b.Length, b.Compressed)
+		case b.Length > maxFile-expanded:
+			return 0, 0, bad("the file expands to more than %d MiB", maxFile>>20)
 		case b.compressed() && l.Algorithm.Type != LZ4 && l.Algorithm.Type != LZ4HC:
 			return 0, 0, bad("is compressed by algorithm %d", l.Algorithm.Type)
 		}

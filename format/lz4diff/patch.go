@@ -226,7 +226,8 @@ func (l *limited) Write(b []byte) (int, error) {
 }
 
 // Apply writes to w what the patch makes of the oldSize bytes of old. It takes
-// memory for both expanded files and the stored old one: at most 1 GiB each.
+// memory for both expanded files, for the new one up to twice as much as it has, and
+// for the stored old one: each has at most 256 MiB, all together less than 1 GiB.
 // Blocks are compressed on all processors. A block that liblz4 of the patch's
 // maker compressed otherwise is refused by its number if the patch has its
 // hash; a caller that knows what the new bytes hash to must compare.

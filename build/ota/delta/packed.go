@@ -39,6 +39,9 @@ const (
 	packGap = 2
 	// maxExpanded is how much of a file is expanded at once, of each side, in bytes.
 	maxExpanded = 24 << 20
+	// maxCluster is the largest cluster that is expanded, in bytes: zeros take a
+	// 255th in LZ4. Larger ones are compared as they are stored.
+	maxCluster = 4 << 20
 )
 
 // packedFile makes units of a file that is compressed, as its old version is:
@@ -51,7 +54,7 @@ func (p *planner) packedFile(f, old *file, owner uint32) bool {
 	list, all := numbers(f.extents), f.clusters()
 	want, mine := make([]bool, len(all)), make([]bool, len(all))
 	for i, c := range all {
-		mine[i] = true
+		mine[i] = c.len <= maxCluster
 		for _, b := range list[c.from:c.to] {
 			mine[i] = mine[i] && p.new.owner[b] == owner && p.free(b)
 			want[i] = want[i] || p.changed(b, owner)
@@ -97,7 +100,7 @@ func (p *planner) packedSource(u *unit, old *file, all []cluster, first, last cl
 	from := min(max(0, first.at-pad), max(0, total-maxExpanded))
 	to := from + maxExpanded
 	for _, c := range all {
-		if c.at+c.len > from && c.at < to {
+		if c.at+c.len > from && c.at < to && c.len <= maxCluster {
 			u.src.addCluster(old, c)
 		}
 	}

@@ -266,7 +266,8 @@ func numbers(extents []payload.Extent) []uint32 {
 func (p *planner) join() {
 	var out []*unit
 	for _, u := range p.units {
-		if k := len(out) - 1; k >= 0 && out[k].packed == u.packed && out[k].dst.n+u.dst.n <= joinDst && out[k].src.n+u.src.n <= joinSrc {
+		if k := len(out) - 1; k >= 0 && out[k].packed == u.packed && out[k].dst.n+u.dst.n <= joinDst && out[k].src.n+u.src.n <= joinSrc &&
+			max(out[k].dst.expanded+u.dst.expanded, out[k].src.expanded+u.src.expanded) <= maxExpanded {
 			last := out[k]
 			last.dst.append(u.dst)
 			if !overlap(last.src.extents, u.src.extents) {

@@ -228,3 +228,46 @@ func TestTrees(t *testing.T) {
 		}
 	}
 }
+
+// TestPackedBounds has files of little more than zeros, of which a cluster of LZ4
+// expands to 255 times its size: no unit expands to more than there is memory for.
+func TestPackedBounds(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	old := folder{}
+	for i := range 3 {
+		b := make([]byte, 12<<20)
+		for at := 0; at < len(b); at += 3 << 20 {
+			copy(b[at:], text(r, 5000))
+		}
+		old[fmt.Sprint("sparse", i)] = b
+	}
+	new := folder{}
+	for name, b := range old {
+		b = bytes.Clone(b)
+		for at := 100; at < len(b); at += 1 << 20 {
+			b[at]++
+		}
+		new[name] = b
+	}
+	d := &Delta{Partitions: []Partition{partition(old.write(t, "lz4hc,9", 1), new.write(t, "lz4hc,9", 2))}, Header: header(MaxMinor)}
+	p := &d.Partitions[0]
+	a, b, err := scanBoth(t.Context(), p.Old, p.New)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &encoder{run: &run{Delta: d, out: &spooler{}, stats: &Stats{}}, old: p.Old, new: p.New, prints: a.prints, streams: newStreams()}
+	plan, err := e.plan(t.Context(), a, b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most, packed := uint64(0), 0
+	for _, u := range plan.units {
+		if u.packed {
+			packed++
+		}
+		most = max(most, u.src.expanded, u.dst.expanded)
+	}
+	if packed == 0 || most > maxExpanded+2*maxCluster {
+		t.Errorf("%d units are compared expanded, the largest of %d bytes", packed, most)
+	}
+}
