@@ -89,6 +89,9 @@ func TestSigned(t *testing.T) {
 	t.Run("no test key", func(t *testing.T) { testNoTestKey(t, dir, target.Keys) })
 	t.Run("untouched", func(t *testing.T) { testUntouched(t, in, out, r) })
 	t.Run("texts", func(t *testing.T) { testTexts(t, dir) })
+	if testing.Short() {
+		return
+	}
 	t.Run("again", func(t *testing.T) { testAgain(t, in, out, keys) })
 	t.Run("folder", func(t *testing.T) { testFolder(t, target.Dir, dir, keys) })
 	t.Run("signed twice", func(t *testing.T) { testTwice(t, out, keys) })

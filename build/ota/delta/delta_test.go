@@ -203,6 +203,9 @@ func TestRefused(t *testing.T) {
 // TestVerity leaves hash tree and error correction to the device, if it can
 // compute them, and sends them if they are not what it would.
 func TestVerity(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many deltas, one after the other")
+	}
 	r := rand.New(rand.NewPCG(11, 12))
 	old := text(r, 300*block)
 	new := bytes.Clone(old)

@@ -68,6 +68,9 @@ func TestMergeCircle(t *testing.T) {
 
 // TestSnapshot wants merge operations and estimates of partitions in super.
 func TestSnapshot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many deltas, one after the other")
+	}
 	r := rand.New(rand.NewPCG(3, 4))
 	old := noise(r, 125*block)
 	new := bytes.Clone(old)

@@ -23,6 +23,9 @@ import (
 
 // TestTarget has the other tools say what the folder is.
 func TestTarget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a build of AOSP, as a folder and packed")
+	}
 	x := signtest.New(t, signtest.Options{})
 	image := func(name string) string { return filepath.Join(x.Dir, "IMAGES", name+".img") }
 	t.Run("chain", func(t *testing.T) {
