@@ -305,6 +305,8 @@ func (j *job) check() error {
 		return fmt.Errorf("this build has no key to verify payloads with: %w", mios.ErrInvalid)
 	case given && want != base64.StdEncoding.EncodeToString(sum[:]):
 		return fmt.Errorf("payload metadata is not the one that was published: %w: publish the payload again", mios.ErrInvalid)
+	case m.PartialUpdate:
+		return fmt.Errorf("payload is a partial update, which leaves partitions as they are, and the other slot's are any: %w: publish a payload with all of them", mios.ErrInvalid)
 	case j.md.PayloadSize() != rel.Target.Length:
 		return fmt.Errorf("payload has %d bytes by its manifest, and %d in the repository: %w", j.md.PayloadSize(), rel.Target.Length, mios.ErrInvalid)
 	case m.MaxTimestamp != rel.BuildTime:

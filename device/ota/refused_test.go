@@ -41,6 +41,7 @@ func TestRefused(t *testing.T) {
 		}, "by its manifest", false, false},
 		{"endless", func(w *world) { w.payload = bytes.Repeat([]byte("x"), len(w.payload)) }, "magic is", false, false},
 		{"wrong payload key", spoiled(func(b *build) { b.otaKey = k.otherOTA }), "metadata signature: signed by none of the trusted keys", false, false},
+		{"partial update", spoiled(func(b *build) { b.partial = true }), "payload is a partial update", false, false},
 		{"broken data", func(w *world) { w.payload = bytes.Clone(w.payload); w.payload[len(w.payload)/2] ^= 1 }, "data has SHA-256", false, true},
 		{"truncated", func(w *world) { w.payload = w.payload[:len(w.payload)/2] }, "not found", false, false},
 		{"budget", func(w *world) { w.fetchErr = ErrBudget }, "download budget used up: ask for it on a cheaper network", false, false},

@@ -56,6 +56,7 @@ type build struct {
 	product   string // in vbmeta's fingerprint
 	leave     string // a partition that vbmeta does not vouch for
 	wrongTree bool
+	partial   bool   // the payload leaves boot out
 	like      *build // whose images it has, but for a few places
 
 	images map[string][]byte
@@ -117,7 +118,13 @@ func newBuild(version string, time int64, edit func(*build)) *build {
 // release returns the payload of a build, and what the repository says of it.
 func (b *build) release() (*repo.OSRelease, []byte) {
 	f := payload.Full{MaxTimestamp: b.time, Signers: []crypto.Signer{b.otaKey}, Workers: 1}
+	if b.partial {
+		f.PartialUpdate, f.MinorVersion = true, 7
+	}
 	for _, name := range []string{"system", "boot", "vbmeta"} {
+		if b.partial && name == "boot" {
+			continue
+		}
 		f.Images = append(f.Images, payload.Image{Name: name, Content: bytes.NewReader(b.images[name]), Size: int64(len(b.images[name]))})
 	}
 	var out bytes.Buffer

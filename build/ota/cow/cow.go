@@ -32,7 +32,7 @@ const (
 	resume      = 4 * 16
 	sequence    = 2 * block / 4 // entries of one operation of version 2
 	minOps      = 25
-	maxFactor   = 256 << 10
+	maxFactor   = 1 << 20
 	mergeIsCopy = 0 // CowMergeOperation's COW_COPY
 )
 

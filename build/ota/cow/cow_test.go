@@ -96,7 +96,7 @@ func TestCompression(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	p := &payload.Partition{Name: "system", NewInfo: &payload.PartitionInfo{Size: block}, Operations: []payload.Operation{{DstExtents: extents(0, 1)}}}
 	for _, d := range []*payload.DynamicPartitions{params(3, "tar", block), params(3, "zstd,x", block), params(3, "gz,77", block), params(4, "lz4", block),
-		params(3, "lz4", 5000), params(3, "lz4", 1<<30)} {
+		params(3, "lz4", 5000), params(3, "lz4", 2<<20)} {
 		if got, err := Estimate(t.Context(), d, p, bytes.NewReader(image(1))); !errors.Is(err, mios.ErrInvalid) {
 			t.Errorf("Estimate with %+v = %+v, %v; want invalid", d, got, err)
 		}
