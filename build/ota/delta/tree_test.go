@@ -233,6 +233,9 @@ func TestTrees(t *testing.T) {
 // expands to 255 times its size: no unit expands to more than there is memory for.
 func TestPackedBounds(t *testing.T) {
 	if testing.Short() {
+		t.Skip("makes images of 36 MiB")
+	}
+	if testing.Short() {
 		t.Skip("trees of 36 MiB")
 	}
 	r := rand.New(rand.NewPCG(5, 6))
