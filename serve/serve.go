@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -47,8 +48,16 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 const grace = 5 * time.Second
 
 // Run serves on l until ctx ends, and then lets running requests finish for a
-// moment. It speaks TLS if the server has a configuration of it: see [UseTLS].
+// moment. Those that do not, such as long uploads, lose their connection, and it
+// waits until they have seen that and kept what came. It speaks TLS if the server
+// has a configuration of it: see [UseTLS].
 func Run(ctx context.Context, srv *http.Server, l net.Listener) error {
+	return run(ctx, srv, l, grace)
+}
+
+func run(ctx context.Context, srv *http.Server, l net.Listener, grace time.Duration) error {
+	requests := &running{h: srv.Handler}
+	srv.Handler = requests
 	failed := make(chan error, 1)
 	go func() {
 		if srv.TLSConfig != nil {
@@ -64,8 +73,49 @@ func Run(ctx context.Context, srv *http.Server, l net.Listener) error {
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	if err := srv.Shutdown(stop); err != nil {
-		return srv.Close()
+	if err := srv.Shutdown(stop); err == nil {
+		return nil
 	}
-	return nil
+	err := srv.Close()
+	requests.wait(grace)
+	return err
+}
+
+// running counts the requests that a handler is at.
+type running struct {
+	h    http.Handler
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when there is none any more; nil: nobody waits
+}
+
+func (r *running) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	r.n++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.n--; r.n == 0 && r.idle != nil {
+			close(r.idle)
+			r.idle = nil
+		}
+	}()
+	r.h.ServeHTTP(w, req)
+}
+
+// wait returns when no request is handled, or after a while.
+func (r *running) wait(most time.Duration) {
+	r.mu.Lock()
+	if r.n == 0 {
+		r.mu.Unlock()
+		return
+	}
+	idle := make(chan struct{})
+	r.idle = idle
+	r.mu.Unlock()
+	select {
+	case <-idle:
+	case <-time.After(most):
+	}
 }

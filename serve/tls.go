@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -14,7 +15,11 @@ import (
 // files. When the files change, new connections get the new certificate; while
 // the new one is no good, the one before is kept.
 func UseTLS(srv *http.Server, certFile, keyFile string, log *slog.Logger) error {
-	c := &certificate{cert: certFile, key: keyFile, log: log}
+	return useTLS(srv, certFile, keyFile, log, checkEvery)
+}
+
+func useTLS(srv *http.Server, certFile, keyFile string, log *slog.Logger, every time.Duration) error {
+	c := &certificate{cert: certFile, key: keyFile, log: log, every: every}
 	if err := c.load(); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
@@ -28,42 +33,56 @@ func UseTLS(srv *http.Server, certFile, keyFile string, log *slog.Logger) error 
 type certificate struct {
 	cert, key string
 	log       *slog.Logger
+	every     time.Duration // the files are looked at
 
 	mu      sync.Mutex
 	good    *tls.Certificate
-	stamps  [2]time.Time
+	stamps  [2]stamp
 	checked time.Time
 }
 
 // checkEvery is how often the files are looked at.
 const checkEvery = 10 * time.Second
 
+// A stamp tells one state of a file from another. The zero value is that of no
+// file.
+type stamp struct {
+	time, size int64
+	file       uint64 // inode: a new file may have been written in the same moment
+}
+
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.checked) >= checkEvery {
+	if now := time.Now(); now.Sub(c.checked) >= c.every {
 		c.checked = now
-		if c.stamps != c.times() {
+		if c.stamps != c.look() {
 			if err := c.load(); err != nil {
 				c.log.Error("the new certificate is no good: the one before is kept", "err", err)
+			} else {
+				c.log.Info("the certificate is a new one", "file", c.cert, "until", c.good.Leaf.NotAfter.UTC().Format(time.RFC3339))
 			}
 		}
 	}
 	return c.good
 }
 
-func (c *certificate) times() (t [2]time.Time) {
+// look says in which state the files are.
+func (c *certificate) look() (list [2]stamp) {
 	for i, name := range []string{c.cert, c.key} {
 		if fi, err := os.Stat(name); err == nil {
-			t[i] = fi.ModTime()
+			list[i] = stamp{time: fi.ModTime().UnixNano(), size: fi.Size()}
+			if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+				list[i].file = st.Ino
+			}
 		}
 	}
-	return t
+	return list
 }
 
 // load reads the files.
 func (c *certificate) load() error {
-	c.stamps = c.times()
+	c.stamps = c.look()
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 	if err == nil {
 		c.good = &pair

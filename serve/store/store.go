@@ -47,6 +47,7 @@ type Service struct {
 	tokens *Tokens
 	guard  guard
 	spec   func() []byte
+	stall  time.Duration // for how long an upload's bytes may not come
 }
 
 // Open makes the service's tables, or brings them up to date. It comes before
@@ -55,7 +56,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	if s.MaxUpload == 0 {
 		s.MaxUpload = 4 << 30
 	}
-	s.guard.now = time.Now
+	s.guard.now, s.stall = time.Now, maxStall
 	s.spec = sync.OnceValue(func() []byte { return describe(operations()) })
 	s.tokens, err = OpenTokens(ctx, s.DB)
 	return err

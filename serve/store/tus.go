@@ -235,18 +235,21 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, up *upload, of
 	if r.ContentLength > left {
 		return offset, tooMuch(up)
 	}
-	body := io.Reader(&steady{r: r.Body, c: http.NewResponseController(w), began: time.Now()})
-	over := &overflow{r: body, left: left}
-	body = over
+	in := &steady{r: r.Body, c: http.NewResponseController(w), began: time.Now(), stall: s.stall}
+	over := &overflow{r: in, left: left}
+	body := io.Reader(over)
 	if sum := r.Header.Get("Upload-Checksum"); sum != "" {
 		f, err := spool(body, sum, left)
+		if err != nil && in.failed != nil {
+			return offset, in.problem(0, "nothing of them, for their checksum covers all")
+		}
 		if err != nil {
 			return offset, err
 		}
 		defer f.Close()
 		body = f
 	}
-	ctx := r.Context()
+	ctx, began := r.Context(), offset
 	offset, err := s.App.Blobs().Uploads().Append(ctx, up.ID, offset, body)
 	switch {
 	case over.over:
@@ -254,12 +257,10 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, up *upload, of
 			return offset, err
 		}
 		return offset, tooMuch(up)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errSlow):
-		return offset, &Problem{Status: http.StatusRequestTimeout, Title: "Too slow", Detail: "the bytes stopped coming: what came is kept; ask by HEAD where to go on", cause: err}
+	case err != nil && in.failed != nil:
+		return offset, in.problem(offset-began, "what came")
 	case errors.Is(err, mios.ErrConflict):
 		return offset, &Problem{Status: http.StatusConflict, Title: "Other offset", Detail: "another request is uploading the same: ask by HEAD where it is, and go on there", cause: err}
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return offset, badRequest("the connection broke after %d bytes, which are kept", offset)
 	case err != nil:
 		return offset, err
 	case offset < up.Size:
@@ -302,24 +303,42 @@ const (
 
 var errSlow = errors.New("the bytes come too slowly")
 
-// A steady reader fails when bytes stop coming, or drip.
+// A steady reader fails when bytes stop coming, or drip. It notes why: what fails
+// here is the sender's, whatever of it comes out of what reads.
 type steady struct {
-	r     io.Reader
-	c     *http.ResponseController
-	began time.Time
-	n     int64
+	r      io.Reader
+	c      *http.ResponseController
+	began  time.Time
+	stall  time.Duration
+	n      int64
+	failed error
 }
 
-func (s *steady) Read(p []byte) (int, error) {
-	if time.Since(s.began) > maxStall+time.Duration(s.n/minRate)*time.Second {
+func (s *steady) Read(p []byte) (n int, err error) {
+	defer func() {
+		if err != nil && err != io.EOF {
+			s.failed = err
+		}
+	}()
+	if time.Since(s.began) > s.stall+time.Duration(s.n/minRate)*time.Second {
 		return 0, errSlow
 	}
-	if err := s.c.SetReadDeadline(time.Now().Add(maxStall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := s.c.SetReadDeadline(time.Now().Add(s.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
-	n, err := s.r.Read(p)
+	n, err = s.r.Read(p)
 	s.n += int64(n)
 	return n, err
+}
+
+// problem says why bytes stopped coming, after how many, and what of them is kept.
+// A connection that broke, which in HTTP/1 is an end of file or a reset and in
+// HTTP/2 a stream's, takes no answer: it is for the log.
+func (s *steady) problem(n int64, kept string) *Problem {
+	if errors.Is(s.failed, os.ErrDeadlineExceeded) || errors.Is(s.failed, errSlow) {
+		return &Problem{Status: http.StatusRequestTimeout, Title: "Too slow", Detail: "the bytes stopped coming: kept is " + kept + "; ask by HEAD where to go on", cause: s.failed}
+	}
+	return &Problem{Status: http.StatusBadRequest, Title: "Broken off", Detail: fmt.Sprintf("the connection broke after %d bytes: kept is %s; ask by HEAD where to go on", n, kept), cause: s.failed}
 }
 
 // spool reads bytes into a file without a name and compares their checksum, so

@@ -1,0 +1,7 @@
+package serve
+
+// What tests do with other times than the server's.
+var (
+	RunFor      = run
+	UseTLSEvery = useTLS
+)
