@@ -34,6 +34,7 @@ var serveCmd = command{"serve", "[flags]", "serve a repository, or a store with 
 		fs.DurationVar(&o.every, "refresh", time.Hour, "with keys: `duration` between two signings")
 		cert := fs.String("tls-cert", "", "`file` with the certificate, in PEM: speak TLS; it may be renewed meanwhile")
 		key := fs.String("tls-key", "", "`file` with the certificate's key, in PEM")
+		proxy := fs.String("proxy", "", "`addresses` or networks of proxies in front, with commas between: their X-Forwarded-For says who asks")
 		asJSON := fs.Bool("log-json", false, "log in JSON")
 		if err := parse(fs, args, 0, 0); err != nil {
 			return err
@@ -42,6 +43,12 @@ var serveCmd = command{"serve", "[flags]", "serve a repository, or a store with 
 		fs.Visit(func(f *flag.Flag) { given = given || f.Name == "addr" })
 		if (*cert == "") != (*key == "") {
 			return fmt.Errorf("%w: --tls-cert and --tls-key go together", errUsage)
+		}
+		if *proxy != "" {
+			var err error
+			if o.proxies, err = servestore.ParseProxies(*proxy); err != nil {
+				return fmt.Errorf("%w: --proxy: %v", errUsage, err)
+			}
 		}
 		o.log = newLog(e.stderr, *asJSON)
 		served, err := o.open(ctx, e)
@@ -88,6 +95,7 @@ func newLog(w io.Writer, asJSON bool) *slog.Logger {
 type serveOptions struct {
 	repo, store, keys string
 	every             time.Duration
+	proxies           []servestore.Proxy
 	log               *slog.Logger
 }
 
@@ -124,7 +132,7 @@ func (o *serveOptions) openStore(ctx context.Context, e env) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	api := &servestore.Service{App: st.Store, DB: st.DB, Log: o.log, MaxUpload: st.Config.Policy.MaxUpload, Ready: func(ctx context.Context) error {
+	api := &servestore.Service{App: st.Store, DB: st.DB, Log: o.log, MaxUpload: st.Config.Policy.MaxUpload, Proxies: o.proxies, Ready: func(ctx context.Context) error {
 		_, err := st.Status(ctx)
 		if err == nil {
 			_, err = st.Repo().Revision(ctx)

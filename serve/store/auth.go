@@ -3,7 +3,6 @@ package store
 import (
 	"container/list"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -56,19 +55,6 @@ func (t *Token) forPackage(pkg string) error {
 	}
 	return &Problem{Status: http.StatusForbidden, Title: "Not allowed",
 		Detail: "your token is for " + strings.Join(t.Packages, ", ") + " and not for " + pkg + ": ask the store's operator for another one"}
-}
-
-// remoteOf is the address that a request comes from: of IPv6 the network, for a
-// caller has the rest to choose from.
-func remoteOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String() + "/64"
-	}
-	return host
 }
 
 // Limits of bad tokens.

@@ -44,6 +44,10 @@ type Service struct {
 	// answers.
 	Ready func(ctx context.Context) error
 
+	// Proxies stand before the store. Without them, whom a proxy asks for is
+	// not known, and all share what is counted by address.
+	Proxies []Proxy
+
 	tokens *Tokens
 	guard  guard
 	spec   func() []byte
@@ -101,7 +105,7 @@ func (s *Service) handle(h func(http.ResponseWriter, *http.Request) error) http.
 		h2.Set("Cache-Control", "no-store")
 		rec := &recorder{ResponseWriter: w}
 		began := time.Now()
-		call := &caller{remote: remoteOf(r)}
+		call := &caller{remote: s.remoteOf(r)}
 		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, call))
 		err := h(rec, r)
 		if err != nil && rec.status == 0 {
