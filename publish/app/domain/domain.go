@@ -1,7 +1,8 @@
 // Package domain proves that who signs an app speaks for the domain in the
 // app's name: org.example.clock for example.org. It asks the domain for the file
 // that Android's app links use already, /.well-known/assetlinks.json (Digital
-// Asset Links), which names packages with the SHA-256 of their certificates.
+// Asset Links), which names packages with the SHA-256 of their certificates, and
+// where that does not, for a TXT record in its DNS.
 package domain
 
 import (
@@ -14,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,30 +42,83 @@ func Of(pkg string) string {
 	return parts[1] + "." + parts[0]
 }
 
-// Web asks domains over HTTPS. The zero value is ready for use.
+// Label is before the domain in the name of the TXT records that say which apps
+// are its own: _mios-app.example.org. A record is a package and the SHA-256 of a
+// certificate in hexadecimal, with a space between: "org.example.clock 0123…".
+const Label = "_mios-app"
+
+// Web asks domains over HTTPS and in the DNS. The zero value is ready for use.
 type Web struct {
 	// Client replaces the one that refuses redirects and addresses inside the
 	// operator's own network.
 	Client *http.Client
+	// Resolver replaces [net.DefaultResolver] for TXT records.
+	Resolver *net.Resolver
 }
 
-// Prove returns nil if the domain in a package's name says that one of the
-// signers, by the SHA-256 of its certificate, may publish it. The error wraps
-// [mios.ErrDenied] and says what the domain has to do.
+// Prove returns nil if the domain in a package's name says in one of both ways
+// that one of the signers, by the SHA-256 of its certificate, may publish it. The
+// error wraps [mios.ErrDenied] and says what the domain has to do.
 func (w *Web) Prove(ctx context.Context, pkg string, signers []mios.Digest) error {
 	host := Of(pkg)
-	if host == "" {
+	switch {
+	case host == "":
 		return fmt.Errorf("package %s: its name has no domain: %w", pkg, mios.ErrDenied)
+	case len(signers) == 0:
+		return fmt.Errorf("package %s: it has no signer: %w", pkg, mios.ErrDenied)
 	}
 	b, err := w.get(ctx, "https://"+host+Path)
 	if err == nil {
 		err = names(b, pkg, signers)
 	}
-	if err != nil {
-		return fmt.Errorf("package %s: %s does not vouch for its signer: %v: %w: name the package and the certificate in https://%s%s",
-			pkg, host, err, mios.ErrDenied, host, Path)
+	if err == nil {
+		return nil
 	}
-	return nil
+	name := Label + "." + host
+	txtErr := w.txt(ctx, name, pkg, signers)
+	if txtErr == nil {
+		return nil
+	}
+	return fmt.Errorf("package %s: %s does not vouch for its signer: %v; %v: %w: name the package and the certificate in https://%s%s, or in a TXT record of %s: %q",
+		pkg, host, err, txtErr, mios.ErrDenied, host, Path, name, pkg+" "+signers[0].String())
+}
+
+// txt looks for a package with one of the signers in the TXT records of a name.
+func (w *Web) txt(ctx context.Context, name, pkg string, signers []mios.Digest) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r := w.Resolver
+	if r == nil {
+		r = net.DefaultResolver
+	}
+	list, err := r.LookupTXT(ctx, name+".") // as it is, whatever domain this machine is in
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return fmt.Errorf("%s has no TXT record", name)
+	}
+	if err != nil {
+		return err
+	}
+	named := false
+	for _, record := range list {
+		of, fingerprint, _ := strings.Cut(strings.TrimSpace(record), " ")
+		if of != pkg {
+			continue
+		}
+		named = true
+		if matches(strings.TrimSpace(fingerprint), signers) {
+			return nil
+		}
+	}
+	if named {
+		return fmt.Errorf("the TXT records of %s name the package with other certificates", name)
+	}
+	return fmt.Errorf("no TXT record of %s names the package", name)
+}
+
+// matches tells whether a fingerprint, with colons or without, is of a signer.
+func matches(fingerprint string, signers []mios.Digest) bool {
+	b, err := hex.DecodeString(strings.ReplaceAll(fingerprint, ":", ""))
+	return err == nil && slices.ContainsFunc(signers, func(d mios.Digest) bool { return string(b) == string(d[:]) })
 }
 
 func (w *Web) get(ctx context.Context, url string) ([]byte, error) {
@@ -132,11 +187,8 @@ func names(b []byte, pkg string, signers []mios.Digest) error {
 		}
 		named = true
 		for _, f := range s.Target.Fingerprints {
-			b, err := hex.DecodeString(strings.ReplaceAll(f, ":", ""))
-			for _, d := range signers {
-				if err == nil && string(b) == string(d[:]) {
-					return nil
-				}
+			if matches(f, signers) {
+				return nil
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func server(t *testing.T, body func(w http.ResponseWriter, r *http.Request)) *do
 		return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
 	}
 	c.Transport.(*http.Transport).TLSClientConfig.ServerName = "example.com" // of httptest's certificate
-	return &domain.Web{Client: c}
+	return &domain.Web{Client: c, Resolver: resolver(t, nil)}
 }
 
 func TestProve(t *testing.T) {
