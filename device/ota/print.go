@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"mios/internal/units"
 )
 
 // String returns what a person reads of a status, in a few lines.
@@ -46,9 +48,17 @@ func (s Status) Line() string {
 
 func (p *Progress) amount() string {
 	if p.Done == 0 || p.Total == 0 {
-		return fmt.Sprintf("%.1f MiB", float64(p.Total)/(1<<20))
+		return mebibytes(p.Total)
 	}
-	return fmt.Sprintf("%d %% of %.1f MiB", p.Done*100/p.Total, float64(p.Total)/(1<<20))
+	return fmt.Sprintf("%d %% of %s", p.Done*100/p.Total, mebibytes(p.Total))
+}
+
+// mebibytes is a size as it is told of updates; a delta may be smaller.
+func mebibytes(n int64) string {
+	if n < 1<<20 {
+		return units.Binary(n)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 // prefix names the way before an amount.
