@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mios/internal/testkit"
 	"mios/publish/repotest"
 )
 
@@ -65,7 +66,7 @@ func TestServe(t *testing.T) {
 		if code != 0 {
 			t.Errorf("status %d, %s", code, stderr.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(testkit.Patience):
 		t.Fatal("it does not stop")
 	}
 }
