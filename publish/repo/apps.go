@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mios"
 	"mios/api/repo"
 	"mios/storage/tree"
@@ -53,15 +55,19 @@ func (r *Repo) SetApps(ctx context.Context, apps ...App) (*Result, error) {
 			return nil, err
 		}
 	}
-	err = sideBySide(len(apps), func(i int) error {
-		for _, f := range apps[i].Files {
-			if err := r.store(ctx, f.Target, f.Content); err != nil {
-				return err
+	files, filesCtx := errgroup.WithContext(ctx)
+	files.SetLimit(tree.Creators)
+	for i := range apps {
+		files.Go(func() error {
+			for _, f := range apps[i].Files {
+				if err := r.store(filesCtx, f.Target, f.Content); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
-	if err != nil {
+			return nil
+		})
+	}
+	if err := files.Wait(); err != nil {
 		return nil, err
 	}
 	return r.change(ctx, func(t *tx) error {

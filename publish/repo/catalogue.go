@@ -200,9 +200,13 @@ func (c *catalogue) write(kind string, v any) (*repo.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.create(kind, b), nil
+}
+
+func (c *catalogue) create(kind string, b []byte) *repo.Ref {
 	ref := &repo.Ref{SHA256: mios.Sum(b), Length: int64(len(b))}
 	c.t.create(ref.Target(kind), b)
-	return ref, nil
+	return ref
 }
 
 func (c *catalogue) open(cat *category) error {
@@ -324,7 +328,11 @@ func (c *catalogue) setWords(pkg string, was, now map[string]repo.Hit) error {
 			continue
 		}
 		c.dirty = true
-		if err := c.insert(c.words, key, now[key]); err != nil {
+		h, err := newHit(now[key])
+		if err != nil {
+			return err
+		}
+		if err := c.insert(c.words, key, h); err != nil {
 			return err
 		}
 	}

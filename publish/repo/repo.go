@@ -95,6 +95,7 @@ type Repo struct {
 	mu          sync.Mutex   // guards what follows
 	lives       map[string]life
 	packages    map[mios.Digest]repo.AppRelease // the highest release, by the package's file
+	words       wordFiles                       // guards itself
 }
 
 // A life is until when a version of a role's metadata is good.

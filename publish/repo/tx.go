@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -12,13 +11,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"mios"
 	"mios/api/repo"
 	"mios/format/tuf"
+	"mios/storage/tree"
 )
 
 // A tx is one change of the repository, under its lock.
@@ -220,41 +218,8 @@ func (t *tx) create(target repo.Target, b []byte) {
 	t.files[target.File()] = b
 }
 
-// creators is how many files are stored at the same time.
-const creators = 8
-
 // flush stores the small files of a change.
-func (t *tx) flush() error {
-	names := slices.Sorted(maps.Keys(t.files))
-	return sideBySide(len(names), func(i int) error {
-		return t.r.tree.Create(t.ctx, names[i], bytes.NewReader(t.files[names[i]]))
-	})
-}
-
-// sideBySide calls f with 0 to n-1, several at the same time, and returns the
-// first error, after which it begins nothing new.
-func sideBySide(n int, f func(i int) error) error {
-	var wg sync.WaitGroup
-	var next atomic.Int64
-	var once sync.Once
-	var failed error
-	for range min(creators, n) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := f(i); err != nil {
-					once.Do(func() { failed = err })
-					next.Store(int64(n))
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return failed
-}
+func (t *tx) flush() error { return tree.CreateAll(t.ctx, t.r.tree, t.files) }
 
 // setTarget makes a stored file a target of a role's metadata.
 func setTarget(m *targetsMeta, target repo.Target, custom any) error {

@@ -1,13 +1,19 @@
 package repo
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
+	"mios"
 	"mios/api/repo"
+	"mios/storage/tree"
 )
 
 // words is a node of the tree of words: hits, and children by what their prefixes
@@ -15,9 +21,121 @@ import (
 type words struct {
 	ref      *repo.Ref // the file; nil if there is none
 	read     bool
-	hits     []repo.Hit
+	hits     []hit
 	children map[string]*words
 	dirty    bool
+}
+
+// A hit is a [repo.Hit] as its JSON, which is all that has to be known of those
+// that a change leaves alone.
+type hit struct {
+	key  string
+	json json.RawMessage
+}
+
+func newHit(h repo.Hit) (hit, error) {
+	b, err := json.Marshal(h)
+	return hit{h.Key, b}, err
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (h *hit) UnmarshalJSON(b []byte) error {
+	h.json = bytes.Clone(b)
+	if rest, ok := bytes.CutPrefix(b, []byte(`{"key":"`)); ok { // as newHit writes it
+		if i := bytes.IndexAny(rest, `"\\`); i >= 0 && rest[i] == '"' {
+			h.key = string(rest[:i])
+			return nil
+		}
+	}
+	var k struct {
+		Key string `json:"key"`
+	}
+	err := json.Unmarshal(b, &k)
+	h.key = k.Key
+	return err
+}
+
+// A wordFile is the content of a node's file, a [repo.WordNode]. It is never
+// changed.
+type wordFile struct {
+	Hits     []hit            `json:"hits"`
+	Children []repo.WordChild `json:"children"`
+}
+
+// marshal returns the file's JSON.
+func (f *wordFile) marshal() ([]byte, error) {
+	children, err := json.Marshal(f.Children)
+	if err != nil {
+		return nil, err
+	}
+	size := len(children) + 32
+	for _, h := range f.Hits {
+		size += len(h.json) + 1
+	}
+	b := append(make([]byte, 0, size), '{')
+	if len(f.Hits) > 0 {
+		b = append(b, `"hits":`...)
+		for i, h := range f.Hits {
+			b = append(append(b, "[,"[min(i, 1)]), h.json...)
+		}
+		b = append(b, ']')
+	}
+	if len(f.Children) > 0 {
+		if len(f.Hits) > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, `"children":`...), children...)
+	}
+	return append(b, '}'), nil
+}
+
+// maxWordFiles is how many bytes of the tree of words a [wordFiles] holds, twice.
+const maxWordFiles = 16 << 20
+
+// wordFiles are the files of the tree of words that were read or written last:
+// the next app's words lead through most of them again.
+type wordFiles struct {
+	mu       sync.Mutex
+	now, old map[mios.Digest]*wordFile // old are those that now had before it was full
+	size     int64                     // of now's, in bytes
+}
+
+// keep remembers a file of so many bytes.
+func (w *wordFiles) keep(sum mios.Digest, size int64, f *wordFile) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.size += size; w.now == nil || w.size > maxWordFiles {
+		w.now, w.old, w.size = map[mios.Digest]*wordFile{}, w.now, size
+	}
+	w.now[sum] = f
+}
+
+// open returns a file of the tree of words, from memory if it can.
+func (w *wordFiles) open(t *tx, ref repo.Ref) (*wordFile, error) {
+	w.mu.Lock()
+	f, recent := w.now[ref.SHA256]
+	if !recent {
+		f = w.old[ref.SHA256]
+	}
+	w.mu.Unlock()
+	if f == nil {
+		target := ref.Target("words")
+		b, err := tree.ReadAll(t.ctx, t.r.tree, target.File(), repo.MaxMetadata)
+		if err != nil {
+			return nil, err
+		}
+		if err := target.Check(b); err != nil {
+			return nil, err
+		}
+		f = new(wordFile)
+		if err := json.Unmarshal(b, f); err != nil {
+			return nil, fmt.Errorf("%s: %v: %w", target.Path, err, mios.ErrInvalid)
+		}
+	}
+	if !recent {
+		w.keep(ref.SHA256, ref.Length, f)
+	}
+	return f, nil
 }
 
 // openWords reads a node.
@@ -29,11 +147,11 @@ func (c *catalogue) openWords(n *words) error {
 	if n.ref == nil {
 		return nil
 	}
-	var file repo.WordNode
-	if err := c.read(*n.ref, "words", &file); err != nil {
+	file, err := c.t.r.words.open(c.t, *n.ref)
+	if err != nil {
 		return err
 	}
-	n.hits = file.Hits
+	n.hits = slices.Clone(file.Hits)
 	for _, child := range file.Children {
 		n.children[child.Next] = &words{ref: &child.File}
 	}
@@ -42,7 +160,7 @@ func (c *catalogue) openWords(n *words) error {
 
 // insert puts a hit, the rest of whose key is rest, below a node, in the place of
 // the one with the same key if there is one.
-func (c *catalogue) insert(n *words, rest string, hit repo.Hit) error {
+func (c *catalogue) insert(n *words, rest string, h hit) error {
 	if err := c.openWords(n); err != nil {
 		return err
 	}
@@ -53,22 +171,22 @@ func (c *catalogue) insert(n *words, rest string, hit repo.Hit) error {
 		case "":
 			continue
 		case next:
-			return c.insert(child, rest[len(next):], hit)
+			return c.insert(child, rest[len(next):], h)
 		}
 		// A node between, for what the two have in common.
 		between := &words{read: true, dirty: true, children: map[string]*words{next[len(common):]: child}}
 		delete(n.children, next)
 		n.children[common] = between
-		return c.insert(between, rest[len(common):], hit)
+		return c.insert(between, rest[len(common):], h)
 	}
-	i, there := slices.BinarySearchFunc(n.hits, hit.Key, func(h repo.Hit, key string) int { return strings.Compare(h.Key, key) })
+	i, there := slices.BinarySearchFunc(n.hits, h.key, func(h hit, key string) int { return strings.Compare(h.key, key) })
 	if there {
-		n.hits[i] = hit
+		n.hits[i] = h
 		return nil
 	}
-	n.hits = slices.Insert(n.hits, i, hit)
+	n.hits = slices.Insert(n.hits, i, h)
 	if len(n.hits) > repo.MaxHits {
-		n.split(len(hit.Key) - len(rest))
+		n.split(len(h.key) - len(rest))
 	}
 	return nil
 }
@@ -76,9 +194,9 @@ func (c *catalogue) insert(n *words, rest string, hit repo.Hit) error {
 // split makes children of most of a node's hits, by the rune at byte at of their
 // keys: those that share it with the most others, so that few files hold few.
 func (n *words) split(at int) {
-	groups := map[rune][]repo.Hit{}
+	groups := map[rune][]hit{}
 	for _, h := range n.hits {
-		r, _ := utf8.DecodeRuneInString(h.Key[at:])
+		r, _ := utf8.DecodeRuneInString(h.key[at:])
 		groups[r] = append(groups[r], h)
 	}
 	large := slices.SortedFunc(maps.Keys(groups), func(a, b rune) int {
@@ -89,11 +207,11 @@ func (n *words) split(at int) {
 			return
 		}
 		hits := groups[r]
-		next := hits[0].Key[at:]
+		next := hits[0].key[at:]
 		for _, h := range hits[1:] {
-			next = commonPrefix(next, h.Key[at:])
+			next = commonPrefix(next, h.key[at:])
 		}
-		n.hits = slices.DeleteFunc(n.hits, func(h repo.Hit) bool { return strings.HasPrefix(h.Key[at:], string(r)) })
+		n.hits = slices.DeleteFunc(n.hits, func(h hit) bool { return strings.HasPrefix(h.key[at:], string(r)) })
 		child := &words{read: true, dirty: true, children: map[string]*words{}, hits: hits}
 		n.children[next] = child
 		if len(hits) > repo.MaxHits {
@@ -121,7 +239,7 @@ func (c *catalogue) remove(n *words, rest, key string) error {
 		return err
 	}
 	n.dirty = true
-	n.hits = slices.DeleteFunc(n.hits, func(h repo.Hit) bool { return h.Key == key })
+	n.hits = slices.DeleteFunc(n.hits, func(h hit) bool { return h.key == key })
 	for next, child := range n.children {
 		if !strings.HasPrefix(rest, next) {
 			continue
@@ -142,7 +260,7 @@ func (c *catalogue) flushWords(n *words) error {
 	if !n.dirty {
 		return nil
 	}
-	file := repo.WordNode{Hits: n.hits}
+	file := &wordFile{Hits: n.hits}
 	for _, next := range slices.Sorted(maps.Keys(n.children)) {
 		child := n.children[next]
 		if err := c.flushWords(child); err != nil {
@@ -155,7 +273,11 @@ func (c *catalogue) flushWords(n *words) error {
 		n.ref = nil
 		return nil
 	}
-	ref, err := c.write("words", file)
-	n.ref = ref
-	return err
+	b, err := file.marshal()
+	if err != nil {
+		return err
+	}
+	n.ref = c.create("words", b)
+	c.t.r.words.keep(n.ref.SHA256, n.ref.Length, file)
+	return nil
 }

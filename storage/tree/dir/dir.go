@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"mios"
@@ -54,6 +55,38 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	return store(name, path, ctxio.Reader(ctx, r), func() error { return atomicfile.Sync(filepath.Dir(path)) })
+}
+
+// CreateAll is what [tree.CreateAll] calls: each folder is made durable once, after
+// all of its files.
+func (t *Tree) CreateAll(ctx context.Context, files map[string][]byte) error {
+	folders := map[string]bool{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(tree.Creators)
+	for name, b := range files {
+		path, err := t.path(name)
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		folders[filepath.Dir(path)] = true
+		g.Go(func() error {
+			return store(name, path, ctxio.Reader(gctx, bytes.NewReader(b)), func() error { return nil })
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for folder := range folders {
+		if err := atomicfile.Sync(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store stores a file, and calls named once it has its name.
+func store(name, path string, r io.Reader, named func() error) error {
 	switch same, err := sameContent(path, r); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -63,7 +96,7 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 	default:
 		return nil
 	}
-	if err := create(path, ctxio.Reader(ctx, r)); err != nil {
+	if err := create(path, r, named); err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
 	return nil
@@ -71,7 +104,7 @@ func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
 
 // create writes a file that is not there yet; of several who do so at once, one
 // does, and those with the same bytes do not mind.
-func create(path string, r io.Reader) (err error) {
+func create(path string, r io.Reader, named func() error) (err error) {
 	dir := filepath.Dir(path)
 	if err := atomicfile.MkdirAll(dir); err != nil {
 		return err
@@ -91,7 +124,7 @@ func create(path string, r io.Reader) (err error) {
 		if err != nil {
 			return err
 		}
-		return atomicfile.Sync(dir)
+		return named()
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -36,6 +37,41 @@ func strange(t *testing.T, tr tree.Tree) {
 
 // plain hides all methods of a tree but those of the interface.
 type plain struct{ tree.Tree }
+
+func createAll(t *testing.T, tr tree.Tree) {
+	for folder, tr := range map[string]tree.Tree{"own": tr, "any": plain{tr}} {
+		files := map[string][]byte{}
+		for i := range 30 {
+			files[fmt.Sprintf("%s/%d/%d", folder, i%3, i)] = fmt.Appendf(nil, "content %d", i)
+		}
+		if err := tr.Create(t.Context(), folder+"/0/0", strings.NewReader("content 0")); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := tree.CreateAll(t.Context(), tr, files); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, want := range files {
+			if got := read(t, tr, name); got != string(want) {
+				t.Errorf("%s holds %q", name, got)
+			}
+		}
+		if list, err := tr.List(t.Context(), folder); err != nil || len(list) != len(files) {
+			t.Errorf("List = %q, %v", list, err)
+		}
+		files[folder+"/0/0"] = []byte("another")
+		if err := tree.CreateAll(t.Context(), tr, files); !errors.Is(err, mios.ErrConflict) {
+			t.Errorf("other bytes for a name: %v", err)
+		}
+		if got := read(t, tr, folder+"/0/0"); got != "content 0" {
+			t.Errorf("a conflict left %q", got)
+		}
+		if err := tree.CreateAll(t.Context(), tr, map[string][]byte{folder + "/../x": nil}); !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("a bad name: %v", err)
+		}
+	}
+}
 
 func infos(t *testing.T, tr tree.Tree) {
 	for _, name := range []string{"a/1", "a/2", "b"} {

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) tree.Tree) {
 	t.Run("Infos", func(t *testing.T) { infos(t, open(t)) })
 	t.Run("Large", func(t *testing.T) { large(t, open(t)) })
 	t.Run("Remove", func(t *testing.T) { remove(t, open(t)) })
+	t.Run("CreateAll", func(t *testing.T) { createAll(t, open(t)) })
 	t.Run("CreateAtOnce", func(t *testing.T) { createAtOnce(t, open(t)) })
 }
 
