@@ -95,8 +95,13 @@ type Repo struct {
 	mu          sync.Mutex   // guards what follows
 	lives       map[string]life
 	packages    map[mios.Digest]repo.AppRelease // the highest release, by the package's file
-	words       wordFiles                       // guards itself
+
+	words     memory[mios.Digest, *wordFile] // files of the tree of words
+	published memory[version, published]     // roles' metadata
 }
+
+// remembers is how many bytes of files a [Repo] holds of each kind, twice.
+const remembers = 16 << 20
 
 // A life is until when a version of a role's metadata is good.
 type life struct {
@@ -141,6 +146,7 @@ func newRepo(path string, opts []Option) *Repo {
 	r := &Repo{
 		dir: path, now: time.Now, tree: dir.New(filepath.Join(path, PublicDir)), state: folder(path),
 		lives: map[string]life{}, packages: map[mios.Digest]repo.AppRelease{},
+		words: memory[mios.Digest, *wordFile]{max: remembers}, published: memory[version, published]{max: remembers},
 	}
 	for _, o := range opts {
 		o(r)

@@ -121,16 +121,25 @@ func (r *Repo) exists(ctx context.Context, name string) (bool, error) {
 	return true, f.Close()
 }
 
-func (v *view) load(role string, version int64) error {
-	b, err := tree.ReadAll(v.ctx, v.r.tree, repo.MetadataPath(role, version), repo.MaxMetadata)
-	if err != nil {
-		return err
+// published is a role's metadata in the tree, and its file. Neither is ever changed.
+type published struct {
+	doc *document
+	raw []byte
+}
+
+func (v *view) load(role string, number int64) error {
+	p, ok := v.r.published.get(version{role, number})
+	if !ok {
+		var err error
+		if p.raw, err = tree.ReadAll(v.ctx, v.r.tree, repo.MetadataPath(role, number), repo.MaxMetadata); err != nil {
+			return err
+		}
+		if p.doc, err = parseDocument(role, p.raw); err != nil {
+			return err
+		}
+		v.r.published.put(version{role, number}, p, int64(len(p.raw)))
 	}
-	d, err := parseDocument(role, b)
-	if err != nil {
-		return err
-	}
-	v.docs[role], v.raw[role] = d, b
+	v.docs[role], v.raw[role] = p.doc, p.raw
 	return nil
 }
 

@@ -3,12 +3,12 @@ package repo
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"mios"
@@ -89,52 +89,25 @@ func (f *wordFile) marshal() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// maxWordFiles is how many bytes of the tree of words a [wordFiles] holds, twice.
-const maxWordFiles = 16 << 20
-
-// wordFiles are the files of the tree of words that were read or written last:
-// the next app's words lead through most of them again.
-type wordFiles struct {
-	mu       sync.Mutex
-	now, old map[mios.Digest]*wordFile // old are those that now had before it was full
-	size     int64                     // of now's, in bytes
-}
-
-// keep remembers a file of so many bytes.
-func (w *wordFiles) keep(sum mios.Digest, size int64, f *wordFile) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.size += size; w.now == nil || w.size > maxWordFiles {
-		w.now, w.old, w.size = map[mios.Digest]*wordFile{}, w.now, size
+// readWords returns a file of the tree of words, from memory if it can: the next
+// app's words lead through most of them again.
+func (r *Repo) readWords(ctx context.Context, ref repo.Ref) (*wordFile, error) {
+	if f, ok := r.words.get(ref.SHA256); ok {
+		return f, nil
 	}
-	w.now[sum] = f
-}
-
-// open returns a file of the tree of words, from memory if it can.
-func (w *wordFiles) open(t *tx, ref repo.Ref) (*wordFile, error) {
-	w.mu.Lock()
-	f, recent := w.now[ref.SHA256]
-	if !recent {
-		f = w.old[ref.SHA256]
+	target := ref.Target("words")
+	b, err := tree.ReadAll(ctx, r.tree, target.File(), repo.MaxMetadata)
+	if err != nil {
+		return nil, err
 	}
-	w.mu.Unlock()
-	if f == nil {
-		target := ref.Target("words")
-		b, err := tree.ReadAll(t.ctx, t.r.tree, target.File(), repo.MaxMetadata)
-		if err != nil {
-			return nil, err
-		}
-		if err := target.Check(b); err != nil {
-			return nil, err
-		}
-		f = new(wordFile)
-		if err := json.Unmarshal(b, f); err != nil {
-			return nil, fmt.Errorf("%s: %v: %w", target.Path, err, mios.ErrInvalid)
-		}
+	if err := target.Check(b); err != nil {
+		return nil, err
 	}
-	if !recent {
-		w.keep(ref.SHA256, ref.Length, f)
+	f := new(wordFile)
+	if err := json.Unmarshal(b, f); err != nil {
+		return nil, fmt.Errorf("%s: %v: %w", target.Path, err, mios.ErrInvalid)
 	}
+	r.words.put(ref.SHA256, f, ref.Length)
 	return f, nil
 }
 
@@ -147,7 +120,7 @@ func (c *catalogue) openWords(n *words) error {
 	if n.ref == nil {
 		return nil
 	}
-	file, err := c.t.r.words.open(c.t, *n.ref)
+	file, err := c.t.r.readWords(c.t.ctx, *n.ref)
 	if err != nil {
 		return err
 	}
@@ -278,6 +251,6 @@ func (c *catalogue) flushWords(n *words) error {
 		return err
 	}
 	n.ref = c.create("words", b)
-	c.t.r.words.keep(n.ref.SHA256, n.ref.Length, file)
+	c.t.r.words.put(n.ref.SHA256, file, n.ref.Length)
 	return nil
 }

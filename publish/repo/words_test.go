@@ -3,7 +3,6 @@ package repo
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	"mios"
@@ -57,20 +56,26 @@ func TestWordFile(t *testing.T) {
 	}
 }
 
-// TestWordFilesAreBounded: what is used again stays, what is not goes.
-func TestWordFilesAreBounded(t *testing.T) {
-	var w wordFiles
-	sum := func(i int) mios.Digest { return mios.Sum(fmt.Append(nil, i)) }
-	used := &wordFile{}
-	const n, size = 100, maxWordFiles / 10
-	w.keep(sum(0), size, used)
-	for i := 1; i <= n; i++ {
-		w.keep(sum(i), size, &wordFile{})
-		if f, err := w.open(nil, repo.Ref{SHA256: sum(0), Length: size}); err != nil || f != used {
-			t.Fatalf("after %d others: %v, %v", i, f, err)
+// TestMemory: what is used again stays, what is not goes.
+func TestMemory(t *testing.T) {
+	m := memory[int, int]{max: 100}
+	m.put(0, 7, 10)
+	for i := 1; i <= 100; i++ {
+		m.put(i, -i, 10)
+		if v, ok := m.get(0); !ok || v != 7 {
+			t.Fatalf("after %d others: %v, %v", i, v, ok)
 		}
 	}
-	if w.now[sum(n)] == nil || w.now[sum(1)] != nil || w.old[sum(1)] != nil || len(w.now)+len(w.old) > 20 {
-		t.Errorf("%d and %d files are held", len(w.now), len(w.old))
+	if v, ok := m.get(100); !ok || v != -100 {
+		t.Errorf("the last is %v, %v", v, ok)
+	}
+	if _, ok := m.get(1); ok || len(m.now)+len(m.old) > 22 {
+		t.Errorf("%d and %d are held", len(m.now), len(m.old))
+	}
+	for range 100 {
+		m.put(5, 5, 10)
+	}
+	if m.size > 100 || len(m.now) > 10 {
+		t.Errorf("one that is put again and again takes %d bytes, %d are held", m.size, len(m.now))
 	}
 }
