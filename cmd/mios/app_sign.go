@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"mios"
@@ -68,7 +69,7 @@ var appSign = command{"app sign", "[flags] FILE", "sign a package, or sign it an
 			if s, err = signFile(ctx, f, size, o, *out, v4, t); err != nil {
 				return fmt.Errorf("%s: %w", in, err)
 			}
-			t.Done("%s: signed by scheme %s", *out, strings.Join(schemesOf(o, v4), ", "))
+			t.Done("%s: signed by scheme %s", *out, strings.Join(schemesOf(o, v4, s), ", "))
 			return nil
 		})
 		if err != nil || !*asJSON {
@@ -78,7 +79,7 @@ var appSign = command{"app sign", "[flags] FILE", "sign a package, or sign it an
 			File   string   `json:"file"`
 			Signed []string `json:"signed"`
 			*report.Signature
-		}{*out, schemesOf(o, v4), s})
+		}{*out, schemesOf(o, v4, s), s})
 	}}
 
 // setSchemes sets the schemes in a list, or what is usual for none.
@@ -108,13 +109,14 @@ func setSchemes(o *apksig.SignOptions, list string) (v4 bool, err error) {
 }
 
 // schemesOf lists the schemes that are signed with; platforms do not look at
-// all of them.
-func schemesOf(o apksig.SignOptions, v4 bool) []string {
+// all of them. A lineage adds v3.1 where some platforms see the old signer still.
+func schemesOf(o apksig.SignOptions, v4 bool, made *report.Signature) []string {
+	v31 := slices.Contains(made.Schemes, apksig.V31.String())
 	var out []string
 	for _, s := range []struct {
 		name string
 		on   bool
-	}{{"v1", o.V1}, {"v2", o.V2}, {"v3", o.V3}, {"v4", v4}} {
+	}{{"v1", o.V1}, {"v2", o.V2}, {"v3", o.V3}, {"v3.1", v31}, {"v4", v4}} {
 		if s.on {
 			out = append(out, s.name)
 		}
