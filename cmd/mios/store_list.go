@@ -142,7 +142,7 @@ func (f *storeFlags) showSubmission(ctx context.Context, e env, s *setup.Opened,
 		return printJSON(e, sub)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(printable(sub.VersionName), sub.VersionCode), stateOf(sub.State))
+	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(printable(sub.VersionName), sub.VersionCode), sub.State.Said())
 	fmt.Fprintf(&b, "  %s, by %s on %s UTC, signed by %s\n", printable(sub.Label), printable(sub.By), sub.At.Format(time.DateTime), signersOf(sub.Signers))
 	for _, file := range sub.Files {
 		name := "base package"

@@ -167,7 +167,7 @@ var storeStatus = command{"store status", "[flags]", "print what a store has, an
 		fmt.Fprintf(e.stdout, "%s, %s in the history\n", counted(st.Apps, "app"), counted(st.Events, "event"))
 		for _, state := range []app.State{app.Checking, app.Review, app.Approved, app.Rejected} {
 			if n := st.Submissions[state]; n > 0 {
-				fmt.Fprintf(e.stdout, "%s: %s\n", counted(n, "submission"), stateOf(state))
+				fmt.Fprintf(e.stdout, "%s: %s\n", counted(n, "submission"), state.Said())
 			}
 		}
 		if len(st.Waiting) > 0 {

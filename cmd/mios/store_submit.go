@@ -58,7 +58,7 @@ func (f *storeFlags) submit(ctx context.Context, e env, s *setup.Opened, u app.U
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(sub.VersionName, sub.VersionCode), stateOf(sub.State))
+	fmt.Fprintf(&b, "submission %s: %s %s, %s\n", sub.ID, sub.Package, versionOf(sub.VersionName, sub.VersionCode), sub.State.Said())
 	describeFindings(&b, sub)
 	return sub, b.String() + f.nextOf(sub), nil
 }
@@ -72,17 +72,6 @@ func (f *storeFlags) nextOf(sub *app.Submission) string {
 		return fmt.Sprintf("next: mios store release %s%s", sub.ID, f.storeArg())
 	}
 	return "next: raise the version code, and hand it in anew"
-}
-
-// stateOf is what a person calls a submission's state.
-func stateOf(s app.State) string {
-	switch s {
-	case app.Review:
-		return "waits for review"
-	case app.Checking:
-		return "is being checked"
-	}
-	return string(s)
 }
 
 // describeFindings says what a reviewer has to know, a line each.

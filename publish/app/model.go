@@ -21,6 +21,17 @@ const (
 	Rejected State = "rejected"
 )
 
+// Said is what a person calls the state: it is so.
+func (s State) Said() string {
+	switch s {
+	case Review:
+		return "in review"
+	case Checking:
+		return "being checked"
+	}
+	return string(s)
+}
+
 // DefaultSteps are the shares in which a release on production grows.
 var DefaultSteps = []api.Share{100, 500, 2000, api.Everyone}
 

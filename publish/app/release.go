@@ -25,7 +25,11 @@ func (s *Store) Release(ctx context.Context, who, id string, o ReleaseOptions) (
 			return err
 		}
 		if row.State != Approved {
-			return fmt.Errorf("submission %s: it is %s: %w: mios store review %s --approve", id, row.State, mios.ErrConflict, id)
+			next := "mios store review " + id + " --approve"
+			if row.State == Rejected {
+				next = "hand the version in anew"
+			}
+			return fmt.Errorf("submission %s is %s: %w: %s", id, row.State.Said(), mios.ErrConflict, next)
 		}
 		all, err := loadReleases(c.Tx, row.Package)
 		if err != nil {

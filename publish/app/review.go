@@ -135,7 +135,7 @@ func (s *Store) Review(ctx context.Context, who, id string, approve bool, why st
 
 func (s *Store) approve(c *change, row *submissionRow, claim *api.Claim, base int64) ([]mios.Digest, error) {
 	if row.State != Review {
-		return nil, fmt.Errorf("submission %s: it is %s: %w: only what is in review can be approved", row.ID, row.State, mios.ErrConflict)
+		return nil, fmt.Errorf("submission %s is %s: %w: only what is in review can be approved", row.ID, row.State.Said(), mios.ErrConflict)
 	}
 	if s.cfg.Policy.OtherReviewer && row.Verdict.By == row.By {
 		return nil, fmt.Errorf("submission %s: %s has submitted it: %w: somebody else has to approve it", row.ID, row.By, mios.ErrDenied)
@@ -206,7 +206,7 @@ func (s *Store) reject(c *change, row *submissionRow, why string) ([]mios.Digest
 		return nil, fmt.Errorf("submission %s: no reason: %w: say why, the developer reads it", row.ID, mios.ErrInvalid)
 	}
 	if row.State != Review && row.State != Approved {
-		return nil, fmt.Errorf("submission %s: it is %s: %w", row.ID, row.State, mios.ErrConflict)
+		return nil, fmt.Errorf("submission %s is %s: %w: only what is in review, or is approved and not released, can be rejected", row.ID, row.State.Said(), mios.ErrConflict)
 	}
 	releases, err := loadReleases(c.Tx, row.Package)
 	if err != nil {
