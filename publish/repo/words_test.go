@@ -3,6 +3,7 @@ package repo
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"mios"
@@ -33,8 +34,8 @@ func TestWordFile(t *testing.T) {
 			}
 			made.Hits = append(made.Hits, hit)
 		}
-		var read wordFile
-		if err := json.Unmarshal(b, &read); err != nil {
+		read, err := parseWords(b)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for i, h := range read.Hits {
@@ -42,18 +43,42 @@ func TestWordFile(t *testing.T) {
 				t.Errorf("key %q, want %q", h.key, hits[i].Key)
 			}
 		}
-		for kind, f := range map[string]*wordFile{"made": &made, "read": &read} {
+		if cut := cutWords(b) != nil; cut != (len(want.Hits) > 0) {
+			t.Errorf("%d hits were cut: %v", len(want.Hits), cut)
+		}
+		for kind, f := range map[string]*wordFile{"made": &made, "read": read} {
 			if got, err := f.marshal(); err != nil || !bytes.Equal(got, b) {
 				t.Errorf("%s: %s, %v; want %s", kind, got, err, b)
 			}
 		}
 	}
-	var bad wordFile
-	for _, s := range []string{`{"hits":[{"key":7}]}`, `{"hits":[7]}`} {
-		if err := json.Unmarshal([]byte(s), &bad); err == nil {
+	for _, s := range badWords {
+		if _, err := parseWords([]byte(s)); err == nil {
 			t.Errorf("%s was read", s)
 		}
 	}
+}
+
+var badWords = []string{
+	``, `{`, `{"hits":[`, `{"hits":[{"key":"a"}`, `{"hits":[{"key":"a"}]`, `{"hits":[{"key":"a"},]}`, `{"hits":[{"key":"a"}{"key":"b"}]}`,
+	`{"hits":[{"key":7}]}`, `{"hits":[7]}`, `{"hits":[{"key":"a"}],"children":[{]}`, `{"hits":[{"key":"a"}]}}`, `{"hits":[{"key":"a\`,
+}
+
+// FuzzWords: a node's file that is cut at its hits says what it says when it is
+// read as JSON.
+func FuzzWords(f *testing.F) {
+	for _, s := range append(badWords, `{"hits":[{"key":"a \"}{","words":"x\\"}],"children":[{"next":"b"}]}`, `{"hits":[{"key":"a"}],"children":null}`, `{"hits":[{"key":"a"}],"more":1}`) {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, want := cutWords(b), new(wordFile)
+		if got == nil || !json.Valid(b) {
+			return
+		}
+		if err := json.Unmarshal(b, want); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s was cut to %v; it is %v, %v", b, got, want, err)
+		}
+	})
 }
 
 // TestMemory: what is used again stays, what is not goes.

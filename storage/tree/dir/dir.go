@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,12 +16,10 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"mios"
 	"mios/internal/atomicfile"
-	"mios/internal/ctxio"
 	"mios/storage/tree"
 )
 
@@ -48,122 +45,6 @@ func (t *Tree) path(name string) (string, error) {
 	}
 	return filepath.Join(t.root, filepath.FromSlash(name)), nil
 }
-
-// Create implements [tree.Tree].
-func (t *Tree) Create(ctx context.Context, name string, r io.Reader) error {
-	path, err := t.path(name)
-	if err != nil {
-		return err
-	}
-	return store(name, path, ctxio.Reader(ctx, r), func() error { return atomicfile.Sync(filepath.Dir(path)) })
-}
-
-// CreateAll is what [tree.CreateAll] calls: each folder is made durable once, after
-// all of its files.
-func (t *Tree) CreateAll(ctx context.Context, files map[string][]byte) error {
-	folders := map[string]bool{}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(tree.Creators)
-	for name, b := range files {
-		path, err := t.path(name)
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		folders[filepath.Dir(path)] = true
-		g.Go(func() error {
-			return store(name, path, ctxio.Reader(gctx, bytes.NewReader(b)), func() error { return nil })
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for folder := range folders {
-		if err := atomicfile.Sync(folder); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// store stores a file, and calls named once it has its name.
-func store(name, path string, r io.Reader, named func() error) error {
-	switch same, err := sameContent(path, r); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("store %s: %w", name, err)
-	case !same:
-		return fmt.Errorf("store %s: %w", name, errOther)
-	default:
-		return nil
-	}
-	if err := create(path, r, named); err != nil {
-		return fmt.Errorf("store %s: %w", name, err)
-	}
-	return nil
-}
-
-// create writes a file that is not there yet; of several who do so at once, one
-// does, and those with the same bytes do not mind.
-func create(path string, r io.Reader, named func() error) (err error) {
-	dir := filepath.Dir(path)
-	if err := atomicfile.MkdirAll(dir); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	if _, err := io.Copy(f, r); err != nil {
-		return err
-	}
-	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) { // a rename would replace it
-		if err != nil {
-			return err
-		}
-		return named()
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	same, err := sameContent(path, f)
-	if err == nil && !same {
-		err = errOther
-	}
-	return err
-}
-
-var errOther = fmt.Errorf("%w: other bytes have that name", mios.ErrConflict)
-
-// sameContent compares a file with what r yields. It reads nothing of r where
-// there is no file.
-func sameContent(path string, r io.Reader) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
-		n, errA := io.ReadFull(f, a)
-		m, errB := io.ReadFull(r, b)
-		switch {
-		case n != m || !bytes.Equal(a[:n], b[:m]):
-			return false, nil
-		case ended(errA) && ended(errB):
-			return true, nil
-		case errA != nil && !ended(errA):
-			return false, errA
-		case errB != nil && !ended(errB):
-			return false, errB
-		}
-	}
-}
-
-func ended(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
 // Point implements [tree.Tree].
 func (t *Tree) Point(ctx context.Context, name string, old, b []byte) error {
