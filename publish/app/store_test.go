@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,12 +18,7 @@ import (
 	"mios/internal/testkit"
 	"mios/publish/app"
 	"mios/publish/app/apptest"
-	"mios/publish/app/check"
-	"mios/publish/app/listing"
-	"mios/publish/app/report"
-	"mios/publish/app/worker"
-	"mios/publish/repotest"
-	"mios/storage"
+	"mios/publish/app/storetest"
 	"mios/storage/blob"
 	"mios/storage/record"
 )
@@ -54,21 +48,6 @@ func each(t *testing.T, f func(d *desk)) {
 	}
 }
 
-// inProcess parses here: what the worker adds is tested on its own.
-type inProcess struct{}
-
-func (inProcess) Inspect(ctx context.Context, files []worker.File) (*check.Facts, error) {
-	var list []report.Package
-	for _, f := range files {
-		list = append(list, report.Package{ReaderAt: f.ReaderAt, Name: f.Name, Size: f.Size})
-	}
-	return check.Inspect(ctx, list)
-}
-
-func (inProcess) Convert(ctx context.Context, in []byte, kind listing.Kind) ([]listing.Picture, error) {
-	return listing.Convert(ctx, in, kind)
-}
-
 // A desk is a store with all that is around it.
 type desk struct {
 	*testing.T
@@ -83,16 +62,8 @@ type desk struct {
 func newDesk(t *testing.T, b backend) *desk {
 	t.Helper()
 	d := &desk{T: t, ada: apptest.Signer(t), now: time.Now().Truncate(time.Second)}
-	db, err := storage.Records(t.Context(), b.records)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	blobs, err := storage.Blobs(t.Context(), b.blobs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.cfg = app.Config{DB: db, Blobs: blobs, Repo: repotest.New(t, repotest.Keys(t)), Parser: inProcess{}, Now: d.clock}
+	d.cfg = storetest.Config(t, b.records, b.blobs)
+	d.cfg.Parser, d.cfg.Now = storetest.InProcess{}, d.clock
 	d.open()
 	return d
 }

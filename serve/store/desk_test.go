@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,30 +18,10 @@ import (
 	"mios/internal/testkit"
 	"mios/publish/app"
 	"mios/publish/app/apptest"
-	"mios/publish/app/check"
-	"mios/publish/app/listing"
-	"mios/publish/app/report"
-	"mios/publish/app/worker"
-	"mios/publish/repotest"
+	"mios/publish/app/storetest"
 	"mios/serve/store"
-	"mios/storage"
 	"mios/storage/record"
 )
-
-// inProcess parses here: what the worker adds is tested on its own.
-type inProcess struct{}
-
-func (inProcess) Inspect(ctx context.Context, files []worker.File) (*check.Facts, error) {
-	var list []report.Package
-	for _, f := range files {
-		list = append(list, report.Package{ReaderAt: f.ReaderAt, Name: f.Name, Size: f.Size})
-	}
-	return check.Inspect(ctx, list)
-}
-
-func (inProcess) Convert(ctx context.Context, in []byte, kind listing.Kind) ([]listing.Picture, error) {
-	return listing.Convert(ctx, in, kind)
-}
 
 const maxUpload = 1 << 20
 
@@ -64,20 +43,14 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{T: t, dir: t.TempDir(), signer: apptest.Signer(t)}
+	cfg := storetest.Config(t, "sqlite:"+filepath.Join(d.dir, "store.db"), filepath.Join(d.dir, "blobs"))
+	cfg.Parser = storetest.InProcess{}
+	cfg.Log = slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if d.db, err = storage.Records(t.Context(), "sqlite:"+filepath.Join(d.dir, "store.db")); err != nil {
+	if d.app, err = app.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.db.Close() })
-	blobs, err := storage.Blobs(t.Context(), filepath.Join(d.dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d.app, err = app.Open(t.Context(), app.Config{DB: d.db, Blobs: blobs, Repo: repotest.New(t, repotest.Keys(t)), Parser: inProcess{}, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d.db = cfg.DB
 	if d.tokens, err = store.OpenTokens(t.Context(), d.db); err != nil {
 		t.Fatal(err)
 	}

@@ -17,33 +17,24 @@ import (
 	"github.com/pb33f/libopenapi-validator/errors"
 
 	"mios/publish/app"
-	"mios/publish/repotest"
+	"mios/publish/app/storetest"
 	"mios/serve/store"
-	"mios/storage"
 )
 
 // newServer serves an empty store and returns an administrator's secret.
 func newServer(t *testing.T) (*httptest.Server, string) {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := storage.Records(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"))
+	cfg := storetest.Config(t, "sqlite:"+filepath.Join(dir, "store.db"), filepath.Join(dir, "blobs"))
+	a, err := app.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
-	blobs, err := storage.Blobs(t.Context(), filepath.Join(dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := app.Open(t.Context(), app.Config{DB: db, Blobs: blobs, Repo: repotest.New(t, repotest.Keys(t))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &store.Service{App: a, DB: db, Log: slog.New(slog.DiscardHandler)}
+	s := &store.Service{App: a, DB: cfg.DB, Log: slog.New(slog.DiscardHandler)}
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := store.OpenTokens(t.Context(), db)
+	tokens, err := store.OpenTokens(t.Context(), cfg.DB)
 	if err != nil {
 		t.Fatal(err)
 	}

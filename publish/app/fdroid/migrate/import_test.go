@@ -1,7 +1,6 @@
 package migrate_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,11 +14,8 @@ import (
 	"mios/publish/app/apptest"
 	"mios/publish/app/check"
 	"mios/publish/app/fdroid/migrate"
-	"mios/publish/app/listing"
-	"mios/publish/app/report"
+	"mios/publish/app/storetest"
 	"mios/publish/app/worker"
-	"mios/publish/repotest"
-	"mios/storage"
 )
 
 // TestMain lets the test's own program be the process that reads packages.
@@ -28,43 +24,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// inProcess parses here, which is quicker where a race detector slows programs'
-// starts.
-type inProcess struct{}
-
-func (inProcess) Inspect(ctx context.Context, files []worker.File) (*check.Facts, error) {
-	var list []report.Package
-	for _, f := range files {
-		list = append(list, report.Package{ReaderAt: f.ReaderAt, Name: f.Name, Size: f.Size})
-	}
-	return check.Inspect(ctx, list)
-}
-
-func (inProcess) Convert(ctx context.Context, in []byte, kind listing.Kind) ([]listing.Picture, error) {
-	return listing.Convert(ctx, in, kind)
-}
-
 // newStore is an empty store. If loose is set, its checks are lenient, and what it
 // reads it reads in this process.
 func newStore(t *testing.T, loose bool) *app.Store {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := storage.Records(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	blobs, err := storage.Blobs(t.Context(), filepath.Join(dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := app.Config{DB: db, Blobs: blobs, Repo: repotest.New(t, repotest.Keys(t))}
+	c := storetest.Config(t, "sqlite:"+filepath.Join(dir, "store.db"), filepath.Join(dir, "blobs"))
 	if loose {
 		p, err := check.ParsePolicy([]byte("target_sdk: 0\nseverities: {signature-old: warn, debug-key: warn, test-key: warn, debuggable: warn}\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Policy.Checks, c.Parser = &p, inProcess{}
+		c.Policy.Checks, c.Parser = &p, storetest.InProcess{}
 	}
 	s, err := app.Open(t.Context(), c)
 	if err != nil {
