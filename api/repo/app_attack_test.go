@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -192,16 +193,24 @@ func TestCatalogueAttacks(t *testing.T) {
 	list := func(pkg string) *repo.Listing {
 		return &repo.Listing{Package: pkg, Categories: []string{"Time"}, Locales: map[string]repo.LocaleListing{"en-US": {Name: "Clock"}}}
 	}
-	base.must(base.repo.SetApps(t.Context(), publish.App{
-		Package: repo.Package{Package: clockApp, Releases: []repo.AppRelease{appRelease(1, owner)}}, Listing: list(clockApp),
-	}))
+	publishAs := func(l *repo.Listing) {
+		base.must(base.repo.SetApps(t.Context(), publish.App{
+			Package: repo.Package{Package: clockApp, Releases: []repo.AppRelease{appRelease(1, owner)}}, Listing: l,
+		}))
+	}
+	long := list(clockApp) // too long to be fresh: it goes into the tree of words
+	for i := range 99 {
+		long.Locales[fmt.Sprintf("en-A%02d", i)] = repo.LocaleListing{Name: strings.Repeat("Clock ", 120)}
+	}
+	publishAs(long)
+	publishAs(list(clockApp))
 	base.sync()
 	base.refresh()
 	files, state := base.saveMirror(), base.saveState()
-	flip := func(folder string) func(w *world) {
+	flip := func(folder, ending string) func(w *world) {
 		return func(w *world) {
 			for name := range w.mirror.files {
-				if strings.HasPrefix(name, folder) {
+				if strings.HasPrefix(name, folder) && strings.HasSuffix(name, ending) {
 					w.forger().Flip(name)
 				}
 			}
@@ -229,16 +238,16 @@ func TestCatalogueAttacks(t *testing.T) {
 		look   func(w *world) error
 		want   error
 	}{
-		"a changed listing":                 {flip("listings/"), listing, repo.ErrHash},
-		"a changed tree of words":           {flip("catalogue/"), search, repo.ErrHash},
-		"a changed page":                    {flip("catalogue/"), page, repo.ErrHash},
+		"a changed listing":                 {flip("listings/", ".json"), listing, repo.ErrHash},
+		"a changed tree of words":           {flip("catalogue/", ".words.json"), search, repo.ErrHash},
+		"changed fresh words":               {flip("catalogue/", ".fresh.json"), search, repo.ErrHash},
+		"a changed page":                    {flip("catalogue/", ".page.json"), page, repo.ErrHash},
 		"another's listing":                 {listed(repo.ListingPath("org.example.bank")), listing, repo.ErrRole},
 		"a listing of another in its place": {listed(repo.ListingPath(clockApp)), listing, repo.ErrRole},
 		"an endless listing": {func(w *world) {
+			w.mirror.endless = map[string]bool{}
 			for name := range w.mirror.files {
-				if strings.HasPrefix(name, "listings/") {
-					w.endless(name)
-				}
+				w.mirror.endless[name] = strings.HasPrefix(name, "listings/")
 			}
 		}, listing, repo.ErrLength},
 	} {

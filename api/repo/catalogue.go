@@ -93,16 +93,17 @@ type Ref struct {
 	Length int64       `json:"length"`
 }
 
-// Target returns the target that the file is; kind is one of "category", "page" and
-// "words".
+// Target returns the target that the file is; kind is one of "category", "page",
+// "words" and "fresh".
 func (r Ref) Target(kind string) Target {
 	return Target{Path: "catalogue/" + kind + ".json", Length: r.Length, SHA256: r.SHA256}
 }
 
 // An Index is the content of the catalogue's first file.
 type Index struct {
-	Categories []IndexedCategory `json:"categories"` // by name
-	Words      *Ref              `json:"words,omitempty"`
+	Categories []IndexedCategory `json:"categories"`      // by name
+	Words      *Ref              `json:"words,omitempty"` // the root of the tree of words
+	Fresh      *Ref              `json:"fresh,omitempty"` // [Fresh]
 }
 
 // An IndexedCategory is a category, and the [Pages] of it.
@@ -148,12 +149,35 @@ type WordChild struct {
 
 // A Hit is an app under one of its words.
 type Hit struct {
-	Key     string            `json:"key"` // [HitKey]
+	Key string `json:"key"` // [HitKey]
+	Found
+}
+
+// Found is what a search has to know of an app.
+type Found struct {
 	Package string            `json:"package"`
 	Name    string            `json:"name"`
 	Names   map[string]string `json:"names,omitempty"` // by locale, where it is another
 	Words   string            `json:"words"`           // all words of the app, with spaces between
 }
+
+// Fresh is the content of a file of apps that changed since the tree of words was
+// written. What it says of an app is what holds, not the tree's hits. So a
+// change of one app writes one file, and not one for each of its words.
+type Fresh struct {
+	Apps []FreshApp `json:"apps"` // by package
+}
+
+// A FreshApp is an app as it is now. One that is no more has a package alone, and the
+// words that it had.
+type FreshApp struct {
+	Found
+	Keys []string `json:"keys,omitempty"` // words that lead to it by themselves
+	Was  []string `json:"was,omitempty"`  // words that the tree has hits of it under
+}
+
+// MaxFresh is how many apps a [Fresh] has, at most. With one more, all go into the tree.
+const MaxFresh = 32
 
 // HitKey is what puts a hit in its place: the word, a space, and the SHA-256 of
 // the package's name, so that no two are the same.

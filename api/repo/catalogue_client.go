@@ -149,7 +149,10 @@ func (c *Client) Search(ctx context.Context, query, locale string) ([]Entry, err
 	w := &search{c: c, ctx: ctx, words: words, locale: locale, seen: map[string]bool{}}
 	err := c.extend(ctx, func(s *state) error {
 		x, err := c.index(ctx, s)
-		if err != nil || x.Words == nil {
+		if err != nil {
+			return err
+		}
+		if err := w.fresh(x.Fresh); err != nil || x.Words == nil {
 			return err
 		}
 		ref, at, err := w.begin(*x.Words)
@@ -162,7 +165,7 @@ func (c *Client) Search(ctx context.Context, query, locale string) ([]Entry, err
 	return w.found, err
 }
 
-// A search goes through the tree of words.
+// A search goes through what is fresh, and then through the tree of words.
 type search struct {
 	c      *Client
 	ctx    context.Context
@@ -170,8 +173,31 @@ type search struct {
 	words  []string
 	locale string
 	found  []Entry
-	seen   map[string]bool // packages
+	seen   map[string]bool // packages of which the tree says nothing more
 	nodes  int
+}
+
+// fresh takes the apps that changed since the tree was written.
+func (w *search) fresh(ref *Ref) error {
+	if ref == nil {
+		return nil
+	}
+	var f Fresh
+	if err := w.c.readFile(w.ctx, ref.Target("fresh"), &f); err != nil {
+		return err
+	}
+	for _, a := range f.Apps {
+		leads := func(key string) bool {
+			return slices.ContainsFunc(w.words, func(word string) bool { return strings.HasPrefix(key, word) })
+		}
+		if slices.ContainsFunc(a.Keys, leads) {
+			if err := w.take(&a.Found); err != nil {
+				return err
+			}
+		}
+		w.seen[a.Package] = true
+	}
+	return nil
 }
 
 // begin chooses the word to go through the tree by: one that few apps have, if
@@ -235,7 +261,10 @@ func (w *search) walk(ref Ref, at string) error {
 		return err
 	}
 	for _, h := range n.Hits {
-		if err := w.take(&h); err != nil {
+		if !strings.HasPrefix(h.Key, w.prefix) {
+			continue
+		}
+		if err := w.take(&h.Found); err != nil {
 			return err
 		}
 	}
@@ -250,20 +279,20 @@ func (w *search) walk(ref Ref, at string) error {
 	return nil
 }
 
-// take adds a hit if all words of the query are its app's.
-func (w *search) take(h *Hit) error {
-	if !strings.HasPrefix(h.Key, w.prefix) || w.seen[h.Package] || len(w.found) == MaxFound {
+// take adds an app if all words of the query are its.
+func (w *search) take(f *Found) error {
+	if w.seen[f.Package] || len(w.found) == MaxFound {
 		return nil
 	}
-	all := " " + h.Words
+	all := " " + f.Words
 	for _, word := range w.words {
 		if !strings.Contains(all, " "+word) {
 			return nil
 		}
 	}
-	w.seen[h.Package] = true
-	e := Entry{Package: h.Package, Name: h.Name}
-	if name, ok := h.Names[Nearest(w.locale, h.Names)]; ok {
+	w.seen[f.Package] = true
+	e := Entry{Package: f.Package, Name: f.Name}
+	if name, ok := f.Names[Nearest(w.locale, f.Names)]; ok {
 		e.Name = name
 	}
 	w.found = append(w.found, e)

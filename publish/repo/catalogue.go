@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ type catalogue struct {
 	t          *tx
 	categories map[string]*category
 	words      *words // the root of the tree of words
+	fresh      fresh
 	dirty      bool
 }
 
@@ -55,7 +55,7 @@ func (t *tx) catalogue() (*catalogue, error) {
 	for _, ic := range x.Categories {
 		c.categories[ic.Name] = &category{IndexedCategory: ic}
 	}
-	c.words.ref = x.Words
+	c.words.ref, c.fresh.ref = x.Words, x.Fresh
 	t.shop = c
 	return c, nil
 }
@@ -76,10 +76,13 @@ func (t *tx) finish() error {
 			x.Categories = append(x.Categories, cat.IndexedCategory)
 		}
 	}
+	if err := c.flushFresh(); err != nil {
+		return err
+	}
 	if err := c.flushWords(c.words); err != nil {
 		return err
 	}
-	x.Words = c.words.ref
+	x.Words, x.Fresh = c.words.ref, c.fresh.ref
 	m, err := t.editBin(repo.RoleApps, repo.CataloguePath)
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func (c *catalogue) set(pkg string, was, now *repo.Listing, pages map[string]int
 	if len(in) == 0 {
 		in = nil // as JSON has it
 	}
-	return in, c.setWords(pkg, hitsOf(was), hitsOf(now))
+	return in, c.setWords(pkg, was, now)
 }
 
 // entriesOf returns a listing's entries by locale, "" for the default one.
@@ -283,58 +286,5 @@ func (c *catalogue) flush(cat *category) error {
 		return err
 	}
 	cat.File, cat.IndexedCategory.Pages = *ref, len(cat.pages)
-	return nil
-}
-
-// hitsOf returns a listing's hits, by key.
-func hitsOf(l *repo.Listing) map[string]repo.Hit {
-	if l == nil {
-		return nil
-	}
-	def := l.DefaultLocale()
-	h := repo.Hit{Package: l.Package, Name: cmp.Or(l.Locales[def].Name, l.Package)}
-	for locale, t := range l.Locales {
-		if t.Name == "" || t.Name == h.Name {
-			continue
-		}
-		if h.Names == nil {
-			h.Names = map[string]string{}
-		}
-		h.Names[locale] = t.Name
-	}
-	all, keys := l.Words()
-	h.Words = strings.Join(all, " ")
-	hits := map[string]repo.Hit{}
-	for _, w := range keys {
-		h.Key = repo.HitKey(w, l.Package)
-		hits[h.Key] = h
-	}
-	return hits
-}
-
-// setWords changes the hits of a package.
-func (c *catalogue) setWords(pkg string, was, now map[string]repo.Hit) error {
-	for _, key := range slices.Sorted(maps.Keys(was)) {
-		if _, ok := now[key]; ok {
-			continue
-		}
-		c.dirty = true
-		if err := c.remove(c.words, key, key); err != nil {
-			return err
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(now)) {
-		if old, ok := was[key]; ok && reflect.DeepEqual(old, now[key]) {
-			continue
-		}
-		c.dirty = true
-		h, err := newHit(now[key])
-		if err != nil {
-			return err
-		}
-		if err := c.insert(c.words, key, h); err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -235,6 +235,9 @@ func (p *pruner) catalogue(target repo.Target) error {
 			}
 		}
 	}
+	if x.Fresh != nil {
+		p.keep[x.Fresh.Target("fresh").File()] = true
+	}
 	if x.Words == nil {
 		return nil
 	}

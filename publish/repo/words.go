@@ -41,12 +41,6 @@ func newHit(h repo.Hit) (hit, error) {
 // UnmarshalJSON implements [json.Unmarshaler].
 func (h *hit) UnmarshalJSON(b []byte) error {
 	h.json = bytes.Clone(b)
-	if rest, ok := bytes.CutPrefix(b, []byte(`{"key":"`)); ok { // as newHit writes it
-		if i := bytes.IndexAny(rest, `"\\`); i >= 0 && rest[i] == '"' {
-			h.key = string(rest[:i])
-			return nil
-		}
-	}
 	var k struct {
 		Key string `json:"key"`
 	}
@@ -60,63 +54,6 @@ func (h *hit) UnmarshalJSON(b []byte) error {
 type wordFile struct {
 	Hits     []hit            `json:"hits"`
 	Children []repo.WordChild `json:"children"`
-}
-
-// parseWords reads a node's file. One that is as marshal writes it is cut at its hits,
-// which takes a tenth of the time that reading them does; of its hits nothing is
-// checked then, for the caller has checked whose file it is.
-func parseWords(b []byte) (*wordFile, error) {
-	if f := cutWords(b); f != nil {
-		return f, nil
-	}
-	f := new(wordFile)
-	return f, json.Unmarshal(b, f)
-}
-
-// cutWords returns nil for what is not as marshal writes it.
-func cutWords(b []byte) *wordFile {
-	f := new(wordFile)
-	rest, ok := bytes.CutPrefix(b, []byte(`{"hits":[`))
-	for ok && len(rest) > 0 && rest[0] == '{' {
-		n := objectLen(rest)
-		var h hit
-		if n == 0 || h.UnmarshalJSON(rest[:n]) != nil || len(rest) == n || rest[n] != ',' && rest[n] != ']' {
-			return nil
-		}
-		f.Hits = append(f.Hits, h)
-		rest, ok = rest[n+1:], rest[n] == ','
-	}
-	switch tail, more := bytes.CutPrefix(rest, []byte(`,"children":`)); {
-	case len(f.Hits) == 0 || ok:
-		return nil
-	case string(rest) == "}":
-		return f
-	case more && bytes.HasSuffix(tail, []byte("}")) && json.Unmarshal(tail[:len(tail)-1], &f.Children) == nil:
-		return f
-	}
-	return nil
-}
-
-// objectLen returns how many bytes the JSON object has that b begins with, 0 if it
-// does not end.
-func objectLen(b []byte) int {
-	depth, text := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			text = !text
-		case text && c == '\\':
-			i++
-		case text:
-		case c == '{':
-			depth++
-		case c == '}':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return 0
 }
 
 // marshal returns the file's JSON.
@@ -147,7 +84,7 @@ func (f *wordFile) marshal() ([]byte, error) {
 }
 
 // readWords returns a file of the tree of words, from memory if it can: the next
-// app's words lead through most of them again.
+// apps' words lead through most of them again.
 func (r *Repo) readWords(ctx context.Context, ref repo.Ref) (*wordFile, error) {
 	if f, ok := r.words.get(ref.SHA256); ok {
 		return f, nil
@@ -160,8 +97,8 @@ func (r *Repo) readWords(ctx context.Context, ref repo.Ref) (*wordFile, error) {
 	if err := target.Check(b); err != nil {
 		return nil, err
 	}
-	f, err := parseWords(b)
-	if err != nil {
+	f := new(wordFile)
+	if err := json.Unmarshal(b, f); err != nil {
 		return nil, fmt.Errorf("%s: %v: %w", target.Path, err, mios.ErrInvalid)
 	}
 	r.words.put(ref.SHA256, f, ref.Length)

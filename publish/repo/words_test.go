@@ -3,7 +3,6 @@ package repo
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"testing"
 
 	"mios"
@@ -14,9 +13,9 @@ import (
 // also of what was read from it.
 func TestWordFile(t *testing.T) {
 	hits := []repo.Hit{
-		{Key: repo.HitKey("b<&", "org.b"), Package: "org.b", Name: `"B" <&>`, Names: map[string]string{"de": "Ü\n"}, Words: "b"},
-		{Key: `c"\` + "\u2028", Package: "org.c"},
-		{Key: repo.HitKey("日本", "org.d"), Package: "org.d", Words: "日本 本"},
+		{Key: repo.HitKey("b<&", "org.b"), Found: repo.Found{Package: "org.b", Name: `"B" <&>`, Names: map[string]string{"de": "Ü\n"}, Words: "b"}},
+		{Key: `c"\` + "\u2028", Found: repo.Found{Package: "org.c"}},
+		{Key: repo.HitKey("日本", "org.d"), Found: repo.Found{Package: "org.d", Words: "日本 本"}},
 	}
 	child := repo.WordChild{Next: "ü", File: repo.Ref{SHA256: mios.Sum([]byte("x")), Length: 7}}
 	for _, want := range []repo.WordNode{
@@ -34,8 +33,8 @@ func TestWordFile(t *testing.T) {
 			}
 			made.Hits = append(made.Hits, hit)
 		}
-		read, err := parseWords(b)
-		if err != nil {
+		read := new(wordFile)
+		if err := json.Unmarshal(b, read); err != nil {
 			t.Fatal(err)
 		}
 		for i, h := range read.Hits {
@@ -43,42 +42,12 @@ func TestWordFile(t *testing.T) {
 				t.Errorf("key %q, want %q", h.key, hits[i].Key)
 			}
 		}
-		if cut := cutWords(b) != nil; cut != (len(want.Hits) > 0) {
-			t.Errorf("%d hits were cut: %v", len(want.Hits), cut)
-		}
 		for kind, f := range map[string]*wordFile{"made": &made, "read": read} {
 			if got, err := f.marshal(); err != nil || !bytes.Equal(got, b) {
 				t.Errorf("%s: %s, %v; want %s", kind, got, err, b)
 			}
 		}
 	}
-	for _, s := range badWords {
-		if _, err := parseWords([]byte(s)); err == nil {
-			t.Errorf("%s was read", s)
-		}
-	}
-}
-
-var badWords = []string{
-	``, `{`, `{"hits":[`, `{"hits":[{"key":"a"}`, `{"hits":[{"key":"a"}]`, `{"hits":[{"key":"a"},]}`, `{"hits":[{"key":"a"}{"key":"b"}]}`,
-	`{"hits":[{"key":7}]}`, `{"hits":[7]}`, `{"hits":[{"key":"a"}],"children":[{]}`, `{"hits":[{"key":"a"}]}}`, `{"hits":[{"key":"a\`,
-}
-
-// FuzzWords: a node's file that is cut at its hits says what it says when it is
-// read as JSON.
-func FuzzWords(f *testing.F) {
-	for _, s := range append(badWords, `{"hits":[{"key":"a \"}{","words":"x\\"}],"children":[{"next":"b"}]}`, `{"hits":[{"key":"a"}],"children":null}`, `{"hits":[{"key":"a"}],"more":1}`) {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, want := cutWords(b), new(wordFile)
-		if got == nil || !json.Valid(b) {
-			return
-		}
-		if err := json.Unmarshal(b, want); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s was cut to %v; it is %v, %v", b, got, want, err)
-		}
-	})
 }
 
 // TestMemory: what is used again stays, what is not goes.
