@@ -24,11 +24,11 @@ func (r *Repo) Refresh(ctx context.Context) (*Result, error) {
 	return r.change(ctx, func(t *tx) error {
 		t.force = true
 		for _, role := range t.view.standing() {
-			expires, ok := t.expires(role)
-			if kr, err := key.FindRole(keyRole(role)); err != nil || kr.Offline || !ok {
+			d := t.view.doc(role)
+			if kr, err := key.FindRole(keyRole(role)); err != nil || kr.Offline || d == nil {
 				continue
 			}
-			if expires.Sub(t.signed) < r.cfg.Lifetimes.of(role)/2 {
+			if d.expires().Sub(t.signed) < r.cfg.Lifetimes.of(role)/2 {
 				if _, err := t.next(role); err != nil {
 					return err
 				}

@@ -241,16 +241,13 @@ func (t *tx) warnings(accepted map[string]*document) []string {
 		roles = t.view.standing()
 	}
 	for _, role := range roles {
-		expires, ok := t.expires(role)
-		if next := accepted[role]; next != nil {
-			expires, ok = next.expires(), true
-		}
-		if !ok || expires.Sub(t.signed) >= t.r.cfg.Lifetimes.of(role)/warnAhead {
+		d := cmp.Or(accepted[role], t.view.doc(role))
+		if d == nil || d.expires().Sub(t.signed) >= t.r.cfg.Lifetimes.of(role)/warnAhead {
 			continue
 		}
 		name := cmp.Or(parent(role), role) // one line for all bins
-		if was, ok := soon[name]; !ok || expires.Before(was) {
-			soon[name] = expires
+		if was, ok := soon[name]; !ok || d.expires().Before(was) {
+			soon[name] = d.expires()
 		}
 	}
 	list := []string{}
@@ -259,27 +256,4 @@ func (t *tx) warnings(accepted map[string]*document) []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// expires returns until when the published metadata of a role is good. It
-// remembers: what was published once is not read again for this.
-func (t *tx) expires(role string) (time.Time, bool) {
-	n := t.view.version(role)
-	t.r.mu.Lock()
-	l, ok := t.r.lives[role]
-	t.r.mu.Unlock()
-	if ok && l.version == n {
-		return l.expires, true
-	}
-	d := t.view.docs[role]
-	if d == nil {
-		d = t.view.doc(role)
-	}
-	if d == nil {
-		return time.Time{}, false
-	}
-	t.r.mu.Lock()
-	defer t.r.mu.Unlock()
-	t.r.lives[role] = life{n, d.expires()}
-	return d.expires(), true
 }

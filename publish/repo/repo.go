@@ -91,9 +91,8 @@ type Repo struct {
 	keys  []Keys
 	now   func() time.Time
 
-	rootVersion atomic.Int64 // the newest that was seen
-	mu          sync.Mutex   // guards what follows
-	lives       map[string]life
+	rootVersion atomic.Int64                    // the newest that was seen
+	mu          sync.Mutex                      // guards what follows
 	packages    map[mios.Digest]repo.AppRelease // the highest release, by the package's file
 
 	words     memory[mios.Digest, *wordFile] // files of the tree of words
@@ -102,12 +101,6 @@ type Repo struct {
 
 // remembers is how many bytes of files a [Repo] holds of each kind, twice.
 const remembers = 16 << 20
-
-// A life is until when a version of a role's metadata is good.
-type life struct {
-	version int64
-	expires time.Time
-}
 
 // An Option changes how a [Repo] works.
 type Option func(*Repo)
@@ -145,8 +138,8 @@ func Open(dir string, opts ...Option) (*Repo, error) {
 func newRepo(path string, opts []Option) *Repo {
 	r := &Repo{
 		dir: path, now: time.Now, tree: dir.New(filepath.Join(path, PublicDir)), state: folder(path),
-		lives: map[string]life{}, packages: map[mios.Digest]repo.AppRelease{},
-		words: memory[mios.Digest, *wordFile]{max: remembers}, published: memory[version, published]{max: remembers},
+		packages: map[mios.Digest]repo.AppRelease{},
+		words:    memory[mios.Digest, *wordFile]{max: remembers}, published: memory[version, published]{max: remembers},
 	}
 	for _, o := range opts {
 		o(r)
