@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"mios/format/avb"
 	"mios/format/bootctl"
 	"mios/format/bootimg"
+	"mios/format/chunks"
 	"mios/format/cpio"
 	"mios/format/dtbo"
 	"mios/format/fdt"
@@ -218,6 +220,17 @@ func (s *spool) Seek(off int64, whence int) (int64, error) {
 	return off, nil
 }
 
+// chunksOf returns the index and the pack of a partition.
+func chunksOf(tb testing.TB) (index, pack []byte) {
+	image := bytes.Repeat([]byte("a partition, cut into chunks; "), 20000)
+	var b bytes.Buffer
+	_, index, err := chunks.Writer{}.Write(tb.Context(), &b, []chunks.Image{{Name: "system", Content: bytes.NewReader(image), Size: int64(len(image))}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return index, b.Bytes()
+}
+
 func otaPackage(tb testing.TB) []byte {
 	key := testkit.RSA(0)
 	b, p := payloadFile(tb, key)
@@ -310,7 +323,11 @@ func packageFixtures(tb testing.TB) []fixture {
 	signedAPK := signtest.Sign(tb, plainAPK, testkit.RSA(0))
 	unsigned, _ := payloadFile(tb)
 	ota := otaPackage(tb)
+	index, pack := chunksOf(tb)
 	return []fixture{
+		{"chunks.index", index, "chunks_index", []string{"1 partition", "system", "hashes of all parts"}},
+		{"chunks.pack", pack, "chunks_pack", []string{"only the index says what they are"}},
+		{"b.tar", append(append([]byte("data/"+strings.Repeat("a", 252)), "ustar\x00"...), make([]byte, 2048)...), "backup", []string{"mios restore --check"}},
 		{"payload.bin", unsigned, "payload", []string{"full", "1 partition", "nobody signed it"}},
 		{"ota.zip", ota, "ota", []string{"tester", "signature over the whole file", "by the key of the package", "2026-01-05"}},
 		{"a.apk", signedAPK, "apk", []string{"com.example.app", "verified"}},

@@ -219,6 +219,34 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// TestChunks verifies a pack of chunks by the index beside it.
+func TestChunks(t *testing.T) {
+	index, pack := chunksOf(t)
+	dir := t.TempDir()
+	write(t, dir, "chunks.index", index)
+	name := write(t, dir, "chunks.pack", pack)
+	if r := look(t, name, false); !r.OK() || !strings.Contains(words(t, r), "every chunk, by chunks.index") {
+		t.Errorf("beside its index: %s", words(t, r))
+	}
+	flip := func(b []byte, at int) []byte {
+		b = bytes.Clone(b)
+		b[at] ^= 0x40
+		return b
+	}
+	write(t, dir, "chunks.pack", flip(pack, 0))
+	if r := look(t, name, false); r.OK() || !strings.Contains(words(t, r), "pack: offset ") {
+		t.Errorf("with a changed byte: %s", words(t, r))
+	}
+	write(t, dir, "chunks.pack", pack[:len(pack)-1])
+	if r := look(t, name, false); r.OK() || !strings.Contains(words(t, r), "it should have ") {
+		t.Errorf("cut off: %s", words(t, r))
+	}
+	write(t, dir, "chunks.index", flip(index, len(index)-3))
+	if r := look(t, filepath.Join(dir, "chunks.index"), false); r.OK() || !strings.Contains(words(t, r), "part 0 of partition system") {
+		t.Errorf("a changed index: %s", words(t, r))
+	}
+}
+
 // TestIDSig verifies a v4 signature with the package beside it, if there is one.
 func TestIDSig(t *testing.T) {
 	plain := signtest.Package(t, "com.example.app", "")

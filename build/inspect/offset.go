@@ -8,6 +8,7 @@ import (
 	"mios/format/apksig"
 	"mios/format/avb"
 	"mios/format/bootimg"
+	"mios/format/chunks"
 	"mios/format/cpio"
 	"mios/format/dex"
 	"mios/format/dtbo"
@@ -30,6 +31,7 @@ func offsetOf(err error) (off int64, ok bool) {
 		as(func(e *apex.FormatError) int64 { return e.Off }),
 		as(func(e *avb.FormatError) int64 { return e.Off }),
 		as(func(e *bootimg.FormatError) int64 { return e.Off }),
+		as(func(e *chunks.FormatError) int64 { return e.Off }),
 		as(func(e *cpio.FormatError) int64 { return e.Off }),
 		as(func(e *dex.FormatError) int64 { return e.Off }),
 		as(func(e *dtbo.FormatError) int64 { return e.Off }),

@@ -39,6 +39,7 @@ func formats() []format {
 func magicFormats() []format {
 	const damaged = "it is damaged or cut off: fetch or make it anew"
 	return []format{
+		{kind: "chunks_pack", title: "chunks of an adaptive update", names: []string{"*chunks.pack"}, is: isChunksPack, read: (*scan).chunksPack, advice: damaged},
 		{kind: "zip", title: "zip", magic: []magic{{0, "PK\x03\x04"}, {0, "PK\x05\x06"}}, names: []string{"*.apk", "*.apex", "*.capex", "*.zip", "*.jar"}, read: (*scan).zip, advice: damaged},
 		{kind: "sparse", title: "Android sparse image", magic: []magic{{0, "\x3a\xff\x26\xed"}}, names: []string{"*.simg"}, read: (*scan).sparse, advice: damaged},
 		{kind: "boot", title: "boot image", magic: []magic{{0, "ANDROID!"}}, names: []string{"boot*.img", "init_boot*.img", "recovery*.img"}, read: (*scan).boot, advice: damaged},
@@ -48,6 +49,7 @@ func magicFormats() []format {
 		{kind: "dtb", title: "device tree", magic: []magic{{0, "\xd0\x0d\xfe\xed"}}, names: []string{"*.dtb"}, read: (*scan).dtb, advice: damaged},
 		{kind: "dex", title: "DEX file", magic: []magic{{0, "dex\n0"}}, names: []string{"*.dex"}, read: (*scan).dex, advice: damaged},
 		{kind: "payload", title: "update payload", magic: []magic{{0, "CrAU"}}, names: []string{"payload*.bin"}, read: (*scan).payload, advice: damaged},
+		{kind: "chunks_index", title: "index of an adaptive update", magic: []magic{{0, "miOSchk1"}}, names: []string{"*chunks.index"}, read: (*scan).chunksIndex, advice: damaged},
 		{kind: "gpt", title: "disk with a partition table (GPT)", magic: []magic{{512, "EFI PART"}, {4096, "EFI PART"}}, names: []string{"gpt*.bin", "disk*.img"}, read: (*scan).gpt, advice: damaged},
 		{kind: "super", title: "super partition", magic: []magic{{4096, "gDla"}, {8192 - 4096, "gDla"}}, names: []string{"super*.img"}, read: (*scan).super, advice: damaged},
 		{kind: "super_empty", title: "super partition without data", magic: []magic{{0, "gDla"}}, names: []string{"super_empty*.img"}, read: (*scan).superEmpty, advice: damaged},
@@ -59,6 +61,7 @@ func magicFormats() []format {
 		{kind: "lineage", title: "history of signing certificates", magic: []magic{{0, "\xd1\x39\xff\x3e"}}, read: (*scan).lineage, advice: damaged},
 		{kind: "ramdisk", title: "ramdisk", magic: []magic{{0, "070701"}, {0, "070702"}}, names: []string{"*.cpio", "ramdisk*"}, read: (*scan).ramdisk, advice: damaged},
 		{kind: "packed", title: "compressed file", magic: packMagics(), read: (*scan).packed, advice: damaged},
+		{kind: "backup", title: "backup of a store or a repository", magic: []magic{{257, "ustar"}}, is: isBackup, read: (*scan).backup},
 		{kind: "arsc", title: "resource table of an app", magic: []magic{{0, "\x02\x00\x0c\x00"}}, names: []string{"resources.arsc"}, is: chunkFits, read: (*scan).arsc, advice: damaged},
 		{kind: "axml", title: "binary XML of an app", magic: []magic{{0, "\x03\x00\x08\x00"}}, is: chunkFits, read: (*scan).axml, advice: damaged},
 		{kind: "idsig", title: "APK signature v4", magic: []magic{{0, "\x02\x00\x00\x00"}}, names: []string{"*.idsig"}, is: isIDSig, read: (*scan).idsig, advice: damaged},

@@ -130,6 +130,7 @@ var restoreCmd = command{"restore", "[flags] FILE", "bring a backup into an empt
 	"without one, the backup's is taken. Bring the folder of keys back yourself.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newBackupFlags(e)
+		check := f.Bool("check", false, "only verify the backup, and say what is in it")
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
@@ -148,8 +149,13 @@ var restoreCmd = command{"restore", "[flags] FILE", "bring a backup into an empt
 			a, err = backup.Open(ctx, in, fi.Size(), t)
 			return err
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, mios.ErrInvalid):
+			return fmt.Errorf("%s: %w: take a whole file that mios backup wrote", f.Arg(0), err)
+		case err != nil:
 			return err
+		case *check:
+			return f.print(e, f.Arg(0)+" is whole, of "+a.Summary().Time.UTC().Format("2006-01-02 15:04:05 UTC"), f.Arg(0), a.Summary())
 		}
 		if f.repo == "" {
 			if err := setup.Prepare(f.store, a); err != nil {

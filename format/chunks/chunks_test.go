@@ -443,3 +443,42 @@ func BenchmarkCut(b *testing.B) {
 		}
 	}
 }
+
+// TestVerify holds an index and a pack against the root, as they are and with
+// each part, and bytes of the pack, changed.
+func TestVerify(t *testing.T) {
+	a := noise(1, 300_000)
+	r := publish(t, Image{Name: "system", Content: bytes.NewReader(a), Size: int64(len(a))},
+		Image{Name: "vendor", Content: bytes.NewReader(append(make([]byte, 100_000), a[:200_000]...)), Size: 300_000})
+	root, n, err := ReadRoot(r.index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func(index, pack []byte) error {
+		return root.Verify(t.Context(), bytes.NewReader(index), bytes.NewReader(pack), nil)
+	}
+	if err := verify(r.index, r.pack); err != nil {
+		t.Errorf("Verify = %v", err)
+	}
+	if err := root.Verify(t.Context(), bytes.NewReader(r.index), nil, nil); err != nil {
+		t.Errorf("Verify of the index = %v", err)
+	}
+	changed := func(b []byte, at int) []byte { // more than what follows a chunk's data in its xz stream, which nobody reads
+		b = bytes.Clone(b)
+		for i := range min(100, len(b)-at) {
+			b[at+i] ^= 1
+		}
+		return b
+	}
+	if err := verify(changed(r.index, n+5), r.pack); !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), "part 0 of partition system") {
+		t.Errorf("Verify with a changed part = %v", err)
+	}
+	for at := 0; at+100 < len(r.pack); at += len(r.pack) / 50 {
+		if err := verify(r.index, changed(r.pack, at)); !errors.Is(err, mios.ErrInvalid) {
+			t.Errorf("Verify with the pack changed at %d = %v", at, err)
+		}
+	}
+	if err := verify(r.index, r.pack[:len(r.pack)-1]); err == nil {
+		t.Error("a pack that is cut off is taken")
+	}
+}

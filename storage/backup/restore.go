@@ -156,7 +156,7 @@ func (a *Archive) open(c content) *io.SectionReader {
 func (a *Archive) Restore(ctx context.Context, to Set, task *progress.Task) error {
 	r := &restorer{ctx, a, to, task, 0}
 	if err := r.refuse(); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return fmt.Errorf("restore into what is there: %w", err)
 	}
 	for _, step := range []func() error{r.blobs, r.files, r.records, r.pointers, r.compare} {
 		if err := step(); err != nil {
@@ -189,7 +189,7 @@ func (r *restorer) refuse() error {
 		}
 	}
 	full := func(what, name string) error {
-		return fmt.Errorf("%w: the %s there already: %s: a backup is restored into an empty store", mios.ErrConflict, what, name)
+		return fmt.Errorf("%w: the %s not empty (it has %s): a backup is restored into an empty store", mios.ErrConflict, what, name)
 	}
 	if r.to.Records != nil {
 		empty, err := r.to.Records.Empty(r.ctx)
@@ -197,7 +197,7 @@ func (r *restorer) refuse() error {
 			return err
 		}
 		if !empty {
-			return full("database has tables", "of records")
+			return full("database is", "tables")
 		}
 	}
 	if r.to.Blobs != nil {
@@ -205,7 +205,7 @@ func (r *restorer) refuse() error {
 			if err != nil {
 				return err
 			}
-			return full("blobs are", info.Digest.String())
+			return full("folder or bucket of blobs is", info.Digest.String())
 		}
 	}
 	for what, t := range map[string]tree.Tree{"public tree is": r.to.Tree, "repository is": r.to.State} {
