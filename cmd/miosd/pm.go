@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ const (
 	pmUsage = `usage: pm install [-r] [-d] [-S SIZE] [FILE]      from FILE, or SIZE bytes of the standard input
        pm install --repo PACKAGE                  from the device's repository
        pm uninstall [-k] PACKAGE                  -k keeps its data
-       pm list packages [-f] [-U] [--show-versioncode] [FILTER]
+       pm list packages [-f] [-i] [-U] [--show-versioncode] [FILTER]
        pm path PACKAGE
        pm dump PACKAGE
        pm updates                                 what the store updated and what not, and why
@@ -227,12 +228,14 @@ func (t *tool) list(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] != "packages" && args[0] != "package" {
 		return fmt.Errorf("%w: want list packages", errUsage)
 	}
-	var file, uid, code bool
+	var file, uid, code, installer bool
 	filter := ""
 	for i := 1; i < len(args); i++ {
 		switch a := args[i]; {
 		case a == "-f":
 			file = true
+		case a == "-i":
+			installer = true
 		case a == "-U":
 			uid = true
 		case a == "--show-versioncode":
@@ -263,6 +266,9 @@ func (t *tool) list(ctx context.Context, args []string) error {
 		line += p.Package
 		if code {
 			line += fmt.Sprintf(" versionCode:%d", p.VersionCode)
+		}
+		if installer {
+			line += "  installer=" + cmp.Or(p.Installer, "null")
 		}
 		if uid {
 			line += fmt.Sprintf(" uid:%d", p.UID)

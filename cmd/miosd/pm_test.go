@@ -104,6 +104,7 @@ func TestPackageCommands(t *testing.T) {
 		{"cmd package install -r -t -S " + size(two) + " -", two, 0, `Success\n`},
 		{"pm install " + file, nil, 0, `Success\n`},
 		{"pm list packages", nil, 0, `package:org\.mios\.t\n`},
+		{"pm list packages -i mios", nil, 0, `package:org\.mios\.t  installer=null\n`},
 		{"cmd package list packages -f -U --show-versioncode mios", nil, 0, `package:/.*/base\.apk=org\.mios\.t versionCode:2 uid:10000\n`},
 		{"pm list packages -s", nil, 0, ``},
 		{"pm list packages nothing", nil, 0, ``},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"mios/device/app/store"
@@ -32,6 +33,9 @@ func (t *tool) store(ctx context.Context, args []string) int {
 		return 2
 	}
 	story := progress.New(t.err)
+	if args[0] == "list" || args[0] == "report" { // they ask nobody, and take no time
+		story = progress.New(io.Discard)
+	}
 	err := story.Step(ctx, args[0], func(ctx context.Context, task *progress.Task) error {
 		return verbs[args[0]](ctx, &store.Client{App: t.client, Say: teller(task)}, args[1:])
 	})
@@ -157,6 +161,9 @@ func (t *tool) storeList(ctx context.Context, c *store.Client, args []string) er
 	list, err := c.List(ctx)
 	if err != nil {
 		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(t.err, "no apps are installed: store search finds some")
 	}
 	for _, l := range list {
 		outcome := ""

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 
 	"mios"
 )
@@ -32,8 +33,14 @@ func ClientMain(ctx context.Context, c Client, args []string, out io.Writer) err
 		verbs[v] = fs.Bool(string(v), false, "")
 	}
 	follow, asJSON, unmetered := fs.Bool("follow", false, ""), fs.Bool("json", false, ""), fs.Bool("unmetered", false, "")
-	if err := fs.Parse(args); err != nil || fs.NArg() > 0 {
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
 		return ErrUsage
+	case err != nil:
+		_, name, _ := strings.Cut(err.Error(), ": -")
+		return fmt.Errorf("update_engine_client: there is no --%s\n%w", name, ErrUsage)
+	case fs.NArg() > 0:
+		return fmt.Errorf("update_engine_client: unexpected %q\n%w", fs.Arg(0), ErrUsage)
 	}
 	call := Call{Follow: *follow, Unmetered: *unmetered}
 	for v, set := range verbs {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"mios"
 	"mios/api/repo"
@@ -103,9 +104,12 @@ func (j *job) close() {
 func (j *job) offer(state State) {
 	j.show(func(s *Status) {
 		s.State, s.looked = state, true
-		s.Update = &Progress{Version: j.rel.Version, BuildTime: j.rel.BuildTime, Digest: j.rel.Target.SHA256, Total: j.rel.Target.Length}
+		s.Update = &Progress{Version: j.rel.Version, BuildTime: j.rel.BuildTime, Digest: j.rel.Target.SHA256, Total: j.rel.Target.Length, Notes: shortNotes(j.rel.Notes)}
 	})
 }
+
+// shortNotes returns as much of a release's notes as the state keeps.
+func shortNotes(s string) string { return strings.ToValidUTF8(s[:min(len(s), 4<<10)], "") }
 
 // find asks the repository for a release that is for this device, newer than
 // what runs, and not known to be bad.
@@ -186,7 +190,7 @@ func (j *job) first(ctx context.Context) error {
 	if err := j.check(); err != nil {
 		return err
 	}
-	in := &Install{Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime}
+	in := &Install{Digest: j.rel.Target.SHA256, Version: j.rel.Version, BuildTime: j.rel.BuildTime, Notes: shortNotes(j.rel.Notes)}
 	var err error
 	if in.Refusals, err = j.bootRecord(); err != nil {
 		return err

@@ -18,6 +18,9 @@ func (s Status) String() string {
 		if u.Why != "" {
 			fmt.Fprintf(&b, "way       %s\n", u.Why)
 		}
+		if notes := strings.TrimSpace(u.Notes); notes != "" {
+			fmt.Fprintf(&b, "new       %s\n", strings.ReplaceAll(notes, "\n", "\n          "))
+		}
 	}
 	if s.Error != "" {
 		fmt.Fprintf(&b, "failed    %s\n", s.Error)

@@ -75,7 +75,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("--follow = %q, %v", out, err)
 	}
 	out, err = call(t, ctx, c, "--status")
-	for _, want := range []string{"running   1 of 1970-01-01 00:16:40, slot _a, healthy\n", "state     UPDATED_NEED_REBOOT\n", "update    2, 100 % of 2.4 MiB\n", "checked   "} {
+	for _, want := range []string{"running   1 of 1970-01-01 00:16:40, slot _a, healthy\n", "state     UPDATED_NEED_REBOOT\n", "update    2, 100 % of 2.4 MiB\n", "new       Starts faster.\n          Needs less.\n", "checked   "} {
 		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("--status = %q, %v, want %q", out, err, want)
 		}
@@ -103,6 +103,9 @@ func TestClientErrors(t *testing.T) {
 		if _, err := call(t, ctx, c, args...); !errors.Is(err, ErrUsage) {
 			t.Errorf("%q: %v, want the usage", args, err)
 		}
+	}
+	if _, err := call(t, ctx, c, "--cancel"); err == nil || !strings.HasPrefix(err.Error(), "update_engine_client: there is no --cancel\nusage: ") {
+		t.Errorf("--cancel = %v", err)
 	}
 	if _, err := (Client{Path: "/nowhere/s"}).Do(ctx, Call{Verb: VerbStatus}, nil); err == nil || !strings.Contains(err.Error(), "is the service running?") {
 		t.Errorf("Do without a service = %v", err)

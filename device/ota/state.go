@@ -55,8 +55,9 @@ type Install struct {
 	Digest    mios.Digest `json:"digest"` // of the payload
 	Version   string      `json:"version"`
 	BuildTime int64       `json:"build_time"`
-	Size      int64       `json:"size"` // of what the way fetches, bytes
-	Slot      string      `json:"slot"` // that it is written to
+	Notes     string      `json:"notes,omitempty"` // see Progress
+	Size      int64       `json:"size"`            // of what the way fetches, bytes
+	Slot      string      `json:"slot"`            // that it is written to
 	// Metadata is the SHA-256 of metadataFile's content.
 	Metadata mios.Digest `json:"metadata"`
 	// Checkpoint is how far the payload is on the medium; the adaptive way needs

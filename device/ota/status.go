@@ -33,6 +33,8 @@ type Progress struct {
 	Slot      string      `json:"slot"`   // that it is written to
 	Done      int64       `json:"done"`   // bytes of Total that have been applied
 	Total     int64       `json:"total"`  // bytes of what is fetched
+	// Notes are what the vendor says is new, the first 4 KiB of it.
+	Notes string `json:"notes,omitempty"`
 	// Way is how the device comes to the release, once that is known, and Why it
 	// is that one.
 	Way Way    `json:"way,omitempty"`
@@ -78,7 +80,7 @@ func (e *Engine) show(change func(*Status)) {
 	if in := e.rec.Install; in != nil {
 		e.status.Update = &Progress{
 			Version: in.Version, BuildTime: in.BuildTime, Digest: in.Digest, Slot: in.Slot, Done: max(in.reached, in.Checkpoint.Offset), Total: in.Size,
-			Way: in.way(), Why: in.Why, Spent: in.Spent,
+			Way: in.way(), Why: in.Why, Spent: in.Spent, Notes: in.Notes,
 		}
 	}
 	e.status.Bad, e.status.LastCheck = slices.Clone(e.rec.Bad), e.rec.LastCheck

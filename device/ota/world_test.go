@@ -135,7 +135,7 @@ func (b *build) release() (*repo.OSRelease, []byte) {
 		values[k] = v
 	}
 	return &repo.OSRelease{
-		Product: "iot", Arch: mios.AMD64, Version: b.version, BuildTime: b.time, Channels: []string{"stable"}, Properties: values,
+		Product: "iot", Arch: mios.AMD64, Version: b.version, Notes: "Starts faster.\nNeeds less.", BuildTime: b.time, Channels: []string{"stable"}, Properties: values,
 		Target: repo.Target{Path: "os/iot/payload.bin", Length: int64(out.Len()), SHA256: mios.Sum(out.Bytes())},
 	}, out.Bytes()
 }

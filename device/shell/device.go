@@ -22,7 +22,7 @@ func deviceCommands() []Command {
 		{"waitforprop", "NAME [VALUE]", waitforprop},
 		{"start", "[SERVICE]...", control("start")},
 		{"stop", "[SERVICE]...", control("stop")},
-		{"reboot", "[TARGET]", power("reboot")},
+		{"reboot", "[-p] [TARGET]", power("reboot")},
 		{"shutdown", "", power("shutdown")},
 		{"poweroff", "", power("shutdown")},
 		{"log", "[-p PRIORITY] [-t TAG] [MESSAGE]...", log},
@@ -92,14 +92,20 @@ func control(verb string) func(context.Context, *Env, []string) error {
 	}
 }
 
-// power asks init to reboot or shut down, and waits for it.
+// power asks init to reboot or shut down, and waits for it. Who asks for
+// anything that it does not know, such as --help, keeps their device running.
 func power(verb string) func(context.Context, *Env, []string) error {
 	return func(ctx context.Context, e *Env, args []string) error {
 		value := verb
-		for _, arg := range args {
-			if arg == "-p" {
+		for i, arg := range args {
+			switch {
+			case arg == "-p":
 				value = "shutdown"
-			} else if !strings.HasPrefix(arg, "-") {
+			case strings.HasPrefix(arg, "-") || verb != "reboot":
+				return usageError("there is no " + arg)
+			case i < len(args)-1:
+				return usageError("unexpected " + args[i+1])
+			default:
 				value += "," + arg
 			}
 		}

@@ -328,6 +328,12 @@ func TestDevice(t *testing.T) {
 	wg.Go(func() { server.Serve(ctx, l) })
 	wg.Go(func() { ring.ServeWriters(ctx, w) })
 
+	for _, bad := range [][]string{{"reboot", "--help"}, {"reboot", "a", "b"}, {"shutdown", "-h"}, {"poweroff", "now"}} {
+		_, stderr, status := run(t, dir, "", bad[0], bad[1:]...)
+		if v := store.Get("sys.powerctl"); v != "" || status != 2 || !strings.Contains(stderr, "usage: "+bad[0]) {
+			t.Errorf("%v: status %d, %q, sys.powerctl = %q", bad, status, stderr, v)
+		}
+	}
 	script := "setprop debug.a 'x y'; getprop debug.a; getprop debug.none none; getprop | grep debug; waitforprop debug.a; start netd; stop netd; reboot bootloader; log -t me -p w hello there"
 	stdout, stderr, status := run(t, dir, "", "sh", "-c", script)
 	if want := "x y\nnone\n[debug.a]: [x y]\n"; stdout != want || stderr != "" || status != 0 {

@@ -58,7 +58,7 @@ func (s *Store) bring(ctx context.Context, pkg string, j job, say Say) *Result {
 	say(Progress{Package: pkg, Step: Looking})
 	rel, err := s.cfg.Repository.AppOffer(ctx, pkg, &s.cfg.Device, has)
 	if err != nil {
-		return s.noOffer(r, old, err, j)
+		return s.noOffer(ctx, r, old, err, j)
 	}
 	r.To, r.ToName, r.Release = rel.VersionCode, rel.VersionName, rel.Release
 	if rel.Label != "" {
@@ -87,14 +87,21 @@ func (s *Store) bring(ctx context.Context, pkg string, j job, say Say) *Result {
 }
 
 // noOffer says what it means that there is no release to take.
-func (s *Store) noOffer(r *Result, old *app.Status, err error, j job) *Result {
+func (s *Store) noOffer(ctx context.Context, r *Result, old *app.Status, err error, j job) *Result {
 	switch {
 	case !errors.Is(err, mios.ErrNotFound):
 		return s.ended(r, nil, err)
 	case old == nil:
 		return r.end(Refused, app.CodeInvalid, fmt.Sprintf("there is no release of it for this device: %v", err))
 	case j.asked && old.Installer == "":
-		if err := s.adopt(old); err != nil {
+		_, err := s.cfg.Repository.AppOffer(ctx, r.Package, &s.cfg.Device, repo.AppInstalled{})
+		if errors.Is(err, mios.ErrNotFound) {
+			return r.end(Refused, app.CodeInvalid, fmt.Sprintf("it came as a file, and stays so: there is no release of it for this device: %v", err))
+		}
+		if err == nil {
+			err = s.adopt(old)
+		}
+		if err != nil {
 			return s.ended(r, nil, err)
 		}
 	}

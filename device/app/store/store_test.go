@@ -351,6 +351,20 @@ func TestOwner(t *testing.T) {
 	if st := w.has(2); st.Installer != app.StoreInstaller {
 		t.Errorf("handed over: %+v", st)
 	}
+	// What the repository has not, the store does not take over.
+	other := makeAPK(t, spec{pkg: "org.example.other", code: 1})
+	if _, err := w.manager.Install(t.Context(), bytes.NewReader(other), int64(len(other)), app.InstallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := w.store.Install(t.Context(), "org.example.other", quiet); err == nil || !strings.Contains(err.Error(), "it came as a file, and stays so: ") {
+		t.Errorf("Install of what the repository has not = %v, %v", r, err)
+	}
+	if st, err := w.manager.Get("org.example.other"); err != nil || st.Installer != "" {
+		t.Errorf("handed over: %+v, %v", st, err)
+	}
+	if err := w.manager.Uninstall(t.Context(), "org.example.other", false); err != nil {
+		t.Fatal(err)
+	}
 	// A file that is newer than all of the repository is not lowered, whatever is
 	// released again.
 	nine := makeAPK(t, spec{code: 9})
