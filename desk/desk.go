@@ -6,7 +6,6 @@ package desk
 import (
 	"context"
 	"crypto"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +21,6 @@ import (
 	"mios/build/image"
 	"mios/build/ota"
 	"mios/build/product"
-	"mios/format/adb"
 	"mios/internal/atomicfile"
 	"mios/internal/debian"
 	"mios/internal/digest"
@@ -89,15 +87,7 @@ func (d *Desk) adbKeys() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	rsaKey, ok := pub[0].(*rsa.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("the adb key is %T, want RSA", pub[0])
-	}
-	k, err := adb.NewKey(rsaKey, "mios@desk")
-	if err != nil {
-		return nil, err
-	}
-	return []byte(k.String() + "\n"), nil
+	return image.ADBKeys(pub[0], "mios@desk")
 }
 
 // A BuildSpec says what to build.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -128,9 +129,23 @@ func (c *Config) checkKeys() error {
 		return fmt.Errorf("the ota key is %s, want RSA of 2048 bits or more: %w", key.AlgorithmOf(c.OTAKey), mios.ErrInvalid)
 	}
 	if _, err := adb.ParseKeys(c.ADBKeys); err != nil {
-		return fmt.Errorf("adb key: %v: %w: want a public key, as in ~/.android/adbkey.pub", err, mios.ErrInvalid)
+		line, _, _ := strings.Cut(err.Error(), "\n") // of a file that is something else, each is wrong
+		return fmt.Errorf("adb key: %s: %w: want a public key, as in ~/.android/adbkey.pub", line, mios.ErrInvalid)
 	}
 	return nil
+}
+
+// ADBKeys returns the line of adb_keys that authorises the private key of pub.
+func ADBKeys(pub crypto.PublicKey, comment string) ([]byte, error) {
+	rsaKey, ok := pub.(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the adb key is %s, want RSA: %w", key.AlgorithmOf(pub), mios.ErrInvalid)
+	}
+	k, err := adb.NewKey(rsaKey, comment)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(k.String() + "\n"), nil
 }
 
 // Build makes all images in the folder dir, which it replaces as a whole once

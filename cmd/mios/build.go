@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"mios/build/product"
 	"mios/internal/debian"
 	"mios/internal/progress"
+	"mios/key"
 )
 
 var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed images\n" +
@@ -28,7 +31,7 @@ var buildCmd = command{"build", "[flags] PRODUCT", "build a product's signed ima
 		fs.StringVar(&o.time, "build-time", os.Getenv("SOURCE_DATE_EPOCH"), "release's timestamp in `seconds` since 1970 (default: SOURCE_DATE_EPOCH, or now)")
 		fs.StringVar(&o.keys, "keys", "keys", "`folder` of keys")
 		fs.StringVar(&o.root, "root", "", "`file` root.json of the repository that devices trust")
-		fs.StringVar(&o.adbKey, "adb-key", "", "`file` of the adb public key to authorise; userdebug only")
+		fs.StringVar(&o.adbKey, "adb-key", "", "`file` of the public key that adb lets in, adb's own or PEM; userdebug only (default: the folder's key adb)")
 		fs.StringVar(&o.cache, "cache", defaultCache(), "`folder` for fetched kernels")
 		fs.StringVar(&o.out, "out", "", "`folder` for the images (default: out/PRODUCT-ARCH-VARIANT)")
 		fs.StringVar(&o.targetFiles, "target-files", "", "`file` or folder of AOSP's target-files, in place of the product's; base aosp")
@@ -79,6 +82,9 @@ func (o *buildOptions) run(ctx context.Context, e env, name string) error {
 		return err
 	}
 	defer cfg.Kernel.Close()
+	if cfg.Variant == image.Userdebug && len(cfg.ADBKeys) == 0 {
+		story.Say("adb lets nobody in: name a public key with --adb-key")
+	}
 	out := o.out
 	if out == "" {
 		out = filepath.Join("out", fmt.Sprintf("%s-%s-%s", cfg.Product.Name, cfg.Arch, cfg.Variant))
@@ -124,13 +130,8 @@ func (o *buildOptions) config(e env, p *product.Product) (*image.Config, error) 
 	if c.Miosd, c.MiosdRamdisk, err = image.Programs(c.Arch); err != nil {
 		return nil, err
 	}
-	if o.adbKey != "" {
-		if c.ADBKeys, err = os.ReadFile(o.adbKey); err != nil {
-			return nil, err
-		}
-	}
 	if o.root == "" {
-		return nil, fmt.Errorf("%w: --root is missing: devices must know the repository's root.json; \"mios repo init\" makes one", errUsage)
+		return nil, fmt.Errorf("%w: --root is missing: devices must know the repository's root.json; \"mios repo root show REPO >root.json\" prints it, and \"mios repo init\" makes a repository", errUsage)
 	}
 	if c.Root, err = os.ReadFile(o.root); err != nil {
 		return nil, err
@@ -153,8 +154,39 @@ func (o *buildOptions) loadKeys(e env, c *image.Config) error {
 	if c.AVBKey, err = set.Signer(c.Product.Keys.AVB); err != nil {
 		return err
 	}
-	c.OTAKey, err = set.PublicKey(c.Product.Keys.OTA)
+	if c.OTAKey, err = set.PublicKey(c.Product.Keys.OTA); err != nil {
+		return err
+	}
+	c.ADBKeys, err = o.adbKeys(set, c.Variant)
 	return err
+}
+
+// adbKeys returns the adb_keys file: of the file that is named, else of the
+// folder's key adb, if the build has adb. There may be none.
+func (o *buildOptions) adbKeys(set *key.Set, variant string) ([]byte, error) {
+	if o.adbKey == "" {
+		if variant != image.Userdebug {
+			return nil, nil
+		}
+		pub, err := set.Public(key.ADB)
+		if err != nil || len(pub) == 0 {
+			return nil, err
+		}
+		return image.ADBKeys(pub[0], "mios@"+key.ADB)
+	}
+	b, err := os.ReadFile(o.adbKey)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return b, nil // what it is instead, Config.Check says
+	}
+	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.adbKey, err)
+	}
+	return image.ADBKeys(pub, filepath.Base(o.adbKey))
 }
 
 // findProduct returns the definition's file for a file's or a product's name.

@@ -16,6 +16,7 @@ import (
 	"mios/desk"
 	"mios/emulator"
 	"mios/internal/progress"
+	"mios/key"
 )
 
 var emulate = command{"emulate", "[flags] PRODUCT|DIR", "run a product's build in QEMU\n" +
@@ -103,15 +104,18 @@ func (o *emulateOptions) run(ctx context.Context, e env, build string, m *image.
 	return nil
 }
 
-// defaultADBKey is the desk's development key if there is one, else the user's.
+// defaultADBKey is the development key of the desk or of the folder of keys here,
+// if there is one, else the user's.
 func defaultADBKey() string {
-	desks := filepath.Join("out", "keys", "adb.pem")
-	if _, err := os.Stat(desks); err == nil {
-		return desks
+	for _, dir := range []string{filepath.Join("out", "keys"), "keys"} {
+		name := filepath.Join(dir, key.ADB+".pem")
+		if _, err := os.Stat(name); err == nil {
+			return name
+		}
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return desks
+		return filepath.Join("keys", key.ADB+".pem")
 	}
 	return filepath.Join(home, ".android", "adbkey")
 }
