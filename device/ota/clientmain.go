@@ -37,8 +37,10 @@ func ClientMain(ctx context.Context, c Client, args []string, out io.Writer) err
 	case errors.Is(err, flag.ErrHelp):
 		return ErrUsage
 	case err != nil:
-		_, name, _ := strings.Cut(err.Error(), ": -")
-		return fmt.Errorf("update_engine_client: there is no --%s\n%w", name, ErrUsage)
+		if _, name, ok := strings.Cut(err.Error(), "not defined: -"); ok {
+			err = fmt.Errorf("there is no --%s", name)
+		}
+		return fmt.Errorf("update_engine_client: %v\n%w", err, ErrUsage)
 	case fs.NArg() > 0:
 		return fmt.Errorf("update_engine_client: unexpected %q\n%w", fs.Arg(0), ErrUsage)
 	}

@@ -107,6 +107,9 @@ func TestClientErrors(t *testing.T) {
 	if _, err := call(t, ctx, c, "--cancel"); err == nil || !strings.HasPrefix(err.Error(), "update_engine_client: there is no --cancel\nusage: ") {
 		t.Errorf("--cancel = %v", err)
 	}
+	if _, err := call(t, ctx, c, "--follow=7"); err == nil || !strings.Contains(err.Error(), `invalid boolean value "7"`) {
+		t.Errorf("--follow=7 = %v", err)
+	}
 	if _, err := (Client{Path: "/nowhere/s"}).Do(ctx, Call{Verb: VerbStatus}, nil); err == nil || !strings.Contains(err.Error(), "is the service running?") {
 		t.Errorf("Do without a service = %v", err)
 	}
