@@ -197,26 +197,27 @@ var publishClaim = command{"publish claim", "[flags] PACKAGE SHA256...", "say wh
 	}}
 
 var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say how far a release goes today\n" +
-	"It goes up to what the release's offline keys allow.",
+	"It goes up to what the release's offline keys allow. What is halted keeps its share, and --resume gives\n" +
+	"it back; --resume --share another one. Devices that have the release keep it.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "`folder` of the repository")
-		share := f.String("share", "100", "`per cent` of the devices")
-		halt := f.Bool("halt", false, "let no further device take it, until told otherwise")
-		withdraw := f.Bool("withdraw", false, "take it back for good")
+		var to rolloutChange
+		f.StringVar(&to.share, "share", "", "`per cent` of the devices that it is for: 20, 100")
+		f.BoolVar(&to.halt, "halt", false, "let no further device take it, until told otherwise")
+		f.BoolVar(&to.resume, "resume", false, "let devices take what is halted again")
+		f.BoolVar(&to.withdraw, "withdraw", false, "take it back for good")
 		if err := parse(f.FlagSet, args, 2, 2); err != nil {
 			return err
 		}
-		n := api.Narrow{Halted: *halt, Withdrawn: *withdraw}
-		var err error
-		if n.Share, err = api.ParseShare(*share); err != nil {
-			return fmt.Errorf("%w: %v", errUsage, err)
+		if err := to.check(); err != nil {
+			return err
 		}
 		r, _, err := f.open(e, *dir)
 		if err != nil {
 			return err
 		}
-		res, err := rollout(ctx, r, f.Arg(0), f.Arg(1), n)
+		n, res, err := rollout(ctx, r, f.Arg(0), f.Arg(1), to)
 		if err != nil {
 			return err
 		}
@@ -226,21 +227,64 @@ var publishRollout = command{"publish rollout", "[flags] PRODUCT VERSION", "say 
 		return f.print(e, res, fmt.Sprintf("%s %s goes to %s", f.Arg(0), f.Arg(1), n))
 	}}
 
+// A rolloutChange is what publish rollout is asked for.
+type rolloutChange struct {
+	share                  string
+	halt, resume, withdraw bool
+}
+
+// check refuses to guess: a forgotten flag would offer a release to everybody.
+func (c *rolloutChange) check() error {
+	n := 0
+	for _, set := range []bool{c.halt, c.withdraw, c.resume || c.share != ""} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("%w: want one of --share, --halt, --resume and --withdraw", errUsage)
+	}
+	if c.share != "" {
+		if _, err := api.ParseShare(c.share); err != nil {
+			return fmt.Errorf("%w: %v", errUsage, err)
+		}
+	}
+	return nil
+}
+
+// of returns how far a release goes after the change.
+func (c *rolloutChange) of(rel *api.OSRelease) (n api.Narrow, err error) {
+	n = api.Narrow{Share: rel.Share, Halted: c.halt, Withdrawn: c.withdraw}
+	if c.share == "" {
+		return n, nil
+	}
+	if rel.Halted && !c.resume {
+		return n, fmt.Errorf("release %s of %s is halted: %w: --resume lets devices take it again", rel.Version, rel.Product, mios.ErrConflict)
+	}
+	n.Share, err = api.ParseShare(c.share)
+	return n, err
+}
+
 // rollout narrows all releases of a version: one for each architecture.
-func rollout(ctx context.Context, r *repo.Repo, product, version string, n api.Narrow) (res *repo.Result, err error) {
+func rollout(ctx context.Context, r *repo.Repo, product, version string, to rolloutChange) (n api.Narrow, res *repo.Result, err error) {
 	s, err := r.Status(ctx)
 	if err != nil {
-		return nil, err
+		return n, nil, err
 	}
-	for _, rel := range s.Releases {
-		if rel.Product == product && rel.Version == version {
-			if res, err = r.SetRollout(ctx, product, rel.Target.SHA256, n); err != nil {
-				return nil, err
-			}
+	for i := range s.Releases {
+		rel := &s.Releases[i]
+		if rel.Product != product || rel.Version != version {
+			continue
+		}
+		if n, err = to.of(rel); err != nil {
+			return n, nil, err
+		}
+		if res, err = r.SetRollout(ctx, product, rel.Target.SHA256, n); err != nil {
+			return n, nil, err
 		}
 	}
 	if res == nil {
-		return nil, fmt.Errorf("release %s of %s: %w: mios repo status lists those there are", version, product, mios.ErrNotFound)
+		return n, nil, fmt.Errorf("release %s of %s: %w: mios repo status lists those there are", version, product, mios.ErrNotFound)
 	}
-	return res, nil
+	return n, res, nil
 }

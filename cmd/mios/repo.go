@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	api "mios/api/repo"
 	"mios/internal/units"
 	"mios/key"
 	"mios/publish/repo"
@@ -118,21 +119,27 @@ var repoStatus = command{"repo status", "[--json] DIR", "print what a repository
 func printStatus(e env, s *repo.Status) {
 	fmt.Fprintf(e.stdout, "root %d, timestamp %d, good until %s\n", s.Root, s.Timestamp, s.Expires.UTC().Format(time.DateTime))
 	for _, r := range s.Releases {
-		state := "to " + r.Share.String()
-		switch {
-		case r.Withdrawn:
-			state = "withdrawn"
-		case r.Halted:
-			state = "halted"
-		}
-		fmt.Fprintf(e.stdout, "os %s %s %s in %s, %s, at most to %s\n", r.Product, r.Arch, r.Version, strings.Join(r.Channels, ", "), state, r.MaxShare)
+		fmt.Fprintf(e.stdout, "os %s %s %s in %s, %s, at most to %s\n", r.Product, r.Arch, r.Version, strings.Join(r.Channels, ", "),
+			goesTo(r.Share, r.Halted, r.Withdrawn), r.MaxShare)
 	}
 	for _, a := range s.Apps {
-		fmt.Fprintf(e.stdout, "app %s %s (%d)\n", a.Package, a.VersionName, a.VersionCode)
+		fmt.Fprintf(e.stdout, "app %s %s (%d) on %s, %s\n", a.Package, a.VersionName, a.VersionCode, strings.Join(a.Tracks, ", "),
+			goesTo(a.Share, a.Halted, a.Withdrawn))
 	}
 	for _, w := range s.Waiting {
 		fmt.Fprintf(e.stdout, "%s version %d waits for signatures: %d of %d\n", w.Role, w.Version, w.Have, w.Need)
 	}
+}
+
+// goesTo says how far a release goes.
+func goesTo(share api.Share, halted, withdrawn bool) string {
+	switch {
+	case withdrawn:
+		return "withdrawn"
+	case halted:
+		return "halted at " + share.String()
+	}
+	return "to " + share.String()
 }
 
 var repoRefresh = command{"repo refresh", "[flags] DIR", "sign freshness again\n" +
