@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"mios/build/ota/input"
 	"mios/format/otazip"
 	"mios/format/payload"
-	"mios/format/targetfiles"
 	"mios/internal/progress"
 	"mios/key"
 )
@@ -85,9 +83,6 @@ func (o *fullOptions) open() (*input.Build, func(), error) {
 		b, err := input.Open(o.build, tmp)
 		if err != nil {
 			os.RemoveAll(tmp)
-			if fe := (*targetfiles.FormatError)(nil); errors.As(err, &fe) {
-				err = fmt.Errorf("%w: want a folder that mios build made, a target-files, or a folder of images", err)
-			}
 			return nil, nil, err
 		}
 		return b, func() { b.Close(); os.RemoveAll(tmp) }, nil

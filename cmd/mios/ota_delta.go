@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"mios/build/image"
 	"mios/build/ota"
 	"mios/build/ota/delta"
 	"mios/build/ota/input"
@@ -30,7 +31,7 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 		fs.StringVar(&o.keys, "keys", "keys", "`folder` of keys; its role ota signs")
 		fs.StringVar(&o.key, "key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
 		fs.BoolVar(&o.unsigned, "unsigned", false, "leave the payload unsigned: no device takes it")
-		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: ota)")
+		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: NEW/ota/from-OLD of a build's folder, where mios publish os finds it, else ota)")
 		minor := fs.Uint("minor-version", 0, "what payloads OLD's update_engine takes, a `number` from 2 to 9 (default: what OLD says, else 7)")
 		partitions := fs.String("partition", "", "`names` of partitions, with commas: bring only these, a partial update; of two images, what they are of")
 		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what NEW says)")
@@ -48,7 +49,7 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 			o.Partitions = strings.Split(*partitions, ",")
 		}
 		if o.out == "" {
-			o.out = "ota"
+			o.out = deltaFolder(fs.Arg(0), fs.Arg(1))
 		}
 		return o.run(ctx, e, fs.Arg(0), fs.Arg(1))
 	}}
@@ -63,6 +64,16 @@ type deltaOptions struct {
 	keys, key, out               string
 	unsigned, noVerity, noVerify bool
 	json                         bool
+}
+
+// deltaFolder is where a delta goes if nothing else is said: of a build that
+// mios build made, to where publish os looks for it.
+func deltaFolder(oldName, newName string) string {
+	abs, err := filepath.Abs(oldName)
+	if _, stat := os.Stat(filepath.Join(newName, image.BuildFile)); err != nil || stat != nil {
+		return "ota"
+	}
+	return filepath.Join(newName, "ota", "from-"+filepath.Base(abs))
 }
 
 // run makes and writes the payload.

@@ -351,10 +351,11 @@ func (d *partitionPage) print(p *page) {
 
 func printOperations(p *page, list []operationsPage) {
 	for _, o := range list {
-		words := fmt.Sprintf("%d write %s", o.Count, progress.Size(int64(o.Bytes)))
+		words := fmt.Sprintf("%6d write %s", o.Count, progress.Size(int64(o.Bytes)))
 		if o.Data > 0 {
 			words += " with " + progress.Size(int64(o.Data))
 		}
-		p.fact(o.Type, "%s", words)
+		lead := fmt.Sprintf("  %-16s ", o.Type) // LZ4DIFF_PUFFDIFF
+		p.wrap(lead, len(lead), []string{words})
 	}
 }

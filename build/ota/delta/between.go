@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"mios"
 	"mios/build/ota/input"
@@ -60,8 +61,8 @@ func Between(old, new *input.Build, o Options) (*Delta, error) {
 	}
 	if old.Timestamp > h.MaxTimestamp && h.MaxTimestamp != 0 {
 		if !o.Downgrade {
-			return nil, fmt.Errorf("new build is of %d, older than the old one, of %d: %w: swap them, or permit a downgrade",
-				h.MaxTimestamp, old.Timestamp, mios.ErrInvalid)
+			return nil, fmt.Errorf("new build is of %s, older than the old one, of %s: %w: swap them, or permit it (--downgrade)",
+				date(h.MaxTimestamp), date(old.Timestamp), mios.ErrInvalid)
 		}
 		h.MaxTimestamp = old.Timestamp
 	}
@@ -146,4 +147,9 @@ func (d *Delta) WriteFile(ctx context.Context, name string, noVerify bool, verif
 		return nil
 	})
 	return props, stats, err
+}
+
+// date is a build's time, in seconds since 1970, as a person reads it.
+func date(seconds int64) string {
+	return time.Unix(seconds, 0).UTC().Format("2006-01-02 15:04:05 UTC")
 }

@@ -87,7 +87,7 @@ func Open(name, tmp string) (*Build, error) {
 	}
 	s, err := targetfiles.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: no build: %w: want the folder that \"mios build\" made, target-files or a folder of images", name, err)
+		return nil, fmt.Errorf("%s: no build: %w: want the folder that \"mios build\" made, a target-files zip or folder, or a folder of images", name, err)
 	}
 	b.closers = append(b.closers, s)
 	if s.Layout == targetfiles.Images {
