@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/publish/app/fdroid"
 	"mios/publish/app/setup"
 	"mios/publish/repo"
 	"mios/serve"
@@ -143,7 +144,15 @@ func (o *serveOptions) openStore(ctx context.Context, e env) (*served, error) {
 		return nil, errors.Join(err, st.Close())
 	}
 	calls := api.Handler()
-	files := (&serverepo.Service{Repo: st.Repo(), Log: o.log, Cache: filepath.Join(o.store, encodedDir)}).Handler()
+	page := &serverepo.Service{Repo: st.Repo(), Log: o.log, Cache: filepath.Join(o.store, encodedDir)}
+	if st.FDroid != nil {
+		address, err := fdroid.Address(st.FDroid)
+		if err != nil {
+			o.log.Warn("the page does not say how F-Droid's clients follow the store", "err", err)
+		}
+		page.FDroid = address
+	}
+	files := page.Handler()
 	s := &served{name: o.store, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.Path; {
 		case strings.HasPrefix(p, "/api/"), p == "/healthz", p == "/readyz":

@@ -18,7 +18,7 @@ import (
 
 	"mios"
 	"mios/internal/lazyregexp"
-	"mios/internal/units"
+	"mios/internal/progress"
 	publish "mios/publish/repo"
 	"mios/serve/static"
 )
@@ -31,9 +31,14 @@ type Service struct {
 	// Cache is a folder for encodings of what devices read; "": there are none.
 	Cache string
 
+	// FDroid is the address that F-Droid's clients add the repository by; "":
+	// they cannot.
+	FDroid string
+
 	mu       sync.Mutex
-	page     []byte      // the index, as it was made last
-	revision mios.Digest // of the repository that it shows
+	last     *publish.Status // as it was read last
+	page     []byte          // the index of it
+	revision mios.Digest     // of the repository that it tells of
 }
 
 // Handler returns the service's pages and files, and is the one list of its
@@ -42,6 +47,7 @@ func (s *Service) Handler() http.Handler {
 	files := &static.Service{Tree: s.Repo.Tree(), Log: s.Log, Immutable: forever, Cache: s.Cache}
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", s.handle(s.index))
+	mux.Handle("GET /feed.atom", s.handle(s.feed))
 	mux.Handle("GET /{name...}", s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		return files.Serve(w, r, r.PathValue("name"))
 	}))
@@ -106,7 +112,7 @@ var indexHTML string
 // indexPage is parsed when it is first asked for, and not by every command.
 var indexPage = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("index").Funcs(template.FuncMap{
-		"bytes": units.Binary,
+		"bytes": progress.Size,
 		"date":  func(sec int64) string { return time.Unix(sec, 0).UTC().Format("2006-01-02 15:04") },
 		"join":  func(list []string) string { return strings.Join(list, ", ") },
 	}).Parse(indexHTML))
@@ -126,27 +132,48 @@ func (s *Service) index(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// indexPage returns the page. The whole repository is read for it only when it
-// has changed.
-func (s *Service) indexPage(ctx context.Context) ([]byte, error) {
+// status returns what the repository has, which is read only when it has
+// changed, and the revision of that. The status is not to be changed.
+func (s *Service) status(ctx context.Context) (*publish.Status, mios.Digest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	revision, err := s.Repo.Revision(ctx)
 	if err != nil {
-		return nil, err
+		return nil, revision, err
 	}
-	if s.page != nil && revision == s.revision {
-		return s.page, nil
+	if s.last != nil && revision == s.revision {
+		return s.last, revision, nil
 	}
 	status, err := s.Repo.Status(ctx)
 	if err != nil {
-		return nil, err
-	}
-	var page bytes.Buffer
-	if err := indexPage().Execute(&page, status); err != nil {
-		return nil, err
+		return nil, revision, err
 	}
 	// What was published since is shown the next time.
-	s.page, s.revision = page.Bytes(), revision
-	return s.page, nil
+	s.last, s.page, s.revision = status, nil, revision
+	return status, revision, nil
+}
+
+// indexPage returns the page.
+func (s *Service) indexPage(ctx context.Context) ([]byte, error) {
+	status, revision, err := s.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.page != nil && s.revision == revision {
+		return s.page, nil
+	}
+	var page bytes.Buffer
+	err = indexPage().Execute(&page, struct {
+		*publish.Status
+		FDroid template.URL // of ours: the scheme is not one that templates know
+	}{status, template.URL(s.FDroid)})
+	if err != nil {
+		return nil, err
+	}
+	if s.revision == revision {
+		s.page = page.Bytes()
+	}
+	return page.Bytes(), nil
 }

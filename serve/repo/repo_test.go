@@ -3,6 +3,7 @@ package repo_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -206,5 +207,71 @@ func TestDevice(t *testing.T) {
 	b, err := io.ReadAll(body)
 	if err != nil || !bytes.Equal(b, payload[100:]) {
 		t.Errorf("payload: %d bytes, %v", len(b), err)
+	}
+}
+
+// TestFeed reads the feed of releases as a feed reader does, before and after a
+// release is halted.
+func TestFeed(t *testing.T) {
+	r, rel, _ := newRepo(t)
+	service := &repo.Service{Repo: r, Log: slog.New(slog.DiscardHandler), FDroid: "fdroidrepos://example.org/apps?fingerprint=AB"}
+	s := httptest.NewServer(service.Handler())
+	defer s.Close()
+	read := func(query string) (f struct {
+		ID      string `xml:"http://www.w3.org/2005/Atom id"`
+		Updated string `xml:"http://www.w3.org/2005/Atom updated"`
+		Entries []struct {
+			ID      string `xml:"id"`
+			Title   string `xml:"title"`
+			Updated string `xml:"updated"`
+			Summary string `xml:"summary"`
+			Link    struct {
+				Href string `xml:"href,attr"`
+				Rel  string `xml:"rel,attr"`
+			} `xml:"link"`
+		} `xml:"http://www.w3.org/2005/Atom entry"`
+	}) {
+		t.Helper()
+		res, b := do(t, "GET", s.URL+"/feed.atom"+query, "", "")
+		if kind := res.Header.Get("Content-Type"); res.StatusCode != 200 || kind != "application/atom+xml; charset=utf-8" {
+			t.Fatalf("feed%s: status %d, type %q", query, res.StatusCode, kind)
+		}
+		if err := xml.Unmarshal(b, &f); err != nil {
+			t.Fatalf("feed%s: %v\n%s", query, err, b)
+		}
+		return f
+	}
+	f := read("")
+	if len(f.Entries) != 1 || f.Updated != "2027-01-15T08:00:00Z" || !strings.HasPrefix(f.ID, "urn:uuid:") {
+		t.Fatalf("feed = %+v", f)
+	}
+	e := f.Entries[0]
+	if e.Title != "iot 1.0 for amd64" || e.Updated != f.Updated || e.ID == f.ID || !strings.HasPrefix(e.Summary, rel.Notes+"\nTo 100 % of the devices; ") {
+		t.Errorf("entry = %+v", e)
+	}
+	if e.Link.Rel != "enclosure" || e.Link.Href != rel.Target.File() {
+		t.Errorf("link = %+v", e.Link)
+	}
+	if n := len(read("?product=iot").Entries); n != 1 {
+		t.Errorf("the product's feed has %d entries", n)
+	}
+	if n := len(read("?product=phone").Entries) + len(read("?package=org.example.app").Entries); n != 0 {
+		t.Errorf("feeds of others have %d entries", n)
+	}
+	res, _ := do(t, "GET", s.URL+"/feed.atom", "", "")
+	if res, _ := do(t, "GET", s.URL+"/feed.atom", "If-None-Match", res.Header.Get("ETag")); res.StatusCode != http.StatusNotModified {
+		t.Errorf("the same again: status %d", res.StatusCode)
+	}
+	if _, err := r.SetRollout(t.Context(), "iot", rel.Target.SHA256, api.Narrow{Share: api.Everyone, Halted: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(read("").Entries); n != 0 {
+		t.Errorf("a halted release is in the feed")
+	}
+	_, page := do(t, "GET", s.URL+"/", "", "")
+	for _, want := range []string{`href="feed.atom"`, `<a href="fdroidrepos://example.org/apps?fingerprint=AB">`, `<b class="off">halted</b>`} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %s", want)
+		}
 	}
 }
