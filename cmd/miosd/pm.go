@@ -50,6 +50,7 @@ const (
        pm list packages [-f] [-i] [-U] [--show-versioncode] [FILTER]
        pm path PACKAGE
        pm dump PACKAGE
+       pm search WORD...                          apps for this device, in its repository
        pm updates                                 what the store updated and what not, and why
 `
 	amUsage = `usage: am start [-n] PACKAGE[/COMPONENT]           now and after every boot
@@ -83,7 +84,7 @@ func (t *tool) pm(ctx context.Context, args []string) int {
 	}
 	verbs := map[string]func(context.Context, []string) error{
 		"install": t.install, "uninstall": t.uninstall, "list": t.list, "path": t.path, "dump": t.dump,
-		"updates": t.updates,
+		"search": t.search, "updates": t.updates,
 	}
 	verb := verbs[args[0]]
 	if verb == nil {

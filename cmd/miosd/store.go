@@ -70,6 +70,13 @@ func (t *tool) storeSearch(ctx context.Context, c *store.Client, args []string) 
 	return nil
 }
 
+// search is the same for who knows pm.
+func (t *tool) search(ctx context.Context, args []string) error {
+	return progress.New(t.err).Step(ctx, "search", func(ctx context.Context, task *progress.Task) error {
+		return t.storeSearch(ctx, &store.Client{App: t.client, Say: teller(task)}, args)
+	})
+}
+
 func (t *tool) storeShow(ctx context.Context, c *store.Client, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("%w: want one package", errUsage)

@@ -76,6 +76,9 @@ func TestStoreCommands(t *testing.T) {
 		{"store report", 0, `data used: .*\n`, ``},
 		{"store search tee", 0, `org\.mios\.t\tTee Time\n`, ``},
 		{"store search coffee", 1, ``, `no app for this device has "coffee": try fewer words`},
+		{"pm search tee", 0, `org\.mios\.t\tTee Time\n`, ``},
+		{"pm search coffee", 1, ``, `Error: no app for this device has "coffee": try fewer words`},
+		{"pm search", 2, ``, `want words`},
 		{"store show org.mios.t", 0, `package +org\.mios\.t\nname +Tee Time\nsummary +Tells when\nauthor +Tea & Sons\nlicense +MIT\ncategories +system\n` +
 			`available +v1 \(1\), .* to fetch \(full\)\nnew +All is new\.\n\nThere is tea\.\n`, ``},
 		{"store show org.mios.none", 1, ``, `INSTALL_FAILED_INVALID_APK: there is no release of it`},

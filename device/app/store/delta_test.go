@@ -164,3 +164,18 @@ func TestBadDeltasBounded(t *testing.T) {
 		t.Errorf("%d deltas are remembered, want %d, the newest of them", n, maxDeltas)
 	}
 }
+
+// TestForgetDeltas: that a person asked for a delta once more is known after a
+// restart, whatever became of what was asked.
+func TestForgetDeltas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	again, other := mios.Sum([]byte("again")), mios.Sum([]byte("other"))
+	w.store.badDelta(again)
+	w.store.badDelta(other)
+	w.store.forgetDeltas(&repo.AppRelease{Deltas: []repo.AppDelta{{Target: repo.Target{SHA256: again}}}})
+	w.boot()
+	if !w.store.goodDelta(again) || w.store.goodDelta(other) {
+		t.Errorf("after a restart, deltas that are no good: %v, want %v", w.store.state.Deltas, other)
+	}
+}

@@ -166,13 +166,20 @@ func (s *Store) goodDelta(d mios.Digest) bool {
 	return !slices.Contains(s.state.Deltas, d)
 }
 
-// forgetDeltas lets a release's deltas be tried again.
+// forgetDeltas lets a release's deltas be tried again, after a restart as well.
 func (s *Store) forgetDeltas(rel *repo.AppRelease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := len(s.state.Deltas)
 	s.state.Deltas = slices.DeleteFunc(s.state.Deltas, func(d mios.Digest) bool {
 		return slices.ContainsFunc(rel.Deltas, func(o repo.AppDelta) bool { return o.Target.SHA256 == d })
 	})
+	if len(s.state.Deltas) == before {
+		return
+	}
+	if err := s.write(stateFile, &s.state); err != nil {
+		s.cfg.Log.Warn("a delta that a person asked for may not be tried after a restart", "err", err)
+	}
 }
 
 func (s *Store) now() time.Time { return s.cfg.Now() }
