@@ -53,7 +53,11 @@ func printFlags(w io.Writer, fs *flag.FlagSet) {
 		case "", "false", "0", "0s":
 			fmt.Fprintln(w)
 		default:
-			fmt.Fprintf(w, " (default: %s)\n", f.DefValue)
+			value := f.DefValue
+			if short, ok := strings.CutSuffix(value, "h0m0s"); ok { // a duration's
+				value = short + "h"
+			}
+			fmt.Fprintf(w, " (default: %s)\n", value)
 		}
 	})
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"mios"
+	"mios/key"
 	"mios/publish/app/fdroid"
+	"mios/publish/app/setup"
 )
 
 var storeFDroid = command{"store fdroid", "[flags]", "print what people give F-Droid's clients to follow the store\n" +
@@ -22,7 +26,14 @@ var storeFDroid = command{"store fdroid", "[flags]", "print what people give F-D
 		}
 		defer s.Close()
 		if s.FDroid == nil {
-			return fmt.Errorf("%s: it has no F-Droid repository: %w: make the key with mios keys init --roles fdroid %s, and set address in store.yaml", f.dir, mios.ErrNotFound, s.Keys.Dir())
+			var todo []string
+			if s.Config.Address == "" {
+				todo = append(todo, "set address in "+filepath.Join(f.dir, setup.File))
+			}
+			if names, err := s.Keys.Names(key.FDroid); err != nil || len(names) == 0 || len(todo) == 0 { // or only its public half is here
+				todo = append(todo, "make the key with mios keys init --roles fdroid "+s.Keys.Dir())
+			}
+			return fmt.Errorf("%s: it has no F-Droid repository: %w: %s", f.dir, mios.ErrNotFound, strings.Join(todo, ", and "))
 		}
 		address, err := fdroid.Address(s.FDroid)
 		if err != nil {

@@ -114,8 +114,8 @@ var storeShow = command{"store show", "[flags] SUBMISSION|PACKAGE", "print all o
 			return f.showSubmission(ctx, e, s, f.Arg(0), *facts)
 		}
 		a, err := s.App(ctx, f.Arg(0))
-		if errors.Is(err, mios.ErrNotFound) {
-			return fmt.Errorf("%w: it is no submission's number either", err)
+		if errors.Is(err, mios.ErrNotFound) && !strings.Contains(f.Arg(0), ".") {
+			return fmt.Errorf("%s: %w: it is neither a submission's number nor a package: mios store list tells what there is", f.Arg(0), mios.ErrNotFound)
 		}
 		if err != nil {
 			return err

@@ -23,8 +23,8 @@ func makeAPK(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	var mu sync.Mutex
 	signers := map[string]apksig.Signer{}
 	return func(ts *testscript.TestScript, neg bool, args []string) {
-		if neg || len(args) < 3 || len(args) > 5 {
-			ts.Fatalf("usage: apk FILE VERSION SIGNER [PACKAGE [LABEL]]")
+		if neg || len(args) < 3 || len(args) > 6 {
+			ts.Fatalf("usage: apk FILE VERSION SIGNER [PACKAGE [LABEL [ATTRIBUTES]]]")
 		}
 		version, err := strconv.Atoi(args[1])
 		ts.Check(err)
@@ -34,7 +34,7 @@ func makeAPK(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			signers[args[2]] = apptest.Signer(t)
 		}
 		a := apptest.APK{VersionCode: version, Signers: []apksig.Signer{signers[args[2]]}}
-		for i, to := range []*string{&a.Package, &a.Label} {
+		for i, to := range []*string{&a.Package, &a.Label, &a.Application} {
 			if len(args) > 3+i {
 				*to = args[3+i]
 			}

@@ -75,7 +75,7 @@ func groupOf(keys PublicKeys, role string, thresholds map[string]int) (group, er
 		g.Keys[id] = k
 	}
 	if g.Threshold < 1 || len(g.Keys) < g.Threshold {
-		return g, fmt.Errorf("role %s: %d public keys, and %d have to sign: %w: put %s.pub.pem and so on into the folder of keys, or give another threshold",
+		return g, fmt.Errorf("role %s: %d public keys, and %d have to sign: %w: make them with mios keys init, put %s.pub.pem and so on into the folder of keys, or give another threshold",
 			role, len(g.Keys), g.Threshold, mios.ErrInvalid, kr.Name)
 	}
 	return g, nil
