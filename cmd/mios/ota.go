@@ -28,7 +28,7 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		fs.StringVar(&o.keys, "keys", "keys", "`folder` of keys; its role ota signs")
 		fs.StringVar(&o.key, "key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
 		fs.BoolVar(&o.unsigned, "unsigned", false, "leave the payload unsigned: no device takes it")
-		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: BUILD/ota)")
+		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: BUILD/ota; of a zip ota)")
 		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what BUILD says)")
 		fs.Int64Var(&o.Timestamp, "timestamp", 0, "the build's time in `seconds` since 1970 (default: what BUILD says)")
 		partitions := fs.String("partitions", "", "`names`, with commas: bring only these, a partial update")

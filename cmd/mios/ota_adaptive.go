@@ -19,7 +19,7 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 	"fetches the chunks that it has nowhere; nothing is made for each older version.",
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
-		out := fs.String("out", "", "`folder` for the files (default: BUILD/ota)")
+		out := fs.String("out", "", "`folder` for the files (default: BUILD/ota; of a zip ota)")
 		sizes := fs.String("sizes", "", fmt.Sprintf("least, usual and most `bytes` of a chunk (default: %d,%d,%d)", chunks.Default.Min, chunks.Default.Avg, chunks.Default.Max))
 		asJSON := fs.Bool("json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
@@ -31,8 +31,11 @@ var otaAdaptive = command{"ota adaptive", "[flags] BUILD", "cut a build into chu
 			return err
 		}
 		if *out == "" {
-			*out = filepath.Join(name, "ota")
-			if !fi.IsDir() {
+			switch *out = filepath.Join(name, "ota"); {
+			case fi.IsDir():
+			case filepath.Ext(name) == ".zip":
+				*out = "ota"
+			default:
 				return fmt.Errorf("%w: %s is no folder: say where the chunks go with --out", errUsage, name)
 			}
 		}

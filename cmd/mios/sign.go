@@ -9,12 +9,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"mios/build/sign"
 	"mios/format/targetfiles"
+	"mios/internal/lazyregexp"
 	"mios/internal/progress"
 	"mios/key"
 )
@@ -222,13 +224,21 @@ func printSigned(w io.Writer, r *sign.Report) error {
 	return nil
 }
 
-// arrow is what a change was from, and to.
+// arrow is what a change was from, and to; of digests the beginnings, as JSON has
+// all of them.
 func arrow(c sign.Change) string {
-	if c.Old == "" && c.New == "" {
+	was, is := shortDigests.ReplaceAllString(c.Old, "$1"), shortDigests.ReplaceAllString(c.New, "$1")
+	switch {
+	case was == "" && is == "", len(was) <= 1 && len(is) <= 1: // of a file that is no text
 		return ""
+	case is == "" && slices.Contains([]string{"apk", "apex", "payload", "vbmeta"}, c.What):
+		is = "a key that is missing"
 	}
-	return c.Old + " → " + c.New
+	return was + " → " + is
 }
+
+// shortDigests finds SHA-256s, whose beginnings tell them apart.
+var shortDigests = lazyregexp.New(`\b([0-9a-f]{16})[0-9a-f]{48}\b`)
 
 var signKeys = command{"sign keys", "[--dev] [--keys DIR] TARGET-FILES", "make the keys that a build of AOSP needs and that are missing",
 	func(ctx context.Context, e env, args []string) error {

@@ -70,6 +70,18 @@ func TestSignTargetFiles(t *testing.T) {
 // at their ends.
 func TestPrintSigned(t *testing.T) {
 	print := "ro.build.fingerprint=Vendor/product/device:15/AP4A.250205.002/12345678:user/"
+	for _, tt := range []struct {
+		in   sign.Change
+		want string
+	}{
+		{sign.Change{What: "apk", Old: "media " + strings.Repeat("0123456789abcdef", 4), New: "app " + strings.Repeat("f", 64)}, "media 0123456789abcdef → app ffffffffffffffff"},
+		{sign.Change{What: "apk", Old: "media " + strings.Repeat("0123456789abcdef", 4)}, "media 0123456789abcdef → a key that is missing"},
+		{sign.Change{What: "image"}, ""},
+	} {
+		if got := arrow(tt.in); got != tt.want {
+			t.Errorf("arrow(%v) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
 	var out bytes.Buffer
 	if err := printSigned(&out, &sign.Report{Changes: []sign.Change{{What: "meta", Path: "META/misc_info.txt", Old: print + "test-keys", New: print + "release-keys"}}}); err != nil {
 		t.Fatal(err)
