@@ -48,7 +48,10 @@ var storeListing = command{"store listing", "[flags] PACKAGE FOLDER", "replace w
 			return err
 		}
 		return f.change(ctx, e, func(s *setup.Opened) (any, string, error) {
-			a, err := s.SetListing(ctx, f.who, f.Arg(0), os.DirFS(f.Arg(1)), f.why)
+			a, left, err := s.SetListing(ctx, f.who, f.Arg(0), os.DirFS(f.Arg(1)), f.why)
+			for _, text := range left {
+				fmt.Fprintf(e.stderr, "mios: note: %s\n", printable(text))
+			}
 			return a, "replaced the listing of " + f.Arg(0), err
 		})
 	}}

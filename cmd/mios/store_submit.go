@@ -88,9 +88,12 @@ func describeFindings(b *strings.Builder, sub *app.Submission) {
 	for _, f := range sub.Findings {
 		line := f.Detail
 		if f.Advice != "" && f.Severity != check.Note {
-			line = strings.TrimSuffix(line, ".") + ": " + f.Advice
+			line = line + " " + f.Advice
 		}
 		fmt.Fprintf(b, "  %-4s  %s: %s\n", f.Severity, f.ID, printable(line))
+	}
+	for _, text := range sub.LeftOut {
+		fmt.Fprintf(b, "  note  listing: %s\n", printable(text))
 	}
 }
 

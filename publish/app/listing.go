@@ -61,32 +61,50 @@ func pictures(list []listing.Picture) []mios.Digest {
 	return out
 }
 
+// maxNotes bounds what is said of one listing, in sentences.
+const maxNotes = 20
+
 // readListing reads a folder in fastlane's layout and makes its pictures blobs.
-// What cannot be shown is refused.
-func (s *Store) readListing(ctx context.Context, dir fs.FS) (*Listing, error) {
-	l, why, err := s.readSome(ctx, dir)
+// What cannot be shown is refused; the notes say what was left out.
+func (s *Store) readListing(ctx context.Context, dir fs.FS) (l *Listing, notes []string, err error) {
+	l, why, notes, err := s.readSome(ctx, dir)
 	if err == nil && len(why) > 0 {
-		err = fmt.Errorf("listing: %s: %w: mend it, and submit again", strings.Join(why, "; "), mios.ErrInvalid)
+		err = fmt.Errorf("listing: %s: %w: mend it, and submit again", strings.Join(few(why), "; "), mios.ErrInvalid)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.putPictures(ctx, l)
+	l, err = s.putPictures(ctx, l)
+	return l, few(notes), err
 }
 
-// readSome reads what can be shown of a folder in fastlane's layout, and says what
-// cannot, file by file.
-func (s *Store) readSome(ctx context.Context, dir fs.FS) (l *Listing, why []string, err error) {
+// few is as much of a list as a person reads.
+func few(list []string) []string {
+	if more := len(list) - maxNotes; more > 0 {
+		return append(slices.Clip(list[:maxNotes]), fmt.Sprintf("and %d more", more))
+	}
+	return list
+}
+
+// readSome reads what can be shown of a folder in fastlane's layout, and says,
+// file by file, what cannot, and what is no part of a listing.
+func (s *Store) readSome(ctx context.Context, dir fs.FS) (l *Listing, why, notes []string, err error) {
 	in, problems, err := listing.Read(ctx, dir, s.cfg.Parser.Convert)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listing: %w", err)
+		return nil, nil, nil, fmt.Errorf("listing: %w", err)
 	}
 	for _, p := range problems {
+		text := fmt.Sprintf("%s: %s", p.File, strings.TrimSuffix(p.Detail, "."))
 		if p.Refuse {
-			why = append(why, fmt.Sprintf("%s: %s", p.File, strings.TrimSuffix(p.Detail, ".")))
+			why = append(why, text)
+			continue
 		}
+		if p.Advice != "" {
+			text += ": " + strings.TrimSuffix(p.Advice, ".")
+		}
+		notes = append(notes, text)
 	}
-	return (*Listing)(in), why, nil
+	return (*Listing)(in), why, notes, nil
 }
 
 // putPictures makes a listing's pictures blobs. After an error it returns the
@@ -139,27 +157,28 @@ func loadListing(tx *record.Tx, pkg string) (*Listing, error) {
 }
 
 // SetListing replaces what people see of a package in the store, from a folder
-// in fastlane's layout.
-func (s *Store) SetListing(ctx context.Context, who, pkg string, dir fs.FS, why string) (*App, error) {
-	l, err := s.readListing(ctx, dir)
+// in fastlane's layout. The notes say what of the folder was left out.
+func (s *Store) SetListing(ctx context.Context, who, pkg string, dir fs.FS, why string) (a *App, notes []string, err error) {
+	l, notes, err := s.readListing(ctx, dir)
 	if err != nil {
-		return nil, s.refused(ctx, l.blobs(), err)
+		return nil, nil, s.refused(ctx, l.blobs(), err)
 	}
 	before, err := s.replaceListing(ctx, who, pkg, l, why)
 	if err != nil {
-		return nil, s.refused(ctx, l.blobs(), err)
+		return nil, nil, s.refused(ctx, l.blobs(), err)
 	}
 	if err := s.drop(ctx, before); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.App(ctx, pkg)
+	a, err = s.App(ctx, pkg)
+	return a, notes, err
 }
 
 // TakeListing is [Store.SetListing] of a folder that nobody made for this store:
 // what cannot be shown is left out, and said. It tells whether the listing is
 // another one than before; one without anything changes nothing.
 func (s *Store) TakeListing(ctx context.Context, who, pkg string, dir fs.FS, why string) (changed bool, left []string, err error) {
-	l, left, err := s.readSome(ctx, dir)
+	l, left, _, err := s.readSome(ctx, dir)
 	if err != nil {
 		return false, nil, err
 	}

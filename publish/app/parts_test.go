@@ -69,10 +69,17 @@ func testListing(d *desk) {
 	d.cfg.FDroid = &fdroid.Config{Key: key, Name: fdroid.Text{"en-US": "Shop"}, Address: "https://example.org/apps"}
 	d.open()
 	u := upload(d.version(1))
-	u.Listing = fastlane(d, "Alarm clock")
+	folder := fastlane(d, "Alarm clock")
+	for i := range 30 {
+		folder[fmt.Sprintf("en-US/more%02d.txt", i)] = &fstest.MapFile{}
+	}
+	u.Listing = folder
 	sub, err := d.Submit(ctx, "ada", u)
 	if err != nil {
 		d.Fatal(err)
+	}
+	if kept, err := d.Submission(ctx, sub.ID); err != nil || len(kept.LeftOut) != 21 || kept.LeftOut[20] != "and 10 more" || !strings.Contains(kept.LeftOut[0], "more00.txt") {
+		d.Errorf("of the listing was left out: %+v, %v", kept, err)
 	}
 	d.approve(sub.ID)
 	if _, err := d.Release(ctx, "rex", sub.ID, app.ReleaseOptions{Share: apirepo.Everyone}); err != nil {
@@ -106,8 +113,13 @@ func testListing(d *desk) {
 	}
 	d.fdroidIndex("Alarm clock", 1)
 	before := d.rows()["files"]
-	if _, err := d.SetListing(ctx, "ada", clock, fstest.MapFS{"en-US/title.txt": {Data: []byte("Clock")}}, "smaller"); err != nil {
-		d.Fatal(err)
+	small := fstest.MapFS{"en-US/title.txt": {Data: []byte("Clock")}, "en-US/titel.txt": {Data: []byte("Uhr")}, "en-US/changelogs/new.txt": {Data: []byte("x")}}
+	wantLeft := []string{
+		"en-US/changelogs/new.txt: It is the changelog of no version: left out: Name it after the version code, such as 42.txt",
+		"en-US/titel.txt: It is nothing that a listing has: left out",
+	}
+	if _, left, err := d.SetListing(ctx, "ada", clock, small, "smaller"); err != nil || !slices.Equal(left, wantLeft) {
+		d.Fatalf("SetListing leaves out %q, %v; want %q", left, err, wantLeft)
 	}
 	d.compile()
 	d.fdroidIndex("Clock", 1)
@@ -116,7 +128,7 @@ func testListing(d *desk) {
 	}
 	bad := fstest.MapFS{"en-US/title.txt": {Data: []byte(strings.Repeat("long ", 50))}}
 	rows := d.rows()
-	if _, err := d.SetListing(ctx, "ada", clock, bad, ""); !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), "title.txt") {
+	if _, _, err := d.SetListing(ctx, "ada", clock, bad, ""); !errors.Is(err, mios.ErrInvalid) || !strings.Contains(err.Error(), "title.txt") {
 		d.Errorf("SetListing of a long title = %v", err)
 	}
 	if after := d.rows(); after["files"] != rows["files"] || after["events"] != rows["events"] {

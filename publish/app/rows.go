@@ -16,6 +16,9 @@ import (
 // A submissionRow is what the database keeps of a submission beside its facts.
 type submissionRow struct {
 	Submission
+	// Attempt is of this upload alone: another may get the number of one that was
+	// refused.
+	Attempt  string   `json:"attempt,omitempty"`
 	Uploaded []stored `json:"uploaded"`
 	// Packages are those that it may be a version of; none: any.
 	Packages []string `json:"packages,omitempty"`
@@ -26,6 +29,12 @@ type submissionRow struct {
 	// Listing is what was handed in with it, or nil.
 	Listing *Listing          `json:"listing,omitempty"`
 	Icon    []listing.Picture `json:"icon,omitempty"` // drawn from the package
+}
+
+// isStill tells whether a submission that was loaded anew is this one, and nobody
+// has decided on it.
+func (row *submissionRow) isStill(now *submissionRow) bool {
+	return now.State == Checking && now.Attempt == row.Attempt
 }
 
 // number is the submission's ID as the database has it.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"mios"
 	api "mios/api/repo"
@@ -78,8 +80,8 @@ func rulesFirst(tx *record.Tx, row *submissionRow, claim *api.Claim) error {
 
 // rulesNext are those for a package that is there.
 func rulesNext(a *App, row *submissionRow) error {
-	if !slices.Contains(a.Developers, row.By) {
-		return fmt.Errorf("%s: the package is another developer's: %w: take another package name, or ask %s to add you", row.Package, mios.ErrDenied, a.Developers[0])
+	if err := a.CheckDeveloper(row.By); err != nil {
+		return err
 	}
 	owner := api.Claim{Package: a.Package, Signers: a.Owner}
 	if !sameSigners(a.Signers, row.Signers) && !succeeds(row, a.Signers) || !owner.Owns(&row.Template) {
@@ -87,6 +89,25 @@ func rulesNext(a *App, row *submissionRow) error {
 			row.Package, short(row.Signers), short(a.Signers), mios.ErrDenied)
 	}
 	return nil
+}
+
+// CheckDeveloper is nil if who is one of the app's developers. Else the error
+// wraps [mios.ErrDenied] and says what adds them.
+func (a *App) CheckDeveloper(who string) error {
+	if slices.Contains(a.Developers, who) {
+		return nil
+	}
+	var names strings.Builder
+	for _, name := range append(slices.Clone(a.Developers), who) {
+		if strings.ContainsFunc(name, func(r rune) bool {
+			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("@%+=:,./-_", r)
+		}) {
+			name = strconv.Quote(name)
+		}
+		names.WriteString(" " + name)
+	}
+	return fmt.Errorf("%s: the package is another developer's: %w: take another package name, or ask %s; the store's operator adds you with mios store developers %s%s",
+		a.Package, mios.ErrDenied, a.Developers[0], a.Package, names.String())
 }
 
 // succeeds tells whether the submission's v3 lineage goes on from the signers

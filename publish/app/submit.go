@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path"
@@ -29,11 +30,12 @@ type Submission struct {
 	Note        string          `json:"note,omitempty"`
 	Files       []File          `json:"files"` // the base first
 	Signers     []mios.Digest   `json:"signers"`
-	Lineage     []mios.Digest   `json:"lineage,omitempty"` // earlier signers, the oldest first
-	First       bool            `json:"first,omitempty"`   // of its package: approval claims it
-	Alike       []Alike         `json:"alike,omitempty"`   // apps that it may be taken for
-	Domain      string          `json:"domain,omitempty"`  // why the domain in its name does not vouch for it, where that was asked
-	Findings    []check.Finding `json:"findings"`          // the worst first
+	Lineage     []mios.Digest   `json:"lineage,omitempty"`  // earlier signers, the oldest first
+	First       bool            `json:"first,omitempty"`    // of its package: approval claims it
+	Alike       []Alike         `json:"alike,omitempty"`    // apps that it may be taken for
+	Domain      string          `json:"domain,omitempty"`   // why the domain in its name does not vouch for it, where that was asked
+	Findings    []check.Finding `json:"findings"`           // the worst first
+	LeftOut     []string        `json:"left_out,omitempty"` // of the listing's folder, a sentence each
 	Verdict     *Verdict        `json:"verdict,omitempty"`
 }
 
@@ -66,13 +68,18 @@ func (s *Store) Submit(ctx context.Context, who string, u Upload) (*Submission, 
 	}
 	files, err := s.ingest(ctx, u.Files)
 	var l *Listing
+	var notes []string
 	if err == nil && u.Listing != nil {
-		l, err = s.readListing(ctx, u.Listing)
+		l, notes, err = s.readListing(ctx, u.Listing)
 	}
 	if err != nil {
 		return nil, s.refused(ctx, append(digests(files), l.blobs()...), err)
 	}
-	id, err := s.take(ctx, who, &u, files, l)
+	row := &submissionRow{
+		Submission: Submission{State: Checking, By: who, Note: u.Note, Files: []File{}, Findings: []check.Finding{}, LeftOut: notes},
+		Attempt:    rand.Text(), Uploaded: files, Packages: u.Packages, Listing: l,
+	}
+	id, err := s.take(ctx, row)
 	if err != nil {
 		return nil, s.refused(ctx, append(digests(files), l.blobs()...), err)
 	}
@@ -134,24 +141,19 @@ func isRefusal(err error) bool {
 
 // take makes the upload a submission that is to be looked at: from here on it
 // is not lost.
-func (s *Store) take(ctx context.Context, who string, u *Upload, files []stored, l *Listing) (string, error) {
+func (s *Store) take(ctx context.Context, row *submissionRow) (string, error) {
 	unlock, err := s.cfg.DB.Lock(ctx, blobLock)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	blobs := append(digests(files), l.blobs()...)
+	blobs := append(digests(row.Uploaded), row.Listing.blobs()...)
 	if err := s.have(ctx, blobs); err != nil {
 		return "", err
 	}
-	var id string
-	err = s.change(ctx, who, func(c *change) error {
+	err = s.change(ctx, row.By, func(c *change) error {
 		n := c.count + 1
-		id = strconv.FormatInt(n, 10)
-		row := &submissionRow{
-			Submission: Submission{ID: id, State: Checking, By: who, At: c.at, Note: u.Note, Files: []File{}, Findings: []check.Finding{}},
-			Uploaded:   files, Packages: u.Packages, Listing: l,
-		}
+		row.ID, row.At = strconv.FormatInt(n, 10), c.at
 		text, err := encode(row)
 		if err != nil {
 			return err
@@ -160,12 +162,12 @@ func (s *Store) take(ctx context.Context, who string, u *Upload, files []stored,
 			return err
 		}
 		if _, err := c.Exec(`INSERT INTO store_submissions (id, package, version_code, state, who, time, data, facts) VALUES (?, '', 0, ?, ?, ?, ?, '')`,
-			n, Checking, who, c.at.Unix(), text); err != nil {
+			n, Checking, row.By, c.at.Unix(), text); err != nil {
 			return err
 		}
-		return c.hold(submissionHolder(id), blobs)
+		return c.hold(submissionHolder(row.ID), blobs)
 	})
-	return id, err
+	return row.ID, err
 }
 
 func submissionHolder(id string) string { return "submission " + id }
@@ -178,8 +180,11 @@ func (s *Store) examine(ctx context.Context, id string) (*Submission, error) {
 		row, err = loadSubmission(tx, id)
 		return err
 	})
-	if err != nil || row.State != Checking {
-		return &row.Submission, err
+	if err != nil {
+		return nil, err
+	}
+	if row.State != Checking {
+		return &row.Submission, nil
 	}
 	f, err := s.inspect(ctx, row)
 	var same string
@@ -187,18 +192,36 @@ func (s *Store) examine(ctx context.Context, id string) (*Submission, error) {
 		same, err = s.admit(ctx, row, f)
 	}
 	switch {
+	case err == nil && same == "" && row.State == Checking:
+		return s.decided(ctx, row)
 	case err == nil && same == "":
 		return &row.Submission, nil
 	case err != nil && !isRefusal(err):
 		return nil, err
 	}
-	if left := s.discard(context.WithoutCancel(ctx), id); left != nil {
+	if left := s.discard(context.WithoutCancel(ctx), row); left != nil {
 		s.cfg.Log.Error("remove a refused submission", "id", id, "err", left)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s.Submission(ctx, same)
+}
+
+// decided returns what another process has made of a submission meanwhile.
+func (s *Store) decided(ctx context.Context, row *submissionRow) (*Submission, error) {
+	var now *submissionRow
+	err := s.cfg.DB.View(ctx, func(tx *record.Tx) (err error) {
+		now, err = loadSubmission(tx, row.ID)
+		return err
+	})
+	if err == nil && now.Attempt != row.Attempt {
+		err = notFound("submission", row.ID, "it was refused meanwhile: submit it again to hear why")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &now.Submission, nil
 }
 
 // inspect reads a submission's files in a worker, and fills the row with what
@@ -247,7 +270,7 @@ func (s *Store) admit(ctx context.Context, row *submissionRow, f *check.Facts) (
 		return "", fmt.Errorf("icon: %v", err) // removed meanwhile: the next try draws it again
 	}
 	err = s.change(ctx, row.By, func(c *change) error {
-		if now, err := loadSubmission(c.Tx, row.ID); err != nil || now.State != Checking {
+		if now, err := loadSubmission(c.Tx, row.ID); err != nil || !row.isStill(now) {
 			return err // another process has done it
 		}
 		same, err = sameUpload(c.Tx, row)
@@ -305,37 +328,39 @@ func refusal(row *submissionRow) error {
 		if f.Severity != check.Refuse {
 			continue
 		}
-		text := strings.TrimSuffix(f.Detail, ".")
-		if f.Advice != "" {
-			text += ": " + strings.TrimSuffix(f.Advice, ".")
-		}
-		why = append(why, text)
+		why = append(why, strings.TrimSpace(f.Detail+" "+f.Advice))
 	}
 	if len(why) == 0 {
 		return nil
 	}
 	if more := len(why) - 5; more > 0 {
-		why = append(why[:5], fmt.Sprintf("and %d more", more))
+		why = append(why[:5], fmt.Sprintf("And %d more.", more))
 	}
-	return fmt.Errorf("%s %s: refused: %w: %s", row.Package, row.VersionName, mios.ErrInvalid, strings.Join(why, "; "))
+	return fmt.Errorf("%s %s: refused: %w: %s", row.Package, row.VersionName, mios.ErrInvalid, strings.Join(why, " "))
 }
 
-// discard removes a submission that was not taken, with all that only it holds.
-func (s *Store) discard(ctx context.Context, id string) error {
-	n, err := parseID(id)
-	if err != nil {
-		return err
-	}
+// discard removes a submission that was not taken, with all that only it holds,
+// and gives its number back: nothing has told of it.
+func (s *Store) discard(ctx context.Context, row *submissionRow) error {
 	var blobs []mios.Digest
-	err = s.change(ctx, "store", func(c *change) error {
-		gone, err := c.Exec(`DELETE FROM store_submissions WHERE id = ? AND state = ?`, n, Checking)
-		if err != nil || gone == 0 {
+	err := s.change(ctx, "store", func(c *change) error {
+		now, err := loadSubmission(c.Tx, row.ID)
+		if errors.Is(err, mios.ErrNotFound) || err == nil && !row.isStill(now) {
+			return nil // another process has done it
+		}
+		if err != nil {
 			return err
 		}
-		if blobs, err = heldBy(c.Tx, submissionHolder(id)); err != nil {
+		if _, err := c.Exec(`DELETE FROM store_submissions WHERE id = ?`, row.number()); err != nil {
 			return err
 		}
-		_, err = c.Exec(`DELETE FROM store_blobs WHERE holder = ?`, submissionHolder(id))
+		if _, err := c.Exec(`UPDATE store_head SET submission = (SELECT COALESCE(MAX(id), 0) FROM store_submissions) WHERE id = 1`); err != nil {
+			return err
+		}
+		if blobs, err = heldBy(c.Tx, submissionHolder(row.ID)); err != nil {
+			return err
+		}
+		_, err = c.Exec(`DELETE FROM store_blobs WHERE holder = ?`, submissionHolder(row.ID))
 		return err
 	})
 	if err != nil {

@@ -57,6 +57,14 @@ func (t *Token) forPackage(pkg string) error {
 		Detail: "your token is for " + strings.Join(t.Packages, ", ") + " and not for " + pkg + ": ask the store's operator for another one"}
 }
 
+// forAll is the error of a token that is for some packages only.
+func (t *Token) forAll() error {
+	if len(t.Packages) == 0 {
+		return nil
+	}
+	return t.forPackage("all packages")
+}
+
 // Limits of bad tokens.
 const (
 	maxBad    = 20 // from one address, before it has to wait

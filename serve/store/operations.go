@@ -185,21 +185,40 @@ type submissionList struct {
 	Submissions []app.Submission `json:"submissions"`
 }
 
-const maxPage = 500
+const (
+	maxPage     = 500
+	defaultPage = 100
+)
 
 func listSubmissions(s *Service, c *call, in *listInput) (*submissionList, error) {
-	f := app.Filter{Package: in.Package, State: app.State(in.State), By: in.By, Before: in.Before, Limit: min(in.Limit, maxPage)}
+	f := app.Filter{Package: in.Package, State: app.State(in.State), By: in.By, Before: in.Before, Limit: max(pageOf(in.Limit), defaultPage)}
 	if t := c.token; !t.May(Read) && !t.May(Review) && !t.May(Release) {
 		f.By = t.Who
 	}
-	list, err := s.App.Submissions(c, f)
 	out := &submissionList{Submissions: []app.Submission{}}
-	for i := range list {
-		if c.token.sees(&list[i]) {
-			out.Submissions = append(out.Submissions, list[i])
+	for want := pageOf(in.Limit); ; {
+		list, err := s.App.Submissions(c, f)
+		if err != nil {
+			return nil, err
 		}
+		for i := range list {
+			if c.token.sees(&list[i]) && len(out.Submissions) < want {
+				out.Submissions = append(out.Submissions, list[i])
+			}
+		}
+		if len(list) < f.Limit || len(out.Submissions) == want {
+			return out, nil
+		}
+		f.Before = list[len(list)-1].ID // what the token does not see makes no page end early
 	}
-	return out, err
+}
+
+// pageOf is how much a page has at most.
+func pageOf(limit int) int {
+	if limit <= 0 {
+		return defaultPage
+	}
+	return min(limit, maxPage)
 }
 
 type reviewInput struct {
@@ -253,14 +272,23 @@ type appList struct {
 }
 
 func listApps(s *Service, c *call, in *pageInput) (*appList, error) {
-	list, err := s.App.Apps(c, in.After, min(in.Limit, maxPage))
 	out := &appList{Apps: []app.App{}}
-	for _, a := range list {
-		if c.token.For(a.Package) {
-			out.Apps = append(out.Apps, a)
+	limit, after := pageOf(in.Limit), in.After
+	for batch := max(limit, defaultPage); ; {
+		list, err := s.App.Apps(c, after, batch)
+		if err != nil {
+			return nil, err
 		}
+		for _, a := range list {
+			if c.token.For(a.Package) && len(out.Apps) < limit {
+				out.Apps = append(out.Apps, a)
+			}
+		}
+		if len(list) < batch || len(out.Apps) == limit {
+			return out, nil
+		}
+		after = list[len(list)-1].Package
 	}
-	return out, err
 }
 
 type packageInput struct {
@@ -287,8 +315,8 @@ func getAppHistory(s *Service, c *call, in *packageInput) (*eventList, error) {
 }
 
 func getHistory(s *Service, c *call, _ *noInput) (*eventList, error) {
-	if len(c.token.Packages) > 0 {
-		return nil, c.token.forPackage("all packages")
+	if err := c.token.forAll(); err != nil {
+		return nil, err
 	}
 	list, err := s.App.History(c, "")
 	return &eventList{list}, err
@@ -348,8 +376,13 @@ type listingInput struct {
 	Why     string `json:"why,omitempty"`
 }
 
-func setListing(s *Service, c *call, in *listingInput) (*app.App, error) {
-	if err := c.token.forPackage(in.Package); err != nil {
+type listed struct {
+	app.App
+	LeftOut []string `json:"left_out,omitempty" doc:"what of the ZIP is no part of a listing, a sentence each"`
+}
+
+func setListing(s *Service, c *call, in *listingInput) (*listed, error) {
+	if err := s.mayDescribe(c, in.Package); err != nil {
 		return nil, err
 	}
 	folder, end, err := s.openListing(c, in.Upload)
@@ -357,7 +390,24 @@ func setListing(s *Service, c *call, in *listingInput) (*app.App, error) {
 		return nil, err
 	}
 	defer end()
-	return s.App.SetListing(c, c.token.Who, in.Package, folder, in.Why)
+	a, left, err := s.App.SetListing(c, c.token.Who, in.Package, folder, in.Why)
+	if err != nil {
+		return nil, err
+	}
+	return &listed{*a, left}, nil
+}
+
+// mayDescribe tells whether who calls may say what people see of a package: those
+// who may submit versions of it.
+func (s *Service) mayDescribe(c *call, pkg string) error {
+	if err := c.token.forPackage(pkg); err != nil {
+		return err
+	}
+	a, err := s.App.App(c, pkg)
+	if err != nil || c.token.May(Admin) {
+		return err
+	}
+	return a.CheckDeveloper(c.token.Who)
 }
 
 type developersInput struct {
@@ -373,13 +423,21 @@ func setDevelopers(s *Service, c *call, in *developersInput) (*app.App, error) {
 	return s.App.SetDevelopers(c, c.token.Who, in.Package, in.Developers, in.Why)
 }
 
-func getStatus(s *Service, c *call, _ *noInput) (*app.Status, error) { return s.App.Status(c) }
+func getStatus(s *Service, c *call, _ *noInput) (*app.Status, error) {
+	if err := c.token.forAll(); err != nil {
+		return nil, err
+	}
+	return s.App.Status(c)
+}
 
 type tokenList struct {
 	Tokens []Token `json:"tokens"`
 }
 
 func listTokens(s *Service, c *call, _ *noInput) (*tokenList, error) {
+	if err := c.token.forAll(); err != nil {
+		return nil, err
+	}
 	list, err := s.tokens.List(c)
 	return &tokenList{list}, err
 }
@@ -398,6 +456,9 @@ type newToken struct {
 }
 
 func createToken(s *Service, c *call, in *tokenInput) (*newToken, error) {
+	if err := c.token.forAll(); err != nil { // or it could make itself one that is
+		return nil, err
+	}
 	t, secret, err := s.tokens.Create(c, c.token.Who, TokenSpec{Who: in.Who, Scopes: in.Scopes, Packages: in.Packages, Note: in.Note, TTL: time.Duration(in.TTL) * time.Second})
 	if err != nil {
 		return nil, err
@@ -414,5 +475,8 @@ type revoked struct {
 }
 
 func revokeToken(s *Service, c *call, in *tokenIDInput) (*revoked, error) {
+	if err := c.token.forAll(); err != nil {
+		return nil, err
+	}
 	return &revoked{in.ID}, s.tokens.Revoke(c, in.ID)
 }

@@ -162,6 +162,53 @@ func TestScopes(t *testing.T) {
 	if d.call("GET", "/api/v1/submissions", bob, "", 200, &list); len(list.Submissions) != 0 {
 		t.Errorf("bob sees %+v", list)
 	}
+	listing := `{"upload":"` + d.upload(bob, "l.zip", listingZip(t, "Bob's")) + `"}`
+	put := func() *answer {
+		return d.do("PUT", "/api/v1/apps/org.example.clock/listing", bob, strings.NewReader(listing), "Content-Type", "application/json")
+	}
+	if a := put(); a.StatusCode != 404 {
+		t.Errorf("a listing of nothing: %s %s", a.Status, a.body)
+	}
+	d.call("POST", "/api/v1/submissions/"+id+"/review", d.rex, `{"approve":true}`, 200, nil)
+	if a := put(); a.StatusCode != 403 || !strings.Contains(a.detail(), "mios store developers org.example.clock ada bob") {
+		t.Errorf("the listing of another developer's app: %s %s; want 403 and what adds bob", a.Status, a.body)
+	}
+	d.call("PUT", "/api/v1/apps/org.example.clock/developers", d.root, `{"developers":["ada","bob"]}`, 200, nil)
+	if a := put(); a.StatusCode != 200 {
+		t.Errorf("the listing, by one of the developers: %s %s", a.Status, a.body)
+	}
+}
+
+// TestScopesSome: a token for some packages gets whole pages of them, and no more
+// by being an administrator's.
+func TestScopesSome(t *testing.T) {
+	d := newDesk(t)
+	first := d.submit(1)
+	d.call("POST", "/api/v1/submissions/"+first+"/review", d.rex, `{"approve":true}`, 200, nil)
+	a := apptest.APK{Package: "org.example.app", VersionCode: 1, Label: "Other", Signers: []apksig.Signer{d.signer}}
+	var sub app.Submission
+	d.call("POST", "/api/v1/submissions", d.ada, `{"uploads":["`+d.upload(d.ada, "other.apk", a.Build(t))+`"]}`, 201, &sub)
+	d.call("POST", "/api/v1/submissions/"+sub.ID+"/review", d.rex, `{"approve":true}`, 200, nil)
+	_, some, err := d.tokens.Create(t.Context(), "test", store.TokenSpec{Who: "kim", Scopes: []store.Scope{store.Admin}, Packages: []string{"org.example.clock"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Submissions []app.Submission }
+	if d.call("GET", "/api/v1/submissions?limit=1", some, "", 200, &list); len(list.Submissions) != 1 || list.Submissions[0].ID != first {
+		t.Errorf("the newest that kim sees: %+v, want submission %s", list.Submissions, first)
+	}
+	var apps struct{ Apps []app.App }
+	if d.call("GET", "/api/v1/apps?limit=1", some, "", 200, &apps); len(apps.Apps) != 1 || apps.Apps[0].Package != "org.example.clock" {
+		t.Errorf("the first app that kim sees: %+v, want the clock", apps.Apps)
+	}
+	for _, tt := range [][3]string{
+		{"POST", "/tokens", `{"who":"kim","scopes":["admin"]}`}, {"GET", "/tokens", ""}, {"DELETE", "/tokens/none", ""}, {"GET", "/status", ""}, {"GET", "/history", ""},
+	} {
+		a := d.do(tt[0], "/api/v1"+tt[1], some, strings.NewReader(tt[2]), "Content-Type", "application/json")
+		if a.StatusCode != 403 || !strings.Contains(a.detail(), "not for all packages") {
+			t.Errorf("%s %s: %s %s", tt[0], tt[1], a.Status, a.body)
+		}
+	}
 }
 
 // TestTokens: a token that was revoked or has expired is refused at once, and
