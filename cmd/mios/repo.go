@@ -117,7 +117,7 @@ var repoStatus = command{"repo status", "[--json] DIR", "print what a repository
 	}}
 
 func printStatus(e env, s *repo.Status) {
-	fmt.Fprintf(e.stdout, "root %d, timestamp %d, good until %s\n", s.Root, s.Timestamp, s.Expires.UTC().Format(time.DateTime))
+	fmt.Fprintf(e.stdout, "root %d, timestamp %d, %s\n", s.Root, s.Timestamp, goodUntil(s.Expires, "mios repo refresh"))
 	for _, r := range s.Releases {
 		fmt.Fprintf(e.stdout, "os %s %s %s in %s, %s, at most to %s\n", r.Product, r.Arch, r.Version, strings.Join(r.Channels, ", "),
 			goesTo(r.Share, r.Halted, r.Withdrawn), r.MaxShare)
@@ -129,6 +129,19 @@ func printStatus(e env, s *repo.Status) {
 	for _, w := range s.Waiting {
 		fmt.Fprintf(e.stdout, "%s version %d waits for signatures: %d of %d\n", w.Role, w.Version, w.Have, w.Need)
 	}
+}
+
+// goodUntil says until when devices take what is published, and, if that is over
+// or soon to be, what signs it anew.
+func goodUntil(t time.Time, how string) string {
+	when := t.UTC().Format(time.DateTime) + " UTC"
+	switch left := time.Until(t); {
+	case left <= 0:
+		return "EXPIRED on " + when + ": devices install nothing: sign it again with " + how
+	case left < 4*time.Hour:
+		return "good until " + when + " only: sign it again with " + how
+	}
+	return "good until " + when
 }
 
 // goesTo says how far a release goes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"mios"
 	api "mios/api/repo"
@@ -164,10 +165,18 @@ var storeStatus = command{"store status", "[flags]", "print what a store has, an
 		if err != nil {
 			return err
 		}
+		expires, err := s.Repo().Expires(ctx)
+		if err != nil {
+			return err
+		}
 		if f.json {
-			return printJSON(e, st)
+			return printJSON(e, struct {
+				*app.Status
+				Expires time.Time `json:"expires"`
+			}{st, expires})
 		}
 		fmt.Fprintf(e.stdout, "%s, %s in the history\n", counted(st.Apps, "app"), counted(st.Events, "event"))
+		fmt.Fprintf(e.stdout, "repository %s\n", goodUntil(expires, "mios serve --store "+joinWords([]string{f.dir})))
 		for _, state := range []app.State{app.Checking, app.Review, app.Approved, app.Rejected} {
 			if n := st.Submissions[state]; n > 0 {
 				fmt.Fprintf(e.stdout, "%s: %s\n", counted(n, "submission"), state.Said())

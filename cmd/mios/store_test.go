@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -17,7 +19,7 @@ import (
 	"mios/publish/app/apptest"
 )
 
-// makeAPK is the command "apk FILE VERSION SIGNER [PACKAGE [LABEL]]", which makes
+// makeAPK is the command "apk FILE VERSION SIGNER [PACKAGE [LABEL [ATTRIBUTES]]]", which makes
 // a small package signed by a key of that name.
 func makeAPK(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	var mu sync.Mutex
@@ -95,5 +97,21 @@ func TestReleaseInterrupted(t *testing.T) {
 	out, err = exec.Command("mios", "store", "status").Output()
 	if err != nil || strings.Contains(string(out), "mios store compile") {
 		t.Errorf("after mios store compile: %v, %s", err, out)
+	}
+}
+
+// TestGoodUntil tells of freshness that is over, or nearly so, what to do.
+func TestGoodUntil(t *testing.T) {
+	for _, tt := range []struct {
+		left time.Duration
+		want string
+	}{
+		{23 * time.Hour, `^good until \S+ \S+ UTC$`},
+		{time.Hour, `^good until \S+ \S+ UTC only: sign it again with mios x$`},
+		{-time.Second, `^EXPIRED on \S+ \S+ UTC: devices install nothing: sign it again with mios x$`},
+	} {
+		if got := goodUntil(time.Now().Add(tt.left), "mios x"); !regexp.MustCompile(tt.want).MatchString(got) {
+			t.Errorf("goodUntil(%v) = %q, want %s", tt.left, got, tt.want)
+		}
 	}
 }

@@ -81,6 +81,16 @@ func (r *Repo) Revision(ctx context.Context) (mios.Digest, error) {
 // do.
 func (r *Repo) Status(ctx context.Context) (*Status, error) { return r.status(ctx, true) }
 
+// Expires is when devices stop taking what is published, unless freshness is
+// signed again before: when the timestamp expires.
+func (r *Repo) Expires(ctx context.Context) (time.Time, error) {
+	s, err := r.status(ctx, false)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return s.Expires, nil
+}
+
 func (r *Repo) status(ctx context.Context, apps bool) (*Status, error) {
 	t, err := r.begin(ctx)
 	if err != nil {
