@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"mios/publish/app"
 	"mios/publish/app/apptest"
 	"mios/publish/app/history"
+	"mios/storage"
 )
 
 // A pair is two processes that serve one store.
@@ -44,6 +46,33 @@ func (p *pair) mios(args ...string) string {
 		p.Fatalf("mios %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// serve starts a process that serves, and returns its address.
+func (p *pair) serve(log io.Writer, args ...string) (*exec.Cmd, string) {
+	p.Helper()
+	var out testkit.Buffer
+	cmd := exec.Command("mios", append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, log
+	if err := cmd.Start(); err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	_, rest, _ := strings.Cut(out.Wait(p.T, "/\n"), "http://")
+	addr, _, _ := strings.Cut(rest, "/")
+	return cmd, addr
+}
+
+// store makes keys and an empty store on PostgreSQL and S3, and returns its folder
+// and the URL of its records.
+func (p *pair) store() (dir, records string) {
+	p.Helper()
+	records, files := testkit.Postgres(p.T), testkit.S3(p.T)
+	sub := func(name string) string { return strings.Replace(files, "?", "/"+name+"?", 1) }
+	keys, dir := filepath.Join(p.TempDir(), "keys"), filepath.Join(p.TempDir(), "store")
+	p.mios("keys", "init", "--dev", "--roles", "root,targets,os,claims,apps,rollout,snapshot,timestamp", keys)
+	p.mios("store", "init", "--store", dir, "--keys", keys, "--app-bits", "1", "--records", records, "--blobs", sub("blobs"), "--tree", sub("tree"))
+	return dir, records
 }
 
 // ask sends a request to one process and, if that fails, once more to the other.
@@ -110,28 +139,14 @@ func (p *pair) publish(pkg string, version int, apk []byte) error {
 // which one is killed on the way: no request fails after one retry, and no
 // release is lost or doubled.
 func TestTwoProcesses(t *testing.T) {
-	records, files := testkit.Postgres(t), testkit.S3(t)
-	sub := func(name string) string { return strings.Replace(files, "?", "/"+name+"?", 1) }
 	p := &pair{T: t, succeeded: make(chan struct{}, 1000)}
-	dir := t.TempDir()
-	keys, store := filepath.Join(dir, "keys"), filepath.Join(dir, "store")
-	p.mios("keys", "init", "--dev", "--roles", "root,targets,os,claims,apps,rollout,snapshot,timestamp", keys)
-	p.mios("store", "init", "--store", store, "--keys", keys, "--app-bits", "1", "--records", records, "--blobs", sub("blobs"), "--tree", sub("tree"))
+	store, _ := p.store()
 	p.ada = p.mios("store", "token", "create", "--store", store, "ada", "upload")
 	p.rex = p.mios("store", "token", "create", "--store", store, "rex", "review", "release", "read")
 	var processes [2]*exec.Cmd
 	var logs [2]testkit.Buffer
 	for i := range processes {
-		var out testkit.Buffer
-		cmd := exec.Command("mios", "serve", "--store", store, "--addr", "127.0.0.1:0")
-		cmd.Stdout, cmd.Stderr = &out, &logs[i]
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		processes[i] = cmd
-		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		_, rest, _ := strings.Cut(out.Wait(t, "/\n"), "http://")
-		p.addrs[i], _, _ = strings.Cut(rest, "/")
+		processes[i], p.addrs[i] = p.serve(&logs[i], "--store", store)
 	}
 	const apps, versions = 4, 4
 	signer := apptest.Signer(t)
@@ -238,5 +253,70 @@ func (p *pair) check(pkg string, versions int) {
 	}
 	if count["submit"] != versions || count["approve"] != versions || count["release"] != versions {
 		p.Errorf("%s: history counts %v", pkg, count)
+	}
+}
+
+// timestamp is the version of the timestamp that a process serves.
+func (p *pair) timestamp(addr string) (version int64) {
+	p.Helper()
+	res, err := http.Get("http://" + addr + "/metadata/timestamp.json")
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer res.Body.Close()
+	var doc struct{ Signed struct{ Version int64 } }
+	if err := json.NewDecoder(res.Body).Decode(&doc); err != nil {
+		p.Fatal(err)
+	}
+	return doc.Signed.Version
+}
+
+// signs waits until the timestamp that a process serves was signed so many times
+// more. It never goes back.
+func (p *pair) signs(addr string, times int64, log fmt.Stringer) {
+	p.Helper()
+	first := p.timestamp(addr)
+	last := first
+	for deadline := time.Now().Add(testkit.Patience); last < first+times; time.Sleep(20 * time.Millisecond) { // while it is signed
+		now := p.timestamp(addr)
+		if now < last {
+			p.Fatalf("timestamp %d after %d", now, last)
+		}
+		if last = now; time.Now().After(deadline) {
+			p.Fatalf("nobody signs timestamps any more, after %d: %s", last, log)
+		}
+	}
+}
+
+// TestRefreshTakenOver kills the one of two processes on one PostgreSQL that signs
+// freshness: the other one goes on, and only then.
+func TestRefreshTakenOver(t *testing.T) {
+	p := &pair{T: t}
+	store, records := p.store()
+	db, err := storage.Records(t.Context(), records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	var logs [2]testkit.Buffer
+	leader, addr := p.serve(&logs[0], "--store", store, "--refresh", "100ms")
+	p.signs(addr, 3, &logs[0])
+	_, other := p.serve(&logs[1], "--store", store, "--refresh", "1ms")
+	p.signs(other, 3, &logs[0])
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if unlock, err := db.Lock(ctx, "serve"); err == nil {
+		unlock()
+		t.Error("two processes serve, and none holds the lock of who signs")
+	}
+	if err := leader.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	leader.Wait()
+	p.signs(other, 3, &logs[1])
+	for i := range logs {
+		if text := logs[i].String(); strings.Contains(text, "level=ERROR") {
+			t.Errorf("process %d: %s", i+1, text)
+		}
 	}
 }
