@@ -27,6 +27,7 @@ type storeFlags struct {
 	dir, keys string
 	who, why  string
 	json      bool
+	noWait    bool // said by a flag
 	urgent    bool // no deltas are made after it: it has none to make, and others' may take minutes
 }
 
@@ -112,11 +113,20 @@ func (f *storeFlags) finish(ctx context.Context, e env, s *setup.Opened) error {
 		return fmt.Errorf("the store has it, and not all devices see it yet: %w: when that is mended, run mios store compile%s", err, f.storeArg())
 	}
 	if f.tell(e, s, c); f.urgent {
-		return nil
+		return f.tellLater(ctx, e, s)
 	}
 	err = f.compare(ctx, e, s)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintf(e.stderr, "mios: it is published, without all deltas: mios store compile%s goes on, and so does mios serve\n", f.storeArg())
+	}
+	return err
+}
+
+// tellLater says who makes the deltas that this command leaves.
+func (f *storeFlags) tellLater(ctx context.Context, e env, s *setup.Opened) error {
+	st, err := s.Status(ctx)
+	if err == nil && f.noWait && st.Outbox["delta"] > 0 {
+		fmt.Fprintf(e.stderr, "mios: it is published; deltas follow: mios serve --store makes them, or mios store compile%s\n", f.storeArg())
 	}
 	return err
 }
@@ -127,7 +137,7 @@ func (f *storeFlags) compare(ctx context.Context, e env, s *setup.Opened) error 
 	if err != nil || st.Outbox["delta"] == 0 {
 		return err
 	}
-	err = step(ctx, e, "compare with the versions that devices have", func(ctx context.Context, t *progress.Task) error {
+	err = step(ctx, e, "it is published; compare with the versions that devices have", func(ctx context.Context, t *progress.Task) error {
 		return s.MakeDeltas(ctx, func(what string) { t.Note("%s", what) })
 	})
 	if err != nil {

@@ -23,9 +23,11 @@ var storeRelease = command{"store release", "[flags] SUBMISSION", "release an ap
 		classes := f.String("classes", "", "`classes` of devices, with commas between: phone, watch, iot, car (default: all)")
 		steps := f.String("steps", "1,5,20,100", "`SHARES` in per cent, with commas between, in which it grows")
 		f.DurationVar(&o.Every, "every", 0, "`time` between two steps: 24h (default: it grows only when told)")
+		f.addNoWait()
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
+		f.urgent = f.noWait
 		o.Why, o.Regions, o.Classes = f.why, words(*regions), words(*classes)
 		for _, text := range words(*steps) {
 			step, err := api.ParseShare(text)
@@ -44,6 +46,11 @@ var storeRelease = command{"store release", "[flags] SUBMISSION", "release an ap
 			return released(s.Release(ctx, f.who, f.Arg(0), o))
 		})
 	}}
+
+// addNoWait adds the flag of commands that new deltas follow.
+func (f *storeFlags) addNoWait() {
+	f.BoolVar(&f.noWait, "no-wait", false, "end once it is published: mios serve makes the deltas, or mios store compile")
+}
 
 // words are what stands between commas.
 func words(list string) []string {
@@ -106,9 +113,11 @@ var storeRollback = command{"store rollback", "[flags] PACKAGE", "release an old
 		f := newChangeFlags(e)
 		track := f.String("track", api.TrackProduction, "`track`: internal, beta or production")
 		to := f.Int64("to", 0, "the `release` to go back to (default: the newest with an older version)")
+		f.addNoWait()
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
+		f.urgent = f.noWait
 		return f.change(ctx, e, func(s *setup.Opened) (any, string, error) {
 			return released(s.Rollback(ctx, f.who, f.Arg(0), *track, *to, f.why))
 		})

@@ -98,6 +98,18 @@ func TestReleaseInterrupted(t *testing.T) {
 	if err != nil || strings.Contains(string(out), "mios store compile") {
 		t.Errorf("after mios store compile: %v, %s", err, out)
 	}
+	a := apptest.APK{VersionCode: 3, Signers: []apksig.Signer{signer}}
+	if err := os.WriteFile("3.apk", a.Build(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mios("store", "submit", "--as", "ada", "--approve", "3.apk")
+	out, err = exec.Command("mios", "store", "release", "--no-wait", "--share", "100", "3").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "published org.example.clock") || !strings.Contains(string(out), "deltas follow: mios serve --store makes them, or mios store compile") {
+		t.Errorf("mios store release --no-wait: %v, %s: want it published, and who makes the deltas", err, out)
+	}
+	if out, err = exec.Command("mios", "store", "status", "--json").Output(); err != nil || !strings.Contains(string(out), `"delta": 1`) {
+		t.Errorf("after it: %v, %s: want deltas to make", err, out)
+	}
 }
 
 // TestGoodUntil tells of freshness that is over, or nearly so, what to do.
