@@ -335,7 +335,7 @@ func (t *tool) am(ctx context.Context, args []string) int {
 	for i := 1; i < len(args); i++ {
 		switch args[i] {
 		case "-n", "-W", "-S":
-		case "--user":
+		case "--user", "-a", "-c", "-d", "-t": // an app here has one program, whatever the intent says
 			i++
 		default:
 			words = append(words, args[i])

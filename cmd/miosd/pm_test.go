@@ -118,6 +118,7 @@ func TestPackageCommands(t *testing.T) {
 		{"pm updates", nil, 1, ``}, {"store", nil, 2, ``}, {"store nope", nil, 2, ``}, {"store search", nil, 2, ``}, {"store install a.b", nil, 1, ``},
 		{"store list more", nil, 2, ``}, {"store show", nil, 2, ``}, {"store update --nope", nil, 2, ``}, {"store update --all a.b", nil, 2, ``},
 		{"am start org.mios.t/.Main", nil, 1, `Starting: org\.mios\.t\n`}, // it has no program
+		{"am start -a android.intent.action.MAIN -c android.intent.category.LAUNCHER -n org.mios.t/.Main", nil, 1, `Starting: org\.mios\.t\n`},
 		{"am force-stop org.mios.t", nil, 0, ``},
 		{"cmd package uninstall -k org.mios.t", nil, 0, `Success\n`},
 		{"pm uninstall --user 0 org.mios.t", nil, 0, `Success\n`},
