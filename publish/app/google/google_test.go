@@ -159,6 +159,18 @@ func TestScan(t *testing.T) {
 				"a.b":              method("c", `const-string v0, "com.android.vending.billing.InAppBillingService.BIND"`),
 			}}, Partly, "billing called works in part [string com.android.vending.billing.InAppBillingService.BIND a.b.c 1]" +
 			"[manifest uses-permission com.android.vending.BILLING  1]"},
+		{"renamed, with the names of interfaces alone", sample{manifest: mainActivity, classes: map[string]string{
+			"org.example.Main": method("run", call("a.b", "c")),
+			"a.b": method("c", `const-string v0, "com.google.android.gms.maps.internal.ICreator"`,
+				`const-string v0, "com.google.android.gms.location.internal.IGoogleLocationManagerService"`,
+				`const-string v0, "com.google.android.gms.ads.ChimeraAdManagerCreatorImpl"`),
+		}}, Partly, "maps called works in part [string com.google.android.gms.maps.internal.ICreator a.b.c 1]; " +
+			"location called works in part; ads called works"},
+		{"what every renamed client of the services has", sample{manifest: mainActivity, classes: map[string]string{
+			"org.example.Main": method("run", call("a.b", "c")),
+			"a.b": method("c", `const-string v0, "com.google.android.gms.signin.service.START"`,
+				`const-string v0, "com.google.android.gms.common.internal.IGmsServiceBroker"`),
+		}}, Works, ""},
 		{"a string in its own library", sample{manifest: mainActivity, classes: map[string]string{
 			"org.example.Main": method("run"),
 			billing:            method("c", `const-string v0, "com.android.vending.billing.InAppBillingService.BIND"`),
