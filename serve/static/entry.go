@@ -1,7 +1,6 @@
 package static
 
 import (
-	"container/list"
 	"io/fs"
 	"net/http"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"mios"
+	"mios/internal/recent"
 	"mios/storage/tree"
 )
 
@@ -105,43 +105,32 @@ func (s stamp) same(now stamp) bool {
 	return s.info == nil || now.info == nil || os.SameFile(s.info, now.info)
 }
 
-// An lru keeps the entries that were asked for last, up to hotBudget bytes.
-type lru struct {
-	mu    sync.Mutex
-	names map[string]*list.Element // of *entry
-	order list.List                // the last one asked for comes first
-	size  int64
+// hot are the entries that were asked for last, up to hotBudget bytes.
+type hot struct {
+	mu      sync.Mutex
+	entries recent.List[string, *entry]
+	size    int64
 }
 
-func (l *lru) get(name string) *entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	el, ok := l.names[name]
-	if !ok {
-		return nil
-	}
-	l.order.MoveToFront(el)
-	return el.Value.(*entry)
+// get returns nil if there is no such entry.
+func (h *hot) get(name string) *entry {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, _ := h.entries.Get(name)
+	return e
 }
 
-func (l *lru) put(e *entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if el, ok := l.names[e.name]; ok {
-		l.drop(el)
+func (h *hot) put(e *entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old, ok := h.entries.Peek(e.name); ok {
+		h.size -= old.size()
 	}
-	if l.names == nil {
-		l.names = map[string]*list.Element{}
+	h.entries.Put(e.name, e)
+	h.size += e.size()
+	for h.size > hotBudget {
+		name, old, _ := h.entries.Oldest()
+		h.entries.Delete(name)
+		h.size -= old.size()
 	}
-	l.names[e.name] = l.order.PushFront(e)
-	l.size += e.size()
-	for l.size > hotBudget {
-		l.drop(l.order.Back())
-	}
-}
-
-func (l *lru) drop(el *list.Element) {
-	e := l.order.Remove(el).(*entry)
-	delete(l.names, e.name)
-	l.size -= e.size()
 }

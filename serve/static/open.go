@@ -1,12 +1,12 @@
 package static
 
 import (
-	"container/list"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
+	"mios/internal/recent"
 	"mios/storage/tree"
 )
 
@@ -30,20 +30,17 @@ type openFile struct {
 // opened are the files that were asked for last.
 type opened struct {
 	mu    sync.Mutex
-	names map[string]*list.Element // of *openFile
-	order list.List                // the last one asked for comes first
+	files recent.List[string, *openFile]
 }
 
 // get returns a file, for the caller to release; nil if it is not open.
 func (o *opened) get(name string) *openFile {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	el, ok := o.names[name]
+	f, ok := o.files.Get(name)
 	if !ok {
 		return nil
 	}
-	o.order.MoveToFront(el)
-	f := el.Value.(*openFile)
 	f.refs++
 	f.used = time.Now()
 	return f
@@ -55,21 +52,16 @@ func (o *opened) put(f *openFile) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.refs, f.used = 1, time.Now()
-	if _, ok := o.names[f.name]; ok {
+	if _, ok := o.files.Peek(f.name); ok {
 		return
 	}
-	if o.names == nil {
-		o.names = map[string]*list.Element{}
-	}
 	f.refs++
-	o.names[f.name] = o.order.PushFront(f)
-	for el := o.order.Back(); el != nil; el = o.order.Back() {
-		old := el.Value.(*openFile)
-		if len(o.names) <= maxOpen && f.used.Sub(old.used) < maxIdle {
+	o.files.Put(f.name, f)
+	for name, old, ok := o.files.Oldest(); ok; name, old, ok = o.files.Oldest() {
+		if o.files.Len() <= maxOpen && f.used.Sub(old.used) < maxIdle {
 			break
 		}
-		o.order.Remove(el)
-		delete(o.names, old.name)
+		o.files.Delete(name)
 		o.drop(old)
 	}
 }

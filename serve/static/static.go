@@ -37,7 +37,7 @@ type Service struct {
 	// they are.
 	Cache string
 
-	hot   lru
+	hot   hot
 	open  opened
 	maker maker
 

@@ -1,12 +1,13 @@
 package store
 
 import (
-	"container/list"
 	"errors"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"mios/internal/recent"
 )
 
 // authenticate finds out who makes a request, and that their token allows one
@@ -77,15 +78,13 @@ const (
 type guard struct {
 	now func() time.Time
 
-	mu    sync.Mutex
-	names map[string]*list.Element // of *bucket
-	order list.List                // the last one that failed comes first
+	mu      sync.Mutex
+	buckets recent.List[string, *bucket] // by address
 }
 
 type bucket struct {
-	remote string
-	level  float64
-	at     time.Time
+	level float64
+	at    time.Time
 }
 
 // leak lets a bucket leak until now.
@@ -98,11 +97,10 @@ func (b *bucket) leak(now time.Time) {
 func (g *guard) wait(remote string) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	el, ok := g.names[remote]
+	b, ok := g.buckets.Peek(remote)
 	if !ok {
 		return 0
 	}
-	b := el.Value.(*bucket)
 	b.leak(g.now())
 	if b.level < maxBad {
 		return 0
@@ -114,19 +112,15 @@ func (g *guard) wait(remote string) time.Duration {
 func (g *guard) failed(remote string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.names == nil {
-		g.names = map[string]*list.Element{}
-	}
-	el, ok := g.names[remote]
+	b, ok := g.buckets.Get(remote)
 	if !ok {
-		el = g.order.PushFront(&bucket{remote: remote, at: g.now()})
-		g.names[remote] = el
-		if len(g.names) > maxRemote {
-			delete(g.names, g.order.Remove(g.order.Back()).(*bucket).remote)
+		b = &bucket{at: g.now()}
+		g.buckets.Put(remote, b)
+		if g.buckets.Len() > maxRemote {
+			oldest, _, _ := g.buckets.Oldest()
+			g.buckets.Delete(oldest)
 		}
 	}
-	g.order.MoveToFront(el)
-	b := el.Value.(*bucket)
 	b.leak(g.now())
 	b.level = min(b.level+1, 2*maxBad)
 }
