@@ -25,6 +25,9 @@ import (
 // SHA-256, above with SHA-512. JAR signatures (v1) digest with SHA-256, or with
 // SHA-1 if the oldest platform is below 18 (RSA) or 21 (DSA).
 //
+// Entries are unpacked for v1 only: without it, one that is damaged inside is
+// signed as it is.
+//
 // Errors in the package are [*apk.FormatError]. An error before the first byte
 // is written says what to give instead.
 func Sign(ctx context.Context, r io.ReaderAt, size int64, o SignOptions, w io.Writer) error {

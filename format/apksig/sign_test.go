@@ -196,6 +196,30 @@ func TestSignRefusesPackage(t *testing.T) {
 	}
 }
 
+// TestSignDamaged signs a package with a changed byte in an entry: only v1
+// unpacks entries, so only v1 sees it.
+func TestSignDamaged(t *testing.T) {
+	in := packed(t, "assets/a", "stored data")
+	in[bytes.Index(in, []byte("stored data"))] ^= 1
+	for _, tt := range []struct {
+		schemes apksig.SignOptions
+		want    string
+	}{
+		{apksig.SignOptions{V1: true, V2: true}, "assets/a: CRC-32 is "},
+		{apksig.SignOptions{V2: true, V3: true}, ""},
+	} {
+		var out bytes.Buffer
+		tt.schemes.Signers = []apksig.Signer{fixedSigner(t)}
+		err := apksig.Sign(t.Context(), bytes.NewReader(in), int64(len(in)), tt.schemes, &out)
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("Sign by v2 and v3 = %v", err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || out.Len() > 0):
+			t.Errorf("Sign by v1 = %v and %d bytes, want an error with %q", err, out.Len(), tt.want)
+		}
+	}
+}
+
 // TestDSA signs twice, and wants the same.
 func TestDSA(t *testing.T) {
 	for _, name := range []string{"dsa1024", "dsa2048"} {
