@@ -136,8 +136,7 @@ func BenchmarkRepo(b *testing.B) {
 				row = append(row, milliseconds(pick(what[n])), ratio(pick(what[n]), pick(what[counts[0]])))
 			}
 		}
-		rows = append(rows, row)
-		row = append(row, milliseconds(mean(add[n])), ratio(mean(add[n]), mean(add[counts[0]])))
+		rows = append(rows, append(row, milliseconds(mean(add[n])), ratio(mean(add[n]), mean(add[counts[0]]))))
 		b.ReportMetric(float64(slices.Min(update[n]))/float64(slices.Min(update[counts[0]])), fmt.Sprintf("update-%d-of-100", n))
 		b.ReportMetric(float64(slices.Min(add[n]))/float64(slices.Min(add[counts[0]])), fmt.Sprintf("new-%d-of-100", n))
 	}
