@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +31,8 @@ func TestMain(m *testing.M) {
 	if i >= 0 {
 		os.Exit(shell.Commands()[i].Run(context.Background(), shell.OS(), os.Args[1:]))
 	}
+	// Under nohup, which ignores it, all that the shells start would ignore it, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(m.Run())
 }
 
