@@ -23,7 +23,7 @@ import (
 // Delta/memory makes and applies a delta of 2 GiB.
 func BenchmarkDelta(b *testing.B) {
 	for _, p := range []releasePair{
-		{kind: "ext4", packages: somePackages, size: "400M"},
+		{kind: "ext4", packages: somePackages, size: "326M"},
 		{kind: "erofs", packages: somePackages},
 		{kind: "lz4hc", packages: morePackages},
 	} {
