@@ -169,19 +169,23 @@ type Fresh struct {
 }
 
 // A FreshApp is an app as it is now. One that is no more has a package alone, and the
-// words that it had.
+// keys that it had.
 type FreshApp struct {
 	Found
-	Keys []string `json:"keys,omitempty"` // words that lead to it by themselves
-	Was  []string `json:"was,omitempty"`  // words that the tree has hits of it under
+	Keys []string `json:"keys,omitempty"` // of the hits that it is to have
+	Was  []string `json:"was,omitempty"`  // of those that the tree has of it
 }
 
 // MaxFresh is how many apps a [Fresh] has, at most. With one more, all go into the tree.
 const MaxFresh = 32
 
-// HitKey is what puts a hit in its place: the word, a space, and the SHA-256 of
-// the package's name, so that no two are the same.
-func HitKey(word, pkg string) string { return word + " " + mios.Sum([]byte(pkg)).String() }
+// HitKey is what puts a hit in its place: the word, a space, when the app was
+// added, as eight hexadecimal digits, and 128 bits of the SHA-256 of the package's name, so
+// that no two are the same. Apps that were added one after another are beside each other:
+// what is new changes few nodes.
+func HitKey(word string, l *Listing) string {
+	return fmt.Sprintf("%s %08x%.32s", word, max(l.Added, 0), mios.Sum([]byte(l.Package)))
+}
 
 // MaxWords is how many words an app is found by.
 const MaxWords = 40

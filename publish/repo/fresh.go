@@ -21,8 +21,8 @@ type fresh struct {
 // maxFresh bounds the file, which every search reads, in bytes.
 const maxFresh = 64 << 10
 
-// foundOf returns what a search has to know of a listing, and the words that lead
-// to it; zero values for nil.
+// foundOf returns what a search has to know of a listing, and the keys of its hits;
+// zero values for nil.
 func foundOf(l *repo.Listing) (f repo.Found, keys []string) {
 	if l == nil {
 		return f, nil
@@ -38,8 +38,11 @@ func foundOf(l *repo.Listing) (f repo.Found, keys []string) {
 		}
 		f.Names[locale] = t.Name
 	}
-	all, keys := l.Words()
+	all, words := l.Words()
 	f.Words = strings.Join(all, " ")
+	for _, w := range words {
+		keys = append(keys, repo.HitKey(w, l))
+	}
 	return f, keys
 }
 
@@ -121,17 +124,16 @@ func (c *catalogue) flushFresh() error {
 
 // fold puts an app into the tree of words, in the place of what the tree has of it.
 func (c *catalogue) fold(a *repo.FreshApp) error {
-	for _, word := range a.Was {
-		if slices.Contains(a.Keys, word) {
+	for _, key := range a.Was {
+		if slices.Contains(a.Keys, key) {
 			continue
 		}
-		key := repo.HitKey(word, a.Package)
 		if err := c.remove(c.words, key, key); err != nil {
 			return err
 		}
 	}
-	for _, word := range a.Keys {
-		h, err := newHit(repo.Hit{Key: repo.HitKey(word, a.Package), Found: a.Found})
+	for _, key := range a.Keys {
+		h, err := newHit(repo.Hit{Key: key, Found: a.Found})
 		if err != nil {
 			return err
 		}

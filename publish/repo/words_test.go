@@ -13,9 +13,9 @@ import (
 // also of what was read from it.
 func TestWordFile(t *testing.T) {
 	hits := []repo.Hit{
-		{Key: repo.HitKey("b<&", "org.b"), Found: repo.Found{Package: "org.b", Name: `"B" <&>`, Names: map[string]string{"de": "Ü\n"}, Words: "b"}},
+		{Key: repo.HitKey("b<&", &repo.Listing{Package: "org.b"}), Found: repo.Found{Package: "org.b", Name: `"B" <&>`, Names: map[string]string{"de": "Ü\n"}, Words: "b"}},
 		{Key: `c"\` + "\u2028", Found: repo.Found{Package: "org.c"}},
-		{Key: repo.HitKey("日本", "org.d"), Found: repo.Found{Package: "org.d", Words: "日本 本"}},
+		{Key: repo.HitKey("日本", &repo.Listing{Package: "org.d", Added: 7}), Found: repo.Found{Package: "org.d", Words: "日本 本"}},
 	}
 	child := repo.WordChild{Next: "ü", File: repo.Ref{SHA256: mios.Sum([]byte("x")), Length: 7}}
 	for _, want := range []repo.WordNode{

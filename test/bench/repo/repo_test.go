@@ -63,7 +63,7 @@ func app(i, n int) repo.App {
 	a := repo.App{
 		Package: api.Package{Package: pkg},
 		Listing: &api.Listing{
-			Package: pkg, Author: "Team " + word(i/40), License: "GPL-3.0-only", Categories: []string{"Category " + word(i%17)},
+			Package: pkg, Added: 1_600_000_000 + int64(i)*3600, Author: "Team " + word(i/40), License: "GPL-3.0-only", Categories: []string{"Category " + word(i%17)},
 			Locales: map[string]api.LocaleListing{
 				"en-US": {
 					Name: fmt.Sprintf("%s %s %d", word(i), word(i/7), i), Summary: fmt.Sprintf("A %s for your %s and %s", word(i), word(i*3), word(i*5)),
