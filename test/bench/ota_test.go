@@ -100,8 +100,8 @@ func BenchmarkOTAFull(b *testing.B) {
 }
 
 // BenchmarkOTAExtract measures the extraction of 1 GiB, eight times the image,
-// against xz and bzip2 that
-// decompress the same operations' data into a file through dd.
+// against xz and bzip2 that decompress the same operations' data into a file
+// through dd.
 func BenchmarkOTAExtract(b *testing.B) {
 	dir := b.TempDir()
 	name := systemImage(b, dir)
