@@ -5,7 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"mios/internal/lazyregexp"
 	"mios/internal/progress"
@@ -33,6 +36,45 @@ func (e env) story(asJSON bool) *progress.Story {
 		return progress.New(e.stderr)
 	}
 	return progress.New(e.stdout)
+}
+
+// namesVar defines a flag for names with commas between them; empty, it is as if it were not there.
+func namesVar(fs *flag.FlagSet, to *[]string, name, help string) {
+	fs.Func(name, help, func(v string) error {
+		var names []string
+		if v != "" {
+			names = strings.Split(v, ",")
+		}
+		if slices.Contains(names, "") {
+			return errors.New("want names with one comma between two")
+		}
+		*to = names
+		return nil
+	})
+}
+
+// dateVar defines a flag for a day, as Android writes a security patch level;
+// empty, it is as if it were not there.
+func dateVar(fs *flag.FlagSet, to *string, name, help string) {
+	fs.Func(name, help, func(v string) error {
+		if _, err := time.Parse(time.DateOnly, v); v != "" && err != nil {
+			return errors.New("want a day, as 2026-11-05")
+		}
+		*to = v
+		return nil
+	})
+}
+
+// countVar defines a flag for a number that is not negative.
+func countVar[T int | int64](fs *flag.FlagSet, to *T, name, help string) {
+	fs.Func(name, help, func(v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 || int64(T(n)) != n {
+			return errors.New("want a number, 0 or more")
+		}
+		*to = T(n)
+		return nil
+	})
 }
 
 // printFlags prints the flags as a person types them.

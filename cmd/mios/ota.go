@@ -29,9 +29,9 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 		fs.StringVar(&o.key, "key", "", "sign with the key in this `file` instead: NAME.pem, NAME.pem.age or NAME.helper")
 		fs.BoolVar(&o.unsigned, "unsigned", false, "leave the payload unsigned: no device takes it")
 		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: BUILD/ota; of a zip ota)")
-		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what BUILD says)")
-		fs.Int64Var(&o.Timestamp, "timestamp", 0, "the build's time in `seconds` since 1970 (default: what BUILD says)")
-		partitions := fs.String("partitions", "", "`names`, with commas: bring only these, a partial update")
+		dateVar(fs, &o.SecurityPatch, "security-patch", "Android security patch level, a `date`: YYYY-MM-DD (default: what BUILD says)")
+		countVar(fs, &o.Timestamp, "timestamp", "the build's time in `seconds` since 1970 (default: what BUILD says)")
+		namesVar(fs, &o.Partitions, "partitions", "`names`, with commas: bring only these, a partial update")
 		chunk := fs.Int64("chunk-size", payload.ChunkSize>>20, "`MiB` of a partition that one operation writes, 1 to 64: more makes the payload smaller,\n"+
 			strings.Repeat(" ", 26)+"and devices need as much more memory")
 		fs.Func("image", "`NAME=FILE`: the image of a partition; may be there often", func(v string) error {
@@ -53,9 +53,6 @@ var otaFull = command{"ota full", "[flags] BUILD", "make a full update payload f
 			return fmt.Errorf("%w: --chunk-size %d: want 1 to %d", errUsage, *chunk, payload.MaxWindow>>20)
 		}
 		o.Chunk = *chunk << 20
-		if *partitions != "" {
-			o.Partitions = strings.Split(*partitions, ",")
-		}
 		if o.build = fs.Arg(0); o.out == "" {
 			o.out = "ota"
 			if fi, err := os.Stat(o.build); o.build != "" && err == nil && fi.IsDir() {

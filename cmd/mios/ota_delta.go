@@ -33,9 +33,9 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 		fs.BoolVar(&o.unsigned, "unsigned", false, "leave the payload unsigned: no device takes it")
 		fs.StringVar(&o.out, "out", "", "`folder` for the payload (default: NEW/ota/from-OLD of a build's folder, where mios publish os finds it, else ota)")
 		minor := fs.Uint("minor-version", 0, "what payloads OLD's update_engine takes, a `number` from 2 to 9 (default: what OLD says, else 7)")
-		partitions := fs.String("partition", "", "`names` of partitions, with commas: bring only these, a partial update; of two images, what they are of")
-		fs.StringVar(&o.SecurityPatch, "security-patch", "", "Android security patch level, a `date`: YYYY-MM-DD (default: what NEW says)")
-		fs.Int64Var(&o.Timestamp, "timestamp", 0, "NEW's build time in `seconds` since 1970 (default: what NEW says)")
+		namesVar(fs, &o.Partitions, "partition", "`names` of partitions, with commas: bring only these, a partial update; of two images, what they are of")
+		dateVar(fs, &o.SecurityPatch, "security-patch", "Android security patch level, a `date`: YYYY-MM-DD (default: what NEW says)")
+		countVar(fs, &o.Timestamp, "timestamp", "NEW's build time in `seconds` since 1970 (default: what NEW says)")
 		fs.BoolVar(&o.Downgrade, "downgrade", false, "permit that NEW is older than OLD")
 		fs.BoolVar(&o.noVerity, "no-verity", false, "send hash trees and error correction, which devices from minor version 6 on compute")
 		fs.BoolVar(&o.noVerify, "no-verify", false, "do not apply the payload to OLD and compare with NEW")
@@ -45,9 +45,6 @@ var otaDelta = command{"ota delta", "[flags] OLD NEW", "make an update payload f
 			return err
 		}
 		o.MinorVersion = uint32(min(*minor, 1<<31))
-		if *partitions != "" {
-			o.Partitions = strings.Split(*partitions, ",")
-		}
 		if o.out == "" {
 			o.out = deltaFolder(fs.Arg(0), fs.Arg(1))
 		}

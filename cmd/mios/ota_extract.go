@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"mios/build/ota"
 	"mios/build/ota/input"
@@ -22,15 +21,12 @@ var otaExtract = command{"ota extract", "[flags] UPDATE", "write the images of a
 		var o extractOptions
 		fs.StringVar(&o.old, "source", "", "`folder`, target-files or build with what the update is made from; a full one needs none")
 		fs.StringVar(&o.out, "out", ".", "`folder` for the images")
-		partitions := fs.String("partitions", "", "`names`, with commas: only these")
+		namesVar(fs, &o.partitions, "partitions", "`names`, with commas: only these")
 		fs.StringVar(&o.key, "key", "", "refuse an update that none of the keys in this `file` signed: PUBLIC KEY in PEM")
-		fs.IntVar(&o.workers, "workers", 0, "`number` of cores to use (default: all)")
+		countVar(fs, &o.workers, "workers", "`number` of cores to use (default: all)")
 		fs.BoolVar(&o.json, "json", false, jsonHelp)
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
-		}
-		if *partitions != "" {
-			o.partitions = strings.Split(*partitions, ",")
 		}
 		return o.run(ctx, e, fs.Arg(0))
 	}}
@@ -43,7 +39,7 @@ var otaApply = command{"ota apply", "[flags] UPDATE OLD", "make the images of a 
 		var o extractOptions
 		fs.StringVar(&o.out, "out", "", "`folder` for the new images")
 		fs.StringVar(&o.key, "key", "", "refuse an update that none of the keys in this `file` signed: PUBLIC KEY in PEM")
-		fs.IntVar(&o.workers, "workers", 0, "`number` of cores to use (default: all)")
+		countVar(fs, &o.workers, "workers", "`number` of cores to use (default: all)")
 		fs.BoolVar(&o.json, "json", false, jsonHelp)
 		if err := parse(fs, args, 2, 2); err != nil {
 			return err
