@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 	"text/tabwriter"
 
 	"golang.org/x/term"
@@ -18,16 +17,14 @@ var keysInit = command{"keys init", "[--dev] [--roles ROLE,...] DIR", "make sign
 	func(ctx context.Context, e env, args []string) error {
 		fs := flags(e)
 		dev := fs.Bool("dev", false, "development keys: not encrypted, for a desk only")
-		roles := fs.String("roles", "", "make keys of these `roles` only, with commas between")
+		var roles []string
+		namesVar(fs, &roles, "roles", "make keys of these `roles` only, with commas between")
 		if err := parse(fs, args, 1, 1); err != nil {
 			return err
 		}
-		o := key.InitOptions{Development: *dev, Made: func(name string, alg key.Algorithm) {
+		o := key.InitOptions{Development: *dev, Roles: roles, Made: func(name string, alg key.Algorithm) {
 			fmt.Fprintf(e.stdout, "made %s (%s)\n", name, alg)
 		}}
-		if *roles != "" {
-			o.Roles = strings.Split(*roles, ",")
-		}
 		if !*dev {
 			var err error
 			if o.Passphrase, err = newPassphrase(e); err != nil {

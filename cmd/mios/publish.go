@@ -26,7 +26,8 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		f := newRepoFlags(e)
 		dir := f.String("repo", "repo", "`folder` of the repository")
 		payload := f.String("payload", "", "payload `file` (default: BUILD/ota/payload.bin)")
-		channels := f.String("channel", "", "`channels`, with commas between (default: the build's)")
+		var channels []string
+		namesVar(f.FlagSet, &channels, "channel", "`channels`, with commas between (default: the build's)")
 		var deltas []string
 		f.Func("delta", "`file` of a delta to this build, or folder with its payload.bin; may be given again (default: those in BUILD/ota/*/)", func(s string) error {
 			deltas = append(deltas, s)
@@ -39,7 +40,7 @@ var publishOS = command{"publish os", "[flags] BUILD", "publish a build's payloa
 		if err := parse(f.FlagSet, args, 1, 1); err != nil {
 			return err
 		}
-		rel, err := releaseOf(f.Arg(0), *channels, *limit)
+		rel, err := releaseOf(f.Arg(0), channels, *limit)
 		if err != nil {
 			return err
 		}
@@ -107,7 +108,7 @@ func ways(rel *ota.Release, dir string, deltas []string) error {
 }
 
 // releaseOf describes the build in a folder as a release.
-func releaseOf(build, channels, limit string) (rel ota.Release, err error) {
+func releaseOf(build string, channels []string, limit string) (rel ota.Release, err error) {
 	m, err := image.ReadManifest(build)
 	if err != nil {
 		return rel, err
@@ -116,8 +117,8 @@ func releaseOf(build, channels, limit string) (rel ota.Release, err error) {
 		Product: m.Product, Arch: m.Arch, Version: m.Version, BuildTime: m.BuildTime,
 		Channels: []string{m.Channel}, Regions: m.Regions,
 	}
-	if channels != "" {
-		rel.Channels = strings.Split(channels, ",")
+	if len(channels) > 0 {
+		rel.Channels = channels
 	}
 	if rel.MaxShare, err = api.ParseShare(limit); err != nil {
 		return rel, fmt.Errorf("%w: %v", errUsage, err)

@@ -195,7 +195,8 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 	"The keys of both folders sign what they can; the rest waits for signatures.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newRepoFlags(e)
-		roles := f.String("roles", "", "`roles` that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
+		var roles []string
+		namesVar(f.FlagSet, &roles, "roles", "`roles` that get new keys: root,targets,snapshot,timestamp,claims,apps,rollout,os-PRODUCT (default: none, a new life for the root)")
 		newKeys := f.String("new-keys", "", "`folder` of the new keys")
 		bits := map[string]*int{}
 		for role, name := range map[string]string{"apps": "app-bits", "claims": "claim-bits"} {
@@ -209,7 +210,7 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 			return err
 		}
 		o, keys := repo.Rotation{Keys: old}, []repo.Keys{old}
-		if *roles != "" {
+		if len(roles) > 0 {
 			if *newKeys == "" {
 				return fmt.Errorf("%w: --roles wants --new-keys", errUsage)
 			}
@@ -217,7 +218,7 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 			if err != nil {
 				return err
 			}
-			o.Roles, o.Keys, keys = strings.Split(*roles, ","), fresh, append(keys, fresh)
+			o.Roles, o.Keys, keys = roles, fresh, append(keys, fresh)
 		}
 		o.Bits = map[string]int{}
 		for role, n := range bits {
@@ -226,7 +227,7 @@ var repoRootRotate = command{"repo root rotate", "[flags] DIR", "make a new root
 			}
 			o.Bits[role] = *n
 			if !slices.Contains(o.Roles, role) {
-				if *roles != "" {
+				if len(roles) > 0 {
 					return fmt.Errorf("%w: another number of files for %s wants --roles %s, or none", errUsage, role, role)
 				}
 				o.Roles = append(o.Roles, role) // with the keys it has

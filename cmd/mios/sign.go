@@ -50,7 +50,6 @@ var signTargetFiles = command{"sign target-files", "[flags] TARGET-FILES OUT", "
 type signOptions struct {
 	sign.Options
 	dir, defaults, tags string
-	removed             string
 	dryRun, json        bool
 }
 
@@ -89,7 +88,7 @@ func (o *signOptions) add(fs *flag.FlagSet) {
 		strings.Repeat(" ", 26)+"(default: ota, or what META/otakeys.txt names)", appendTo(&o.OTACerts))
 	fs.StringVar(&o.tags, "tag-changes", strings.Join(sign.DefaultTags, ","), "`changes` of the build's tags")
 	fs.Func("skip-prefix", "`beginning` of paths whose APKs stay as they are, such as VENDOR/app/; again for more", appendTo(&o.Skip))
-	fs.StringVar(&o.removed, "remove-avb-public-keys", "", "`files` of avb/ in ramdisks that are taken out, with commas")
+	namesVar(fs, &o.RemoveAVBKeys, "remove-avb-public-keys", "`files` of avb/ in ramdisks that are taken out, with commas")
 	fs.BoolVar(&o.AllowDebugPolicy, "allow-gsi-debug-sepolicy", false, "take a userdebug SELinux policy, which GSIs have")
 	fs.BoolVar(&o.AllowTestKeys, "allow-test-keys", false, "take a result in which keys are left that are not yours; they are listed")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "only tell what would be done, and which keys are missing")
@@ -106,9 +105,6 @@ func appendTo(list *[]string) func(string) error {
 // load sets what the flags stand for.
 func (o *signOptions) load(e env, in string) error {
 	o.Tags = strings.Split(o.tags, ",")
-	if o.removed != "" {
-		o.RemoveAVBKeys = strings.Split(o.removed, ",")
-	}
 	if key.IsDevelopment(o.dir) {
 		fmt.Fprintf(e.stderr, "mios: %s holds DEVELOPMENT KEYS: never ship a device that trusts them\n", o.dir)
 	}

@@ -17,18 +17,16 @@ var storeTokenCreate = command{"store token create", "[flags] NAME SCOPE...", "l
 	"SCOPE is upload, review, release, read or admin. The secret is printed once, and kept nowhere.",
 	func(ctx context.Context, e env, args []string) error {
 		f := newChangeFlags(e)
-		packages := f.String("packages", "", "`list` of the only packages that it is for, separated by commas")
+		var packages []string
+		namesVar(f.FlagSet, &packages, "packages", "`list` of the only packages that it is for, separated by commas")
 		ttl := f.Duration("ttl", 90*24*time.Hour, "`duration` until it expires; 0: never")
 		note := f.String("note", "", "`text` for whoever lists tokens")
 		if err := parse(f.FlagSet, args, 2, 20); err != nil {
 			return err
 		}
-		spec := servestore.TokenSpec{Who: f.Arg(0), Note: *note, TTL: *ttl}
+		spec := servestore.TokenSpec{Who: f.Arg(0), Note: *note, TTL: *ttl, Packages: packages}
 		for _, s := range f.Args()[1:] {
 			spec.Scopes = append(spec.Scopes, servestore.Scope(s))
-		}
-		if *packages != "" {
-			spec.Packages = strings.Split(*packages, ",")
 		}
 		return f.tokens(ctx, func(ts *servestore.Tokens) error {
 			by, err := f.me()
